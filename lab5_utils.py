@@ -1,0 +1,924 @@
+"""A conditional sequence-to-sequence VAE that converts English verbs between four tenses.
+
+In reading order: words → data → configuration → schedules → model → training → runs → metrics → figures.
+
+Shapes: B words in a batch, T characters, H hidden, Z latent, V vocabulary, N verbs.
+Cross-entropy and KL are in nats per word: summed over characters, summed over dimensions, averaged over words.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Literal, NamedTuple
+
+import joblib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+HERE = Path(__file__).resolve().parent
+
+# ------------------------------------------------------------------------------------------------------------------
+# Words: letters to numbers and back
+# ------------------------------------------------------------------------------------------------------------------
+
+TENSES = ("simple present", "third person", "present progressive", "simple past")
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+EOS = 0  # ends every word, and pads it: what follows the first EOS is masked
+SOS = len(LETTERS) + 1  # starts the decoder's input; it is never an output
+VOCABULARY = len(LETTERS) + 2  # V: EOS, a-z, SOS
+MAX_LETTERS = 32  # greedy decoding stops here if it has not said EOS
+
+
+def words_to_tensor(words: list[str]) -> tuple[Tensor, Tensor]:
+    """Turns words into numbers: letters (B, T), padded with EOS, and lengths (B,), which count one EOS."""
+    lengths = torch.tensor([len(word) + 1 for word in words])  # (B,)
+    width = max(map(len, words)) + 1
+    codes = np.frombuffer("".join(word.ljust(width, "`") for word in words).encode(), np.uint8)
+    letters = torch.from_numpy(codes.astype(np.int64)) - ord("`")  # "`" stands right before "a": it becomes EOS
+    return letters.view(len(words), width), lengths  # (B, T)
+
+
+def tensor_to_words(letters: Tensor) -> list[str]:
+    """Turns numbers (B, T) back into words; a word ends at its first EOS."""
+    codes = letters.cpu().numpy().astype(np.uint8) + ord("`")
+    return [bytes(row).decode().split("`")[0] for row in codes]
+
+
+def check_words(words) -> list[str]:
+    """Returns the words as a list, or raises: TypeError for a lone string, ValueError naming a word it cannot take."""
+    if isinstance(words, str):
+        raise TypeError(f"expected a list of words, found the string {words!r}: write [{words!r}]")
+    words = list(words)
+    for word in words:
+        if not isinstance(word, str):
+            raise TypeError(f"expected words, found {word!r}")
+        if not re.fullmatch("[a-z]+", word) or len(word) > MAX_LETTERS:
+            raise ValueError(f"cannot take the word {word[:60]!r}: expected 1 to {MAX_LETTERS} letters a-z, lower-case")
+    return words
+
+
+def check_tense(tense, count: int) -> Tensor:
+    """Returns `count` tenses (B,) from an int or one int per word, or raises ValueError."""
+    tenses = torch.as_tensor(tense)
+    if tenses.is_floating_point() or not ((0 <= tenses) & (tenses < len(TENSES))).all():
+        raise ValueError(f"cannot take the tense {tense!r}: expected 0..3, in the order of TENSES")
+    if tenses.dim() and tenses.shape != (count,):
+        raise ValueError(f"expected one tense, or {count}, one per word; found shape {tuple(tenses.shape)}")
+    return tenses.expand(count)
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Data
+# ------------------------------------------------------------------------------------------------------------------
+
+Verb = tuple[str, str, str, str]  # the four forms of a verb, in the order of TENSES
+SP, TP, PG, P = range(4)
+TEST_TENSES = ((SP, P), (SP, PG), (SP, TP), (SP, TP), (P, TP), (SP, PG), (P, SP), (PG, SP), (PG, P), (PG, TP))
+
+
+class TestPair(NamedTuple):
+    """Holds one conversion of test.txt: words as str, tenses as 0..3."""
+
+    __test__ = False  # not a test of pytest's
+
+    source: str
+    target: str
+    source_tense: int
+    target_tense: int
+
+
+def load_verbs(path=None) -> list[Verb]:
+    """Reads a verb table, one verb of four forms a row, in file order with repeats kept.
+
+    `path` None means train.txt in the data folder: $LAB5_DATA if set, else this module's folder.
+    Raises FileNotFoundError naming file and folder, ValueError naming file, line, what was found and expected.
+    """
+    return [tuple(row) for row in _read_rows(path, "train.txt", len(TENSES))]
+
+
+def load_test_pairs(path=None) -> list[TestPair]:
+    """Reads the ten conversions `source target`; the file carries no tenses, the course's readme gives them in order.
+
+    `path` None means test.txt in the data folder, as in `load_verbs`. Raises as `load_verbs` does.
+    """
+    rows = _read_rows(path, "test.txt", 2)
+    if len(rows) != len(TEST_TENSES):
+        name = _data_file(path, "test.txt")
+        raise ValueError(
+            f"{name}: found {len(rows)} rows; expected {len(TEST_TENSES)}, for the tense order is known for just these"
+        )
+    return [TestPair(*row, *tenses) for row, tenses in zip(rows, TEST_TENSES)]
+
+
+def _data_file(path, name: str) -> Path:
+    return Path(path) if path is not None else Path(os.environ.get("LAB5_DATA") or HERE) / name
+
+
+def _read_rows(path, name: str, columns: int) -> list[list[str]]:
+    path = _data_file(path, name)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no file {path.name} in {path.absolute().parent} (the environment variable LAB5_DATA names another folder)"
+        )
+    lines = path.read_bytes().splitlines()
+    if not lines:
+        raise ValueError(f"{path}: the file is empty; expected rows of {columns} words")
+    good = re.compile(rb"[a-z]{1,%d}( [a-z]{1,%d}){%d}" % (MAX_LETTERS, MAX_LETTERS, columns - 1))
+    for number, line in enumerate(lines, 1):
+        if not good.fullmatch(line):
+            raise ValueError(f"{path}, line {number}: {_what_is_wrong(line, columns)}")
+    return [line.decode().split(" ") for line in lines]
+
+
+def _what_is_wrong(line: bytes, columns: int) -> str:
+    expected = f"expected {columns} words of lower-case a-z with single spaces between them"
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return f"found the byte 0x{line[error.start]:02x}, which is not UTF-8; {expected}"
+    words = text.split(" ")
+    if stranger := re.search("[^a-z ]", text):
+        return f"found the character {stranger.group()!r} (U+{ord(stranger.group()):04X}); {expected}"
+    if "" in words and text.strip(" "):
+        return f"found a space too many; {expected}"
+    if len(words) != columns or not text:
+        return f"found {len(words) if text.strip(' ') else 0} words; {expected}"
+    return f"found a word of {max(map(len, words))} letters; {expected}, each of at most {MAX_LETTERS}"
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Configuration
+# ------------------------------------------------------------------------------------------------------------------
+
+
+def _number(default, low, high, why):
+    return field(default=default, metadata={"low": low, "high": high, "why": why})
+
+
+def _choice(default, choices, why):
+    return field(default=default, metadata={"choices": choices, "why": why})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Holds every hyperparameter. `Config()` is the recommended recipe, `Config.classic()` the course's.
+
+    Raises TypeError for an unknown name, ValueError for a value out of its range; `Config.describe()` lists both.
+    """
+
+    seed: int = _number(0, 0, 2**31 - 1, "weights, batches, coins and noise all follow from it")
+    epochs: int = _number(300, 1, 100_000, "passes through the table, finishing included")
+    batch_size: int = _number(32, 1, 65_536, "verbs (or words, for same-tense training) a step")
+    hidden_size: int = _number(256, 9, 4096, "H of both LSTMs; the course allows 256 or 512")
+    latent_size: int = _number(32, 1, 1024, "Z; the course's is 32")
+    condition_size: int = _number(8, 1, 1024, "width of the tense embedding; the course's is 8")
+    embedding_size: int = _number(64, 1, 4096, "width of the letter embeddings")
+    decoding: str = _choice("lemma-first", ("lemma-first", "direct"), "spell the lemma, then the form; or the form")
+    starts_in: str = _choice("cell", ("cell", "hidden"), "the decoder is told z in c0 (and h0 = tanh c0); or in h0")
+    training: str = _choice("rows", ("rows", "same-tense"), "one form in and all four out; or each word to itself")
+    optimizer: str = _choice("adam", ("adam", "sgd"), "adam: warm-up and cosine decay; sgd: constant learning rate")
+    learning_rate: float = _number(4e-3, 0.0, 10.0, "the highest of the schedule")
+    gradient_norm: float = _number(5.0, 1e-6, 1e6, "longer gradients are shortened to it")
+    ce_per: str = _choice("word", ("word", "character"), "unit of the cross-entropy in the loss; KL is per word always")
+    strategy: str = _choice("target-rate", None, "shape of the KL weight over the epochs, a name of STRATEGIES")
+    kl_weight: float = _number(1.0, 0.0, 100.0, "the shape's maximum: β as it stands in the loss")
+    rate_start: float = _number(16.0, 0.0, 1e3, "nats that target-rate allows at first, to learn the letters with")
+    rate_end: float = _number(7.2, 0.0, 1e3, "nats that target-rate holds later; ln 1227 = 7.1 name one of the verbs")
+    tf_final: float = _number(1.0, 0.0, 1.0, "teacher-forcing ratio at the last epoch; it starts at 1, in a line")
+    finish: float = _number(0.15, 0.0, 0.9, "share of the epochs, the last, that train the encoder alone, KL weight 0")
+    evaluate_every: int = _number(20, 1, 100_000, "epochs between the costlier columns of the history")
+
+    def __post_init__(self):
+        for f in dataclasses.fields(self):
+            _check_field(f, getattr(self, f.name))
+        if self.condition_size >= self.hidden_size:
+            raise ValueError("condition_size: must be smaller than hidden_size, it is a part of the encoder's first state")
+        if self.decoding == "lemma-first" and self.training != "rows":
+            raise ValueError("decoding: lemma-first needs training='rows', where the lemma of every word is known")
+
+    @classmethod
+    def classic(cls, **changes) -> Config:
+        """Returns the course's recipe, batched; keyword arguments change single values.
+
+        Batch 16 in place of 1 makes a sixteenth of the updates an epoch; the learning rate is 16 × 0.05 for it.
+        Its cross-entropy is per character while KL is per word, so its β is `kl_weight` × 8.5 or so: see `beta`.
+        """
+        recipe = dict(
+            epochs=500, batch_size=16, embedding_size=256, decoding="direct", starts_in="hidden", training="same-tense", optimizer="sgd",
+            learning_rate=0.8, ce_per="character", strategy="monotonic", kl_weight=1.0, tf_final=0.1, finish=0.0,
+        )  # fmt: skip
+        return cls(**recipe | changes)
+
+    @classmethod
+    def describe(cls) -> pd.DataFrame:
+        """Returns a table of every hyperparameter: default, range and reason."""
+        rows = [
+            (f.name, f.default, _range_text(f), f.metadata["why"]) for f in dataclasses.fields(cls)
+        ]
+        return pd.DataFrame(rows, columns=["name", "default", "range", "why"]).set_index("name")
+
+    @property
+    def joint_epochs(self) -> int:
+        """Counts the epochs that train encoder and decoder together; the others finish the encoder alone."""
+        return self.epochs - int(self.finish * self.epochs)
+
+    def tf_ratio(self, progress: float) -> float:
+        """Returns the share of words that are teacher-forced, 0..1, at progress in (0, 1]."""
+        return 1 - (1 - self.tf_final) * progress
+
+    def target_rate(self, progress: float) -> float:
+        """Returns the KL in nats per word that target-rate allows: down in a line to half-way, then held."""
+        return self.rate_start + (self.rate_end - self.rate_start) * min(1.0, 2 * progress)
+
+
+def _check_field(f: dataclasses.Field, value) -> None:
+    choices = tuple(STRATEGIES) if f.name == "strategy" else f.metadata.get("choices")
+    if choices:
+        good = isinstance(value, str) and value in choices
+    else:
+        number = (int,) if f.type == "int" else (int, float)
+        good = isinstance(value, number) and not isinstance(value, bool) and f.metadata["low"] <= value <= f.metadata["high"]
+    if not good:
+        raise ValueError(f"{f.name}: found {value!r}; expected {_range_text(f)}")
+
+
+def _range_text(f: dataclasses.Field) -> str:
+    choices = tuple(STRATEGIES) if f.name == "strategy" else f.metadata.get("choices")
+    if choices:
+        return " | ".join(choices)
+    return f"{f.type} {f.metadata['low']:g} to {f.metadata['high']:g}"
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Schedules: the KL weight over the epochs
+# ------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Shapes the KL weight: progress in (0, 1] (epoch / epochs, epochs from 1) → 0..1.
+
+    `needs_kl` marks a shape that also takes by how many nats per word KL stands above the rate it holds.
+    """
+
+    shape: Callable[..., float]
+    needs_kl: bool = False
+
+    def __call__(self, progress: float, kl_excess: float = 0.0) -> float:
+        return self.shape(progress, kl_excess) if self.needs_kl else self.shape(progress)
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def _classic_sigmoid(progress: float) -> float:
+    place = math.fmod(2 * progress, 1.0)  # two periods, each from 0
+    return 0.0 if place > 0.994 else _sigmoid(10 * (place - 0.5))  # the course's falls to 0 an epoch early
+
+
+def _ramp(progress: float) -> float:
+    """Returns 0..1 over the first half of each of four cycles, then 1 (Fu et al. 2019: M = 4, R = 0.5)."""
+    place = 4 * progress - math.ceil(4 * progress) + 1  # in (0, 1]: a cycle, and so the training, ends at full weight
+    return min(1.0, 2 * place)
+
+
+STRATEGIES: dict[str, Schedule] = {
+    "constant": Schedule(lambda progress: 1.0),
+    "monotonic": Schedule(lambda progress: min(1.0, 10 * progress)),  # Bowman et al. 2016; the course's slope
+    "cyclical-linear": Schedule(_ramp),
+    "cyclical-trapezoid": Schedule(lambda progress: min(1.0, 1.25 * math.fmod(2 * progress, 1.0))),  # the course's
+    "cyclical-sigmoid": Schedule(_classic_sigmoid),  # the course's
+    "cyclical-cosine": Schedule(lambda progress: (1 - math.cos(math.pi * _ramp(progress))) / 2),
+    # in proportion to the excess, full at 4 nats: no memory, so nothing to tune or to restore (cf. Shao et al. 2020)
+    "target-rate": Schedule(lambda progress, kl_excess: min(1.0, max(0.0, kl_excess / 4)), needs_kl=True),
+}
+
+# ------------------------------------------------------------------------------------------------------------------
+# Model
+# ------------------------------------------------------------------------------------------------------------------
+
+
+def _lstm(config: Config) -> nn.LSTM:
+    """Makes a one-layer LSTM that starts out remembering: forget-gate bias 1 (Jozefowicz et al. 2015)."""
+    lstm = nn.LSTM(config.embedding_size, config.hidden_size, batch_first=True)
+    gates = lstm.bias_ih_l0.data.view(4, -1)  # input, forget, cell, output (4, H)
+    gates[1] = 1.0
+    return lstm
+
+
+class Encoder(nn.Module):
+    """Reads a word, given its tense, into the mean and log-variance of q(z | word, tense)."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.embedding = nn.Embedding(VOCABULARY, config.embedding_size)
+        self.condition = nn.Embedding(len(TENSES), config.condition_size)
+        self.lstm = _lstm(config)
+        self.mu = nn.Linear(config.hidden_size, config.latent_size)
+        self.logvar = nn.Linear(config.hidden_size, config.latent_size)
+
+    def forward(self, letters: Tensor, lengths: Tensor, tense: Tensor) -> tuple[Tensor, Tensor]:
+        """Encodes letters (B, T), lengths (B,), tense (B,); returns mu and logvar, each (B, Z)."""
+        condition = self.condition(tense)  # (B, C)
+        # h0 = 0 ‖ condition
+        h0 = F.pad(condition, (self.lstm.hidden_size - condition.shape[1], 0))  # (B, H)
+        hidden, _ = self.lstm(self.embedding(letters), (h0[None], torch.zeros_like(h0)[None]))  # (B, T, H)
+        last = hidden[torch.arange(len(lengths)), lengths - 1]  # the state after EOS, not after padding (B, H)
+        return self.mu(last), self.logvar(last)  # (B, Z)
+
+
+class Decoder(nn.Module):
+    """Spells words; what it is told before the first letter is all that it knows of the source."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.embedding = nn.Embedding(VOCABULARY, config.embedding_size)
+        self.lstm = _lstm(config)
+        self.letter = nn.Linear(config.hidden_size, VOCABULARY - 1)  # SOS is never an output
+        self.starts_in = config.starts_in
+
+    def start(self, told: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the LSTM's first (h0, c0), each (1, B, H), from what the decoder is told (B, H)."""
+        told = told[None]  # (1, B, H)
+        # in the cell what is told lasts to the last letter; the course puts it in the hidden state, which fades
+        return (told.tanh(), told) if self.starts_in == "cell" else (told, torch.zeros_like(told))
+
+    def forward(self, inputs: Tensor, told: Tensor) -> Tensor:
+        """Feeds inputs (B, T) to a decoder told (B, H) in one fused pass; returns hidden states (B, T, H)."""
+        hidden, _ = self.lstm(self.embedding(inputs), self.start(told))
+        return hidden
+
+    @torch.no_grad()
+    def greedy(self, told: Tensor, steps: int = MAX_LETTERS + 1) -> tuple[Tensor, Tensor]:
+        """Spells what it is told (B, H) by feeding back the likeliest letter until EOS, or for `steps`.
+
+        Returns letters (B, T), padded with EOS, and the state (B, H) in which each word said EOS, or its last.
+        """
+        letter = torch.full((len(told), 1), SOS, device=told.device)  # (B, 1)
+        spelling = torch.ones_like(letter, dtype=torch.bool)  # (B, 1)
+        end, state, letters = told, self.start(told), []
+        for _ in range(steps):
+            hidden, state = self.lstm(self.embedding(letter), state)  # (B, 1, H)
+            end = torch.where(spelling, hidden[:, 0], end)
+            letter = self.letter(hidden).argmax(2) * spelling  # (B, 1); EOS is 0
+            letters.append(letter)
+            spelling = letter != EOS
+            if not spelling.any():
+                break
+        return torch.cat(letters, 1), end
+
+    def spell(self, told: Tensor, target: Tensor, lengths: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
+        """Spells target (B, T), lengths (B,), and counts what it costs; `free` (B,) words get their own letters fed back.
+
+        Returns the cross-entropy (B,) in nats per word and the state (B, H) in which each word ends.
+        The letters of free words are found by a first pass without gradients; the second pass runs over the whole
+        sequence at once and equals decoding step by step, for an argmax passes no gradient. A free word that says
+        EOS is over, whatever was left of its target.
+        """
+        fed = target  # (B, T)
+        if free.any():
+            own, _ = self.greedy(told[free], target.shape[1])
+            own = F.pad(own, (0, target.shape[1] - own.shape[1]))
+            fed = target.index_put((free,), own)
+            ended = (own != EOS).sum(1) + 1
+            lengths = lengths.index_put((free,), torch.minimum(lengths[free], ended))
+        inputs = F.pad(fed[:, :-1], (1, 0), value=SOS)  # SOS, then all letters but the last (B, T)
+        hidden = self(inputs, told)  # (B, T, H)
+        ce = F.cross_entropy(self.letter(hidden).transpose(1, 2), target, reduction="none")  # (B, T)
+        mask = torch.arange(target.shape[1], device=target.device) < lengths[:, None]  # (B, T)
+        # CE = −Σ_t log p(x_t | x_<t, z)
+        return (ce * mask).sum(1), hidden[torch.arange(len(lengths)), lengths - 1]
+
+
+class CVAE(nn.Module):
+    """Encodes a word given its tense into z, and decodes z given any tense; z is the only way from one to the other.
+
+    Direct decoding spells the form from f(z, tense). Lemma-first decoding spells the lemma, the simple present,
+    from f(z), and then the form from the state it ended in, given the tense: which verb it is, is decided once.
+    """
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        self.condition = nn.Embedding(len(TENSES), config.condition_size)
+        seen = config.condition_size if config.decoding == "direct" else 0
+        self.from_z = nn.Linear(config.latent_size + seen, config.hidden_size)
+        self.from_lemma = nn.Linear(config.hidden_size + config.condition_size, config.hidden_size)
+
+    # -- tensors in, tensors out ------------------------------------------------------------------------------------
+
+    def tell_first(self, z: Tensor, tense: Tensor) -> Tensor:
+        """Returns what the decoder is told (B, H): f(z) or, when it decodes directly, f(z ‖ condition)."""
+        if self.config.decoding == "direct":
+            z = torch.cat([z, self.condition(tense)], 1)  # (B, Z + C)
+        return self.from_z(z)  # (B, H)
+
+    def tell_form(self, lemma_end: Tensor, tense: Tensor) -> Tensor:
+        """Returns what the decoder is told (B, H) to spell a form, from the state its lemma (B, H) ended in."""
+        return self.from_lemma(torch.cat([lemma_end, self.condition(tense)], 1))
+
+    def cross_entropy(self, z: Tensor, batch: Batch, free: Tensor) -> Tensor:
+        """Returns nats per word (B, K) of the K targets of each z (B, Z); `free` (B, K) words are not teacher-forced."""
+        if self.config.decoding == "direct":
+            return self._spell_targets(z, self.tell_first, batch, free)[0]
+        lemma, forms = batch.targets(slice(0, 1)), batch.targets(slice(1, None))
+        lemma_ce, end = self._spell_targets(z, self.tell_first, lemma, free[:, :1])
+        forms_ce, _ = self._spell_targets(end, self.tell_form, forms, free[:, 1:])
+        return torch.cat([lemma_ce, forms_ce], 1)  # (B, K)
+
+    def _spell_targets(self, known: Tensor, tell, batch: Batch, free: Tensor) -> tuple[Tensor, Tensor]:
+        """Spells all targets (B, K) in one pass of B K words, each told of what is known (B, …) and of its tense."""
+        K = free.shape[1]
+        told = tell(known.repeat_interleave(K, 0), batch.target_tense.flatten())  # (B K, H)
+        ce, end = self.decoder.spell(told, batch.target.flatten(0, 1), batch.target_lengths.flatten(), free.flatten())
+        return ce.view(-1, K), end  # (B, K), (B K, H)
+
+    # -- words in, words out ----------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        return self.encoder.mu.weight.device
+
+    @torch.no_grad()
+    def encode(self, words, tense) -> tuple[Tensor, Tensor]:
+        """Encodes any number of words, of one tense or one each; returns mu and logvar, each (B, Z).
+
+        Raises ValueError or TypeError naming a word or tense it cannot take.
+        """
+        words = check_words(words)
+        tense = check_tense(tense, len(words))
+        if not words:
+            return torch.empty(2, 0, self.config.latent_size).unbind()
+        letters, lengths = words_to_tensor(words)
+        parts = [
+            self.encoder(*(x.to(self.device) for x in part))
+            for part in zip(letters.split(CHUNK), lengths.split(CHUNK), tense.split(CHUNK))
+        ]
+        return tuple(torch.cat(part) for part in zip(*parts))
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, tense) -> list[str]:
+        """Spells z (B, Z) greedily in one tense or one each; raises ValueError for a z or tense it cannot take."""
+        z = self._check_z(z)
+        tense = check_tense(tense, len(z)).to(self.device)
+        return [word for part in zip(z.split(CHUNK), tense.split(CHUNK)) for word in self._spell(*part)]
+
+    def convert(self, words, source_tense, target_tense) -> list[str]:
+        """Converts words from one tense to another by decoding the posterior mean; a tense is an int or one per word."""
+        mu, _ = self.encode(words, source_tense)
+        return self.decode(mu, target_tense)
+
+    @torch.no_grad()
+    def generate(self, z: Tensor) -> list[Verb]:
+        """Spells the four forms of each z (N, Z)."""
+        return [verb for part in self._check_z(z).split(CHUNK) for verb in self._spell_verbs(part)]
+
+    def _check_z(self, z) -> Tensor:
+        z = torch.as_tensor(z)
+        if z.dim() != 2 or z.shape[1] != self.config.latent_size:
+            raise ValueError(f"expected z of shape (B, {self.config.latent_size}), found {tuple(z.shape)}")
+        return z.to(self.device, torch.float32)
+
+    def _spell(self, z: Tensor, tense: Tensor) -> list[str]:
+        letters, end = self.decoder.greedy(self.tell_first(z, tense))
+        words = tensor_to_words(letters)
+        if self.config.decoding == "lemma-first":
+            forms = tensor_to_words(self.decoder.greedy(self.tell_form(end, tense))[0])
+            words = [form if t else lemma for t, lemma, form in zip(tense.tolist(), words, forms)]
+        return words
+
+    def _spell_verbs(self, z: Tensor) -> list[Verb]:
+        tenses = [torch.full((len(z),), tense, device=z.device) for tense in range(len(TENSES))]
+        if self.config.decoding == "direct":
+            return list(zip(*(self._spell(z, tense) for tense in tenses)))
+        lemmas, end = self.decoder.greedy(self.tell_first(z, tenses[0]))
+        forms = (self.decoder.greedy(self.tell_form(end, tense))[0] for tense in tenses[1:])
+        return list(zip(tensor_to_words(lemmas), *map(tensor_to_words, forms)))
+
+
+CHUNK = 1024  # words decoded at a time: larger chunks are no faster and need more memory
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Training
+# ------------------------------------------------------------------------------------------------------------------
+
+
+class Batch(NamedTuple):
+    """Holds B source words and the K target words of each."""
+
+    source: Tensor  # (B, T)
+    source_lengths: Tensor  # (B,)
+    source_tense: Tensor  # (B,)
+    target: Tensor  # (B, K, T)
+    target_lengths: Tensor  # (B, K)
+    target_tense: Tensor  # (B, K)
+
+    def targets(self, chosen: slice) -> Batch:
+        """Returns the batch with some of its K targets only, cut to their width."""
+        lengths = self.target_lengths[:, chosen]
+        return self._replace(
+            target=self.target[:, chosen, : int(lengths.max())],
+            target_lengths=lengths,
+            target_tense=self.target_tense[:, chosen],
+        )
+
+
+def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
+    """Returns KL(N(mu, e^logvar) ‖ N(0, I)) in nats per word (B,), of mu and logvar (B, Z) (Kingma & Welling 2014, B)."""
+    # KL = ½ Σ_j (μ² + σ² − 1 − log σ²)
+    return 0.5 * (mu**2 + logvar.exp() - 1 - logvar).sum(1)  # (B,)
+
+
+def reparameterize(mu: Tensor, logvar: Tensor, generator: torch.Generator) -> Tensor:
+    """Draws z (B, Z) from N(mu, e^logvar) so that gradients reach mu and logvar (Kingma & Welling 2014, 2.4)."""
+    noise = torch.randn(mu.shape, generator=generator).to(mu.device)
+    # z = μ + σ ε, ε ~ N(0, I)
+    return mu + (0.5 * logvar).exp() * noise  # (B, Z)
+
+
+class Table:
+    """Holds the verbs as tensors and deals them out in batches of about equal length."""
+
+    def __init__(self, verbs: list[Verb], config: Config):
+        letters, lengths = words_to_tensor([form for verb in verbs for form in verb])
+        self.letters = letters.view(len(verbs), len(TENSES), -1)  # (N, 4, T)
+        self.lengths = lengths.view(len(verbs), len(TENSES))  # (N, 4)
+        self.rows = config.training == "rows"
+        self.batch_size = config.batch_size
+
+    def batches(self, generator: torch.Generator):
+        """Yields an epoch: every verb once with a random form as source or, for same-tense, every form once."""
+        N, K = self.lengths.shape
+        verb = torch.arange(N) if self.rows else torch.arange(N).repeat_interleave(K)
+        tense = torch.randint(K, (N,), generator=generator) if self.rows else torch.arange(K).repeat(N)
+        length = self.lengths[verb, 0 if self.rows else tense]
+        # a little noise on the length, so that a batch is not made of the same words in every epoch
+        order = (length + 2 * torch.rand(len(verb), generator=generator)).argsort()
+        batches = order.split(self.batch_size)
+        for i in torch.randperm(len(batches), generator=generator):
+            yield self._batch(verb[batches[i]], tense[batches[i]])
+
+    def _batch(self, verb: Tensor, tense: Tensor) -> Batch:
+        target_tense = torch.arange(len(TENSES)).expand(len(verb), -1) if self.rows else tense[:, None]  # (B, K)
+        source_lengths = self.lengths[verb, tense]
+        target_lengths = self.lengths[verb[:, None], target_tense]
+        source = self.letters[verb, tense, : source_lengths.max()]
+        target = self.letters[verb[:, None], target_tense, : target_lengths.max()]
+        return Batch(source, source_lengths, tense, target, target_lengths, target_tense)
+
+
+@dataclass
+class Run:
+    """Holds one training: the model of the last epoch, its history (a row an epoch) and its configuration."""
+
+    model: CVAE
+    history: pd.DataFrame
+    config: Config
+
+
+def train(config: Config, verbs: list[Verb] | None = None, *, run_dir=None, progress: bool = True) -> Run:
+    """Trains a model on verbs (None: `load_verbs()`; repeated rows count once) and returns the last epoch's run.
+
+    With a `run_dir`, every finished epoch is kept there; called again, it goes on from the last one or, when all are
+    done, returns the finished run. The history's columns are listed in `HISTORY`.
+    Raises ValueError for a `run_dir` of another configuration, FloatingPointError when the loss is not finite.
+    """
+    trainer = _Trainer(config, load_verbs() if verbs is None else verbs)
+    checkpoint = Path(run_dir) / "checkpoint.pt" if run_dir is not None else None
+    if checkpoint and checkpoint.exists():
+        trainer.restore(checkpoint)
+    epochs = range(trainer.epoch + 1, config.epochs + 1)
+    for epoch in tqdm(epochs, initial=trainer.epoch, total=config.epochs, unit="epoch", disable=not progress):
+        trainer.train_epoch(epoch)
+        if checkpoint:
+            trainer.save(checkpoint)
+    return Run(trainer.model, pd.DataFrame(trainer.history).set_index("epoch"), config)
+
+
+HISTORY = {
+    "ce": "cross-entropy, nats per word, mean over the epoch's words",
+    "kl": "KL to the prior, nats per word, mean over the epoch's words",
+    "kl_weight": "KL weight, as it stands in the loss, mean over the epoch's steps",
+    "beta": "KL weight against a cross-entropy in nats per word: the β of the literature",
+    "tf_ratio": "teacher-forcing ratio",
+    "learning_rate": "at the epoch's last step",
+    "bleu4": "BLEU-4 of the test pairs at the posterior mean, 0..1",
+    "…": "and, every `evaluate_every` epochs, the columns of `score`",
+}
+
+
+class _Trainer:
+    """Carries what one training changes: weights, optimizer, random state, history."""
+
+    def __init__(self, config: Config, verbs: list[Verb]):
+        self.config, self.verbs, self.pairs = config, list(dict.fromkeys(verbs)), load_test_pairs()
+        self.table = Table(self.verbs, config)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            self.model = CVAE(config).to(self.device)
+        self.generator = torch.Generator().manual_seed(config.seed)  # on the CPU: the same noise on every device
+        self.steps_per_epoch = len(list(self.table.batches(torch.Generator())))
+        self.epoch, self.history = 0, []
+        self._start_phase(1)
+
+    def train_epoch(self, epoch: int) -> None:
+        if epoch == self.config.joint_epochs + 1:
+            self._start_phase(epoch)
+        steps = [self._step(batch, epoch, i) for i, batch in enumerate(self.table.batches(self.generator), 1)]
+        means = pd.DataFrame(steps)
+        words = means.pop("words")
+        row = {"epoch": epoch, **(means.mul(words, axis=0).sum() / words.sum()).to_dict()}
+        row["tf_ratio"] = self.config.tf_ratio(epoch / self.config.epochs)
+        row["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        row["bleu4"] = test_bleu4(self.model, self.pairs)
+        if epoch % self.config.evaluate_every == 0 or epoch in (self.config.joint_epochs, self.config.epochs):
+            row |= score(self.model, self.verbs, self.pairs, draws=1000)
+        self.history.append(row)
+        self.epoch = epoch
+
+    def _step(self, batch: Batch, epoch: int, step: int) -> dict[str, float]:
+        batch = Batch(*(x.to(self.device) for x in batch))
+        progress = epoch / self.config.epochs
+        mu, logvar = self.model.encoder(batch.source, batch.source_lengths, batch.source_tense)
+        z = reparameterize(mu, logvar, self.generator)
+        coins = torch.rand(batch.target_lengths.shape, generator=self.generator)
+        free = coins.to(self.device) >= self.config.tf_ratio(progress)  # a coin a word (B, K)
+        ce = self.model.cross_entropy(z, batch, free)  # (B, K)
+        kl = kl_divergence(mu, logvar)  # (B,)
+        weight = self._kl_weight(epoch, kl.mean().item())
+        per_word = 1.0 if self.config.ce_per == "word" else batch.target_lengths
+        # L = CE + β KL
+        loss = (ce / per_word).mean() + weight * kl.mean()
+        if not loss.isfinite():
+            raise FloatingPointError(f"the loss is {loss.item()} in epoch {epoch}, step {step}")
+        self._update(loss, epoch, step)
+        beta = weight * (per_word if self.config.ce_per == "word" else per_word.float().mean().item())
+        return {"ce": ce.mean().item(), "kl": kl.mean().item(), "kl_weight": weight, "beta": beta, "words": len(ce)}
+
+    def _kl_weight(self, epoch: int, kl: float) -> float:
+        if epoch > self.config.joint_epochs:
+            return 0.0
+        progress = epoch / self.config.epochs
+        excess = kl - self.config.target_rate(progress)
+        return self.config.kl_weight * STRATEGIES[self.config.strategy](progress, excess)
+
+    def _update(self, loss: Tensor, epoch: int, step: int) -> None:
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate(epoch, step)
+        self.optimizer.step()
+
+    def _learning_rate(self, epoch: int, step: int) -> float:
+        if self.config.optimizer == "sgd":
+            return self.config.learning_rate
+        joint = self.config.joint_epochs
+        first, last = (0, joint) if epoch <= joint else (joint, self.config.epochs)
+        done = (epoch - 1 - first) * self.steps_per_epoch + step
+        steps = (last - first) * self.steps_per_epoch
+        # warm-up over 100 steps, then half a cosine down to 0, in each of the two phases
+        return self.config.learning_rate * min(1, done / 100) * (1 + math.cos(math.pi * done / steps)) / 2
+
+    def _start_phase(self, epoch: int) -> None:
+        """Chooses what is trained: everything or, once the joint epochs are over, the encoder alone."""
+        joint = epoch <= self.config.joint_epochs
+        self.model.requires_grad_(joint).encoder.requires_grad_(True)
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = (
+            torch.optim.SGD(self.parameters, lr=self.config.learning_rate)
+            if self.config.optimizer == "sgd"
+            else torch.optim.Adam(self.parameters, lr=self.config.learning_rate, fused=True)
+        )
+
+    def save(self, path: Path) -> None:
+        """Writes the checkpoint beside and renames it in: a reader finds the old one or the new one, never a half."""
+        done = self.epoch == self.config.epochs
+        state = {
+            "digest": digest(self.config, self.verbs),
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "optimizer": None if done else self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "history": self.history,
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f"{path.name}.{os.getpid()}")
+        torch.save(state, beside)
+        os.replace(beside, path)
+
+    def restore(self, path: Path) -> None:
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        if state["digest"] != digest(self.config, self.verbs):
+            raise ValueError(f"{path}: belongs to another configuration, data or code version; give an empty run_dir")
+        self.epoch, self.history = state["epoch"], state["history"]
+        self._start_phase(self.epoch)
+        self.model.load_state_dict(state["model"])
+        if state["optimizer"]:
+            self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"].cpu())
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Runs: trained once, kept in runs/
+# ------------------------------------------------------------------------------------------------------------------
+
+RUNS = HERE / "runs"
+
+
+def digest(config: Config, verbs: list[Verb]) -> str:
+    """Names a run by all that its result follows from: configuration, data and the code of this module."""
+    code = Path(__file__).read_text(encoding="utf-8")
+    pairs = load_test_pairs()  # their BLEU-4 stands in the history
+    whole = json.dumps([dataclasses.asdict(config), verbs, pairs, code])
+    return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def load_or_train(config: Config, verbs: list[Verb] | None = None, *, progress: bool = True) -> Run:
+    """Returns the run of exactly this configuration, data and code from runs/, or trains it and keeps it there."""
+    verbs = list(dict.fromkeys(load_verbs() if verbs is None else verbs))
+    name = f"{config.strategy}-{config.decoding}-{config.seed}-{digest(config, verbs)[:16]}"
+    return train(config, verbs, run_dir=RUNS / name, progress=progress)
+
+
+def sweep(configs: list[Config], verbs: list[Verb] | None = None, jobs: int = -1) -> list[Run]:
+    """Loads or trains many runs in parallel processes, one core each, and returns them in order.
+
+    The work goes through joblib: its `parallel_config(backend=…)` sends it to a Dask or Ray cluster instead.
+    """
+    verbs = load_verbs() if verbs is None else verbs
+    work = joblib.Parallel(n_jobs=jobs, return_as="generator")
+    runs = work(joblib.delayed(_train_on_one_core)(config, verbs) for config in configs)
+    return list(tqdm(runs, total=len(configs), unit="run"))
+
+
+def _train_on_one_core(config: Config, verbs: list[Verb]) -> Run:
+    torch.set_num_threads(1)  # two processes of two threads each are several times slower on two cores
+    return load_or_train(config, verbs, progress=False)
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Metrics
+# ------------------------------------------------------------------------------------------------------------------
+
+
+def bleu4(output: str, reference: str) -> float:
+    """Returns the course's BLEU-4 of one word, 0..1: NLTK's over characters, smoothed by method 1.
+
+    References of three letters are scored with 1- to 3-grams, each weighted 0.33, as in the course.
+    Raises ValueError for an empty reference. Source: Papineni et al. 2002; Chen & Cherry 2014 for the smoothing.
+    """
+    if not reference:
+        raise ValueError("the reference is empty; expected a word")
+    weights = (0.33,) * 3 if len(reference) == 3 else (0.25,) * 4
+    smooth = SmoothingFunction().method1
+    return float(sentence_bleu([reference], output, weights=weights, smoothing_function=smooth))
+
+
+class GaussianScore(NamedTuple):
+    """Holds what a list of generated verbs is worth; shares are 0..1 of the draws."""
+
+    official: float  # the course's: a draw counts once for every equal row of the table, so repeats can exceed 1
+    exact: float  # share of draws whose four words are a row
+    distinct: int  # how many different rows were drawn: 1 when the model has collapsed
+    mixed: float  # share whose four words are all in the table, but of different rows
+
+
+def gaussian_score(generated: list[Verb], verbs: list[Verb]) -> GaussianScore:
+    """Scores verbs generated from Gaussian noise against the table; raises ValueError when there are none."""
+    if not generated:
+        raise ValueError("no generated verbs; expected at least one")
+    generated = [tuple(verb) for verb in generated]
+    rows = Counter(tuple(verb) for verb in verbs)
+    words = [set(forms) for forms in zip(*rows)]
+    correct = [verb for verb in generated if verb in rows]
+    known = sum(all(form in words[tense] for tense, form in enumerate(verb)) for verb in generated)
+    n = len(generated)
+    return GaussianScore(
+        sum(rows[verb] for verb in correct) / n, len(correct) / n, len(set(correct)), (known - len(correct)) / n
+    )
+
+
+def test_bleu4(model: CVAE, pairs: list[TestPair] | None = None) -> float:
+    """Returns the mean BLEU-4 of the test pairs, 0..1, decoded at the posterior mean."""
+    return drawn_bleu4(model, pairs, draws=0)
+
+
+test_bleu4.__test__ = False  # not a test of pytest's
+
+
+def drawn_bleu4(model: CVAE, pairs: list[TestPair] | None = None, draws: int = 20, seed: int = 0) -> float:
+    """Returns the mean BLEU-4 of the test pairs, 0..1, over draws of z from the posterior; 0 draws: at its mean."""
+    sources, targets, source_tenses, target_tenses = zip(*(load_test_pairs() if pairs is None else pairs))
+    mu, logvar = model.encode(sources, source_tenses)
+    z = mu.repeat(max(draws, 1), 1)
+    if draws:
+        z = reparameterize(z, logvar.repeat(draws, 1), torch.Generator().manual_seed(seed))
+    outputs = model.decode(z, target_tenses * max(draws, 1))
+    return float(np.mean([bleu4(*pair) for pair in zip(outputs, targets * max(draws, 1))]))
+
+
+def conversion_accuracy(model: CVAE, verbs: list[Verb]) -> float:
+    """Returns the share of the 12 × N conversions between different tenses that are exactly right, 0..1."""
+    right = []
+    for source in range(len(TENSES)):
+        mu, _ = model.encode([verb[source] for verb in verbs], source)
+        outputs = model.generate(mu)  # all four forms of the posterior mean
+        right += [out[t] == verb[t] for out, verb in zip(outputs, verbs) for t in range(len(TENSES)) if t != source]
+    return float(np.mean(right))
+
+
+def sample_prior(model: CVAE, draws: int, seed: int = 0) -> list[Verb]:
+    """Returns the verbs spelled from draws z ~ N(0, I)."""
+    z = torch.randn(draws, model.config.latent_size, generator=torch.Generator().manual_seed(seed))
+    return model.generate(z)
+
+
+class Information(NamedTuple):
+    """Holds what z carries of the table's words; KL = mutual information + marginal KL, in nats per word."""
+
+    kl_table: float  # mean over the table of KL(q(z | x) ‖ p(z))
+    mutual_information: float  # I(x; z), at most ln 4N
+    marginal_kl: float  # KL(q(z) ‖ p(z)): how far what the decoder was trained on is from where noise lands
+    active_units: int  # dimensions that move with the word
+
+
+def information(model: CVAE, verbs: list[Verb], seed: int = 0) -> Information:
+    """Splits KL as Hoffman & Johnson 2016 do, over all 4 N words with one draw of z each; active units: Burda 2016."""
+    words, tenses = zip(*((form, tense) for verb in verbs for tense, form in enumerate(verb)))
+    mu, logvar = (x.cpu().double() for x in model.encode(words, tenses))  # (M, Z), M = 4 N
+    z = reparameterize(mu, logvar, torch.Generator().manual_seed(seed)).double()
+    precision = (-logvar).exp()
+    # log q(z_i | x_j) = −½ Σ (z_i − μ_j)² / σ_j² + log σ_j² + log 2π, its square multiplied out for two products of matrices
+    constant = (mu**2 * precision + logvar + math.log(2 * math.pi)).sum(1)  # (M,)
+    own, mixture = [], []
+    for i, part in enumerate(z.split(CHUNK)):
+        log_q = -0.5 * (part**2 @ precision.T - 2 * part @ (mu * precision).T + constant)  # (chunk, M)
+        own.append(log_q.diagonal(i * CHUNK))
+        mixture.append(log_q.logsumexp(1) - math.log(len(words)))  # log q(z) = log 1/M Σ_j q(z | x_j)
+    kl = kl_divergence(mu, logvar).mean().item()
+    # I(x; z) = E[log q(z | x) − log q(z)]
+    shared = (torch.cat(own) - torch.cat(mixture)).mean().item()
+    # AU = #{j : Var_x(E[z_j | x]) > 0.01}
+    return Information(kl, shared, kl - shared, int((mu.var(0) > 0.01).sum()))
+
+
+def score(
+    model: CVAE, verbs: list[Verb] | None = None, pairs: list[TestPair] | None = None, draws: int = 10_000
+) -> dict[str, float]:
+    """Returns every score of a model by name; `distinct` is the mean over blocks of 100 draws, as in the course."""
+    verbs = load_verbs() if verbs is None else verbs
+    drawn = sample_prior(model, draws)
+    gaussian = gaussian_score(drawn, verbs)
+    blocks = [gaussian_score(drawn[i : i + 100], verbs).distinct for i in range(0, draws - 99, 100)]
+    return {
+        "bleu4": test_bleu4(model, pairs),
+        "bleu4_drawn": drawn_bleu4(model, pairs),
+        "conversion": conversion_accuracy(model, list(dict.fromkeys(verbs))),
+        "gaussian_official": gaussian.official,
+        "gaussian_exact": gaussian.exact,
+        "gaussian_mixed": gaussian.mixed,
+        "distinct": float(np.mean(blocks)),
+        **information(model, list(dict.fromkeys(verbs)))._asdict(),
+    }
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Figures
+# ------------------------------------------------------------------------------------------------------------------
+
+FIGURES = HERE / "figures"
+
+
+def set_style() -> None:
+    """Sets the one look of all figures."""
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
+    plt.rcParams.update({"figure.constrained_layout.use": True, "pdf.fonttype": 42, "axes.titlesize": "medium"})
+
+
+def save_fig(fig, name: str) -> None:
+    """Exports a figure as PDF and PNG into figures/, without a date: the same figure is the same bytes."""
+    FIGURES.mkdir(exist_ok=True)
+    fig.savefig(FIGURES / f"{name}.pdf", metadata={"CreationDate": None})
+    fig.savefig(FIGURES / f"{name}.png", dpi=200)

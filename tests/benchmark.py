@@ -34,7 +34,9 @@ def one_word_at_a_time(model, optimizer, generator, verb, tense):
     def spell(told, letters):
         inputs = [torch.tensor(lab.SOS), *letters[:-1]]
         hidden = read(model.decoder.lstm, model.decoder.embedding, inputs, model.decoder.start(told))
-        return sum(F.cross_entropy(model.decoder.letter(h), letter[None]) for h, letter in zip(hidden, letters)), hidden[-1]
+        return sum(
+            F.cross_entropy(model.decoder.letter(h), letter[None]) for h, letter in zip(hidden, letters)
+        ), hidden[-1]
 
     words = [lab.words_to_tensor([form])[0][0] for form in verb]
     condition = model.encoder.condition(torch.tensor([tense]))
@@ -81,5 +83,9 @@ def training_ratio(verbs):
 if __name__ == "__main__":
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; {ROUNDS} rounds in turn; min / median / max")
     rates = training_ratio(lab.load_verbs())
-    for name, values in (("batched, words/s", rates[:, 0]), ("batch 1, words/s", rates[:, 1]), ("ratio", rates[:, 0] / rates[:, 1])):
+    for name, values in (
+        ("batched, words/s", rates[:, 0]),
+        ("batch 1, words/s", rates[:, 1]),
+        ("ratio", rates[:, 0] / rates[:, 1]),
+    ):
         print(f"{name:20}{np.min(values):9.0f}{np.median(values):9.0f}{np.max(values):9.0f}")

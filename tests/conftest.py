@@ -28,4 +28,4 @@ def verbs():
 @pytest.fixture(scope="session")
 def learned(verbs):
     """Returns a run that has learned thirty verbs by heart, made in a few seconds."""
-    return lab.train(lab.Config(epochs=200, **SMALL), verbs[::41], progress=False)
+    return lab.train(lab.Config(epochs=250, rate_end=10.0, **SMALL), verbs[::41], progress=False)

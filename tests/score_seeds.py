@@ -28,7 +28,9 @@ def main():
     before = pd.DataFrame([run.history.loc[run.config.joint_epochs, BEFORE] for run in runs], index=scores.index)
     for title, table in (("before finishing (1,000 draws)", before), ("at the last epoch (10,000 draws)", scores)):
         print(f"\n{title}\n{table.astype(float).round(4).T.to_string()}")
-        print("\nmean ± sd\n" + (table.mean().map("{:.4f}".format) + " ± " + table.std().map("{:.4f}".format)).to_string())
+        print(
+            "\nmean ± sd\n" + (table.mean().map("{:.4f}".format) + " ± " + table.std().map("{:.4f}".format)).to_string()
+        )
 
 
 if __name__ == "__main__":

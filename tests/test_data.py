@@ -32,10 +32,13 @@ def test_train_file_is_as_specified(verbs):
 def test_test_pairs_are_forms_of_training_verbs(verbs):
     pairs = lab.load_test_pairs()
     asked = [f"{p.source}→{p.target}" for p in pairs]
-    assert asked == (
-        "abandon→abandoned abet→abetting begin→begins expend→expends sent→sends split→splitting "
-        "flared→flare functioning→function functioning→functioned healing→heals"
-    ).split()
+    assert (
+        asked
+        == (
+            "abandon→abandoned abet→abetting begin→begins expend→expends sent→sends split→splitting "
+            "flared→flare functioning→function functioning→functioned healing→heals"
+        ).split()
+    )
     for p in pairs:
         assert any(verb[p.source_tense] == p.source and verb[p.target_tense] == p.target for verb in verbs)
 

@@ -79,7 +79,9 @@ def test_encoder_equals_letter_by_letter_at_any_padding():
         h, c = torch.cat([torch.zeros(64 - 8), encoder.condition(tense[i])]), torch.zeros(64)
         for letter in letters[i, : len(word) + 1]:
             h, c = cell_step(encoder.lstm, encoder.embedding(letter), h, c)
-        assert torch.allclose(mu[i], encoder.mu(h), atol=1e-5) and torch.allclose(logvar[i], encoder.logvar(h), atol=1e-5)
+        assert torch.allclose(mu[i], encoder.mu(h), atol=1e-5) and torch.allclose(
+            logvar[i], encoder.logvar(h), atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("decoding", ["lemma-first", "direct"])

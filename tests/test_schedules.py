@@ -36,7 +36,9 @@ def test_fu_cycles():
     linear, cosine = lab.STRATEGIES["cyclical-linear"], lab.STRATEGIES["cyclical-cosine"]
     # M = 4 cycles over 400 epochs: 100 each, a ramp over the first 50, full weight over the others
     assert [linear(e / 400) for e in (25, 50, 75, 100, 125, 400)] == pytest.approx([0.5, 1, 1, 1, 0.5, 1])
-    assert cosine(25 / 400) == pytest.approx(0.5) and cosine(12.5 / 400) == pytest.approx((1 - math.cos(math.pi / 4)) / 2)
+    assert cosine(25 / 400) == pytest.approx(0.5) and cosine(12.5 / 400) == pytest.approx(
+        (1 - math.cos(math.pi / 4)) / 2
+    )
 
 
 def test_target_rate_pushes_in_proportion_to_the_excess():

@@ -82,7 +82,7 @@ def test_history_follows_the_schedules(verbs):
     assert list(history["kl_weight"]) == pytest.approx([0.5 * shape(e / 10) for e in range(1, 9)] + [0, 0])
     assert list(history["tf_ratio"]) == pytest.approx([1 - 0.06 * e for e in range(1, 11)])
     assert list(history["beta"]) == list(history["kl_weight"])
-    assert set(lab.HISTORY) - {"…"} <= set(history.columns)
+    assert {"ce", "kl", "learning_rate", "bleu4", "conversion", "gaussian_exact", "mutual_information"} <= set(history)
 
 
 def test_effective_beta_of_the_classic_recipe(verbs):
@@ -116,7 +116,7 @@ def test_an_epoch_is_every_verb_once_in_batches_of_like_length(verbs):
         assert sorted(targets) == sorted(seen)
         real = sum(batch.target_lengths.sum() for batch in batches)
         padded = sum(batch.target.numel() for batch in batches)
-        assert real / padded > 0.75
+        assert real / padded > 0.7, "batches of random words are filled to 0.6"
 
 
 def test_a_source_is_a_form_of_its_verb_in_the_tense_it_says(verbs):
@@ -134,4 +134,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(verbs, monkeypatch):
 
 def test_repeated_rows_count_once(verbs):
     table = verbs[:20]
-    assert equal(lab.train(small(epochs=2), table, progress=False), lab.train(small(epochs=2), table + table[:5], progress=False))
+    assert equal(
+        lab.train(small(epochs=2), table, progress=False), lab.train(small(epochs=2), table + table[:5], progress=False)
+    )

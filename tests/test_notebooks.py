@@ -1,0 +1,73 @@
+"""The notebooks as committed: run top to bottom in one go, clean, and really compared."""
+
+import json
+import re
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+TAGS = {"nbval-ignore-output", "nbval-check-output", "nbval-skip", "raises-exception"}
+
+
+def test_the_notebooks_are_there():
+    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04"]
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    notebook = nbformat.read(request.param, 4)
+    nbformat.validate(notebook)
+    notebook.number = request.param.name[:2]
+    notebook.code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return notebook
+
+
+def test_run_top_to_bottom_in_one_go(notebook):
+    assert [cell.execution_count for cell in notebook.code] == list(range(1, len(notebook.code) + 1))
+
+
+def test_outputs_are_clean(notebook):
+    for cell in notebook.code:
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            compared = "nbval-ignore-output" not in cell.metadata.get("tags", [])
+            assert not (compared and output.get("name") == "stderr"), "stderr in a compared cell"
+            assert not re.search(r"/(root|home|tmp|work|usr|Users)/", json.dumps(output)), "a path of a machine"
+
+
+def test_metadata_is_clean(notebook):
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert "widgets" not in notebook.metadata
+    for cell in notebook.code:
+        assert "execution" not in cell.metadata and "ExecuteTime" not in cell.metadata
+        assert set(cell.metadata.get("tags", [])) <= TAGS
+        assert "NBVAL" not in cell.source, "tags, not comments"
+
+
+def test_most_cells_are_compared_and_hold_text(notebook):
+    compared = [cell for cell in notebook.code if "nbval-ignore-output" not in cell.metadata.get("tags", [])]
+    assert len(compared) >= 0.6 * len(notebook.code)
+    assert sum(any(output.get("name") == "stdout" for output in cell.outputs) for cell in compared) >= 5
+
+
+def test_checks_came_out_true(notebook):
+    """A committed check that printed False would be compared with False for ever."""
+    for cell in notebook.code:
+        for output in cell.outputs:
+            assert not re.search(r": +False\b", output.get("text", "")), cell.source
+
+
+def test_links_lead_somewhere(notebook):
+    for cell in notebook.cells:
+        for target in re.findall(r"\]\(([^)#]+)\)", cell.source if cell.cell_type == "markdown" else ""):
+            assert target.startswith("http") or (ROOT / "notebooks" / target).exists(), target
+
+
+def test_every_figure_is_exported_and_named_after_its_notebook(notebook):
+    for cell in notebook.code:
+        for name in re.findall(r'save_fig\(fig, "([^"]+)"\)', cell.source):
+            assert name[:2] == notebook.number
+            for suffix in (".pdf", ".png"):
+                assert (ROOT / "figures" / (name + suffix)).stat().st_size > 1000

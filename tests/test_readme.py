@@ -1,0 +1,39 @@
+"""README's commands, links and claims about files."""
+
+import re
+
+from conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def command(marker):
+    return re.search(rf"<!-- {marker} command -->\n```bash\n(.+)\n```", README).group(1)
+
+
+def test_the_two_commands_stand_alone():
+    for marker in ("run", "test"):
+        assert command(marker).startswith("python3 -m venv .venv && .venv/bin/pip install -r requirements.txt && ")
+    assert "--nbval " in command("test"), "strict, not lax"
+
+
+def test_ci_runs_the_test_command():
+    script = (ROOT / ".ci" / "run").read_text()
+    assert "<!-- test command -->" in script and "README.md" in script and "eval" in script
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert target.startswith("https://") or target.startswith("http://") or (ROOT / target).exists(), target
+
+
+def test_python_example_uses_the_public_face():
+    import lab5_utils as lab
+
+    for name in re.findall(r"lab\.(\w+)", README):
+        assert hasattr(lab, name), name
+
+
+def test_every_notebook_and_figure_is_reachable():
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        assert f"notebooks/{path.name}" in README

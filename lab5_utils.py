@@ -621,6 +621,7 @@ class _Trainer:
 
     def __init__(self, config: Config, verbs: list[Verb]):
         self.config, self.verbs, self.pairs = config, list(dict.fromkeys(verbs)), load_test_pairs()
+        self.digest = digest(config, self.verbs)
         self.table = Table(self.verbs, config)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         with torch.random.fork_rng():
@@ -705,7 +706,7 @@ class _Trainer:
         """Writes the checkpoint beside and renames it in: a reader finds the old one or the new one, never a half."""
         done = self.epoch == self.config.epochs
         state = {
-            "digest": digest(self.config, self.verbs),
+            "digest": self.digest,
             "epoch": self.epoch,
             "model": self.model.state_dict(),
             "optimizer": None if done else self.optimizer.state_dict(),
@@ -719,7 +720,7 @@ class _Trainer:
 
     def restore(self, path: Path) -> None:
         state = torch.load(path, map_location=self.device, weights_only=True)
-        if state["digest"] != digest(self.config, self.verbs):
+        if state["digest"] != self.digest:
             raise ValueError(f"{path}: belongs to another configuration, data or code version; give an empty run_dir")
         self.epoch, self.history = state["epoch"], state["history"]
         self._start_phase(self.epoch)

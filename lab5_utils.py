@@ -186,15 +186,18 @@ class Config:
     """
 
     seed: int = _number(0, 0, 2**31 - 1, "weights, batches, coins and noise all follow from it")
-    epochs: int = _number(160, 1, 100_000, "passes through the table, finishing included")
-    batch_size: int = _number(16, 1, 65_536, "verbs (or words, for same-tense training) a step")
+    epochs: int = _number(220, 1, 100_000, "passes through the table, finishing included")
+    batch_size: int = _number(32, 1, 65_536, "verbs (or words, for same-tense training) a step")
     hidden_size: int = _number(256, 9, 4096, "H of both LSTMs; the course allows 256 or 512")
     latent_size: int = _number(32, 1, 1024, "Z; the course's is 32")
     condition_size: int = _number(8, 1, 1024, "width of the tense embedding; the course's is 8")
     embedding_size: int = _number(64, 1, 4096, "width of the letter embeddings")
     decoding: str = _choice("lemma-first", ("lemma-first", "direct"), "spell the lemma, then the form; or the form")
     starts_in: str = _choice("cell", ("cell", "hidden"), "the decoder is told z in c0 (and h0 = tanh c0); or in h0")
-    training: str = _choice("rows", ("rows", "same-tense"), "one form in and all four out; or each word to itself")
+    training: str = _choice(
+        "rows", ("rows", "same-tense"), "one form in, several of its verb out; or each word to itself"
+    )
+    targets: int = _number(2, 2, 4, "forms that a verb spells a step, if training='rows': the lemma, and others by lot")
     optimizer: str = _choice("adam", ("adam", "sgd"), "adam: warm-up and cosine decay; sgd: constant learning rate")
     learning_rate: float = _number(4e-3, 0.0, 10.0, "the highest of the schedule")
     gradient_norm: float = _number(5.0, 1e-6, 1e6, "longer gradients are shortened to it")
@@ -202,9 +205,12 @@ class Config:
     strategy: str = _choice("target-rate", None, "shape of the KL weight over the epochs, a name of STRATEGIES")
     kl_weight: float = _number(0.5, 0.0, 100.0, "the shape's maximum: β as it stands in the loss")
     rate_start: float = _number(16.0, 0.0, 1e3, "nats that target-rate allows at first, to learn the letters with")
-    rate_end: float = _number(6.4, 0.0, 1e3, "nats that target-rate holds later; ln 1227 = 7.1 would name a verb")
+    rate_end: float = _number(4.5, 0.0, 1e3, "nats that target-rate allows later; ln 1227 = 7.1 would name a verb")
+    hold_from: float = _number(
+        0.3, 0.01, 1.0, "progress from which rate_end is held; until then it comes down in a line"
+    )
     tf_final: float = _number(1.0, 0.0, 1.0, "teacher-forcing ratio at the last epoch; it starts at 1, in a line")
-    finish: float = _number(0.2, 0.0, 0.9, "share of the epochs, the last, that train the encoder alone, KL weight 0")
+    finish: float = _number(0.25, 0.0, 0.9, "share of the epochs, the last, that train the encoder alone, KL weight 0")
     evaluate_every: int = _number(20, 1, 100_000, "epochs between the costlier columns of the history")
 
     def __post_init__(self):
@@ -244,8 +250,8 @@ class Config:
         return 1 - (1 - self.tf_final) * progress
 
     def target_rate(self, progress: float) -> float:
-        """Returns the KL in nats per word that target-rate allows: down in a line to half-way, then held."""
-        return self.rate_start + (self.rate_end - self.rate_start) * min(1.0, 2 * progress)
+        """Returns the KL in nats per word that target-rate allows: down in a line until `hold_from`, then held."""
+        return self.rate_start + (self.rate_end - self.rate_start) * min(1.0, progress / self.hold_from)
 
 
 def _check_field(f: dataclasses.Field, value) -> None:
@@ -372,18 +378,19 @@ class Decoder(nn.Module):
 
         Returns letters (B, T), padded with EOS, and the state (B, H) in which each word said EOS, or its last.
         """
-        letter = torch.full((len(told), 1), SOS, device=told.device)  # (B, 1)
-        spelling = torch.ones_like(letter, dtype=torch.bool)  # (B, 1)
-        end, state, letters = told, self.start(told), []
-        for _ in range(steps):
-            hidden, state = self.lstm(self.embedding(letter), state)  # (B, 1, H)
-            end = torch.where(spelling, hidden[:, 0], end)
-            letter = self.letter(hidden).argmax(2) * spelling  # (B, 1); EOS is 0
-            letters.append(letter)
-            spelling = letter != EOS
-            if not spelling.any():
+        letters = torch.full((len(told), steps), EOS, device=told.device)  # (B, T)
+        end = torch.empty_like(told)  # (B, H)
+        letter, state = torch.full_like(letters[:, :1], SOS), self.start(told)
+        spelling = torch.arange(len(told), device=told.device)  # the b words that have not said EOS: only they go on
+        for t in range(steps):
+            hidden, state = self.lstm(self.embedding(letter), state)  # (b, 1, H)
+            letter = self.letter(hidden).argmax(2)  # (b, 1)
+            letters[spelling, t], end[spelling] = letter[:, 0], hidden[:, 0]
+            going = letter[:, 0] != EOS
+            spelling, letter, state = spelling[going], letter[going], tuple(s[:, going] for s in state)
+            if not len(spelling):
                 break
-        return torch.cat(letters, 1), end
+        return letters[:, : t + 1], end
 
     def spell(self, told: Tensor, target: Tensor, lengths: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
         """Spells target (B, T), lengths (B,), and counts what it costs; `free` (B,) words get their own letters fed back.
@@ -561,23 +568,28 @@ class Table:
         letters, lengths = words_to_tensor([form for verb in verbs for form in verb])
         self.letters = letters.view(len(verbs), len(TENSES), -1)  # (N, 4, T)
         self.lengths = lengths.view(len(verbs), len(TENSES))  # (N, 4)
-        self.rows = config.training == "rows"
+        self.rows, self.targets = config.training == "rows", config.targets
         self.batch_size = config.batch_size
 
     def batches(self, generator: torch.Generator):
-        """Yields an epoch: every verb once with a random form as source or, for same-tense, every form once."""
+        """Yields an epoch: every verb once, from one form of it to several or, for same-tense, every form to itself."""
         N, K = self.lengths.shape
         verb = torch.arange(N) if self.rows else torch.arange(N).repeat_interleave(K)
         tense = torch.randint(K, (N,), generator=generator) if self.rows else torch.arange(K).repeat(N)
+        target_tense = self._lots(N, generator) if self.rows else tense[:, None]  # (N, K)
         length = self.lengths[verb, 0 if self.rows else tense]
-        # a little noise on the length, so that a batch is not made of the same words in every epoch
-        order = (length + 2 * torch.rand(len(verb), generator=generator)).argsort()
+        # in order of length, ties by lot, so that a batch is not made of the same words in every epoch
+        order = (length + torch.rand(len(verb), generator=generator)).argsort()
         batches = order.split(self.batch_size)
         for i in torch.randperm(len(batches), generator=generator):
-            yield self._batch(verb[batches[i]], tense[batches[i]])
+            yield self._batch(verb[batches[i]], tense[batches[i]], target_tense[batches[i]])
 
-    def _batch(self, verb: Tensor, tense: Tensor) -> Batch:
-        target_tense = torch.arange(len(TENSES)).expand(len(verb), -1) if self.rows else tense[:, None]  # (B, K)
+    def _lots(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draws K tenses each (count, K): the simple present, then others without repeats."""
+        others = torch.rand(count, len(TENSES) - 1, generator=generator).argsort(1) + 1  # (count, 3)
+        return F.pad(others[:, : self.targets - 1], (1, 0), value=SP)
+
+    def _batch(self, verb: Tensor, tense: Tensor, target_tense: Tensor) -> Batch:
         source_lengths = self.lengths[verb, tense]
         target_lengths = self.lengths[verb[:, None], target_tense]
         source = self.letters[verb, tense, : source_lengths.max()]
@@ -639,7 +651,7 @@ class _Trainer:
         means = pd.DataFrame(steps)
         words = means.pop("words")
         row = {"epoch": epoch, **(means.mul(words, axis=0).sum() / words.sum()).to_dict()}
-        row["tf_ratio"] = self.config.tf_ratio(epoch / self.config.epochs)
+        row["tf_ratio"] = self.config.tf_ratio(self._progress(epoch))
         row["learning_rate"] = self.optimizer.param_groups[0]["lr"]
         row["bleu4"] = mean_bleu4(self.model, self.pairs)
         if epoch % self.config.evaluate_every == 0 or epoch in (self.config.joint_epochs, self.config.epochs):
@@ -649,11 +661,10 @@ class _Trainer:
 
     def _step(self, batch: Batch, epoch: int, step: int) -> dict[str, float]:
         batch = Batch(*(x.to(self.device) for x in batch))
-        progress = epoch / self.config.epochs
         mu, logvar = self.model.encoder(batch.source, batch.source_lengths, batch.source_tense)
         z = reparameterize(mu, logvar, self.generator)
         coins = torch.rand(batch.target_lengths.shape, generator=self.generator)
-        free = coins.to(self.device) >= self.config.tf_ratio(progress)  # a coin a word (B, K)
+        free = coins.to(self.device) >= self.config.tf_ratio(self._progress(epoch))  # a coin a word (B, K)
         ce = self.model.cross_entropy(z, batch, free)  # (B, K)
         kl = kl_divergence(mu, logvar)  # (B,)
         weight = self._kl_weight(epoch, kl.mean().item())
@@ -666,10 +677,13 @@ class _Trainer:
         beta = weight * (per_word if self.config.ce_per == "word" else per_word.float().mean().item())
         return {"ce": ce.mean().item(), "kl": kl.mean().item(), "kl_weight": weight, "beta": beta, "words": len(ce)}
 
+    def _progress(self, epoch: int) -> float:
+        return epoch / self.config.epochs
+
     def _kl_weight(self, epoch: int, kl: float) -> float:
         if epoch > self.config.joint_epochs:
             return 0.0
-        progress = epoch / self.config.epochs
+        progress = self._progress(epoch)
         excess = kl - self.config.target_rate(progress)
         return self.config.kl_weight * STRATEGIES[self.config.strategy](progress, excess)
 

@@ -46,7 +46,7 @@ def test_target_rate_pushes_in_proportion_to_the_excess():
     assert shape.needs_kl and not lab.STRATEGIES["monotonic"].needs_kl
     weights = [shape(0.5, excess) for excess in (-3.0, 0.0, 0.4, 0.8, 100.0)]
     assert weights[:2] == [0, 0] and weights[3] == pytest.approx(2 * weights[2]) and weights[4] == 1
-    config = lab.Config(rate_start=16, rate_end=8)
+    config = lab.Config(rate_start=16, rate_end=8, hold_from=0.5)
     assert [config.target_rate(p) for p in (0.25, 0.5, 1.0)] == [12, 8, 8]
 
 

@@ -43,7 +43,7 @@ EOS = 0  # ends every word, and pads it: what follows the first EOS is masked
 SOS = len(LETTERS) + 1  # starts the decoder's input; it is never an output
 VOCABULARY = len(LETTERS) + 2  # V: EOS, a-z, SOS
 MAX_LETTERS = 32  # greedy decoding stops here if it has not said EOS
-CHUNK = 1024  # words encoded or decoded at a time, which bounds the memory
+CHUNK = 512  # words encoded or decoded at a time, which bounds the memory
 
 
 def words_to_tensor(words: list[str]) -> tuple[Tensor, Tensor]:
@@ -865,16 +865,16 @@ def information(model: CVAE, verbs: list[Verb], seed: int = 0) -> Information:
     mu, logvar = (x.cpu().double() for x in model.encode(words, tenses))  # (M, Z), M = 4 N
     z = reparameterize(mu, logvar, torch.Generator().manual_seed(seed)).double()
     precision = (-logvar).exp()
-    # log q(z_i | x_j) = −½ Σ (z_i − μ_j)² / σ_j² + log σ_j² + log 2π, its square multiplied out for two products of matrices
-    constant = (mu**2 * precision + logvar + math.log(2 * math.pi)).sum(1)  # (M,)
-    own, mixture = [], []
-    for i, part in enumerate(z.split(CHUNK)):
-        log_q = -0.5 * (part**2 @ precision.T - 2 * part @ (mu * precision).T + constant)  # (chunk, M)
-        own.append(log_q.diagonal(i * CHUNK))
-        mixture.append(log_q.logsumexp(1) - math.log(len(words)))  # log q(z) = log 1/M Σ_j q(z | x_j)
+    # log q(z_i | x_j) = −½ Σ (z_i − μ_j)² / σ_j² + log σ_j² + log 2π: with its square multiplied out, one product of matrices
+    constant = (mu**2 * precision + logvar + math.log(2 * math.pi)).sum(1, keepdim=True)  # (M, 1)
+    of_x = torch.cat([-0.5 * precision, mu * precision, -0.5 * constant], 1)  # (M, 2 Z + 1)
+    of_z = torch.cat([z**2, z, torch.ones_like(constant)], 1)  # (M, 2 Z + 1)
+    own = (of_z * of_x).sum(1)  # log q(z_i | x_i) (M,)
+    mixture = [(part @ of_x.T).logsumexp(1) for part in of_z.split(CHUNK)]
+    mixture = torch.cat(mixture) - math.log(len(words))  # log q(z) = log 1/M Σ_j q(z | x_j) (M,)
     kl = kl_divergence(mu, logvar).mean().item()
     # I(x; z) = E[log q(z | x) − log q(z)]
-    shared = (torch.cat(own) - torch.cat(mixture)).mean().item()
+    shared = (own - mixture).mean().item()
     # AU = #{j : Var_x(E[z_j | x]) > 0.01}
     return Information(kl, shared, kl - shared, int((mu.var(0) > 0.01).sum()))
 

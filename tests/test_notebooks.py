@@ -24,6 +24,11 @@ def notebook(request):
     return notebook
 
 
+def test_starts_with_its_title_and_ends_with_what_it_showed(notebook):
+    assert notebook.cells[0].source.startswith(f"# {notebook.number} · ")
+    assert notebook.cells[-1].cell_type == "markdown"
+
+
 def test_run_top_to_bottom_in_one_go(notebook):
     assert [cell.execution_count for cell in notebook.code] == list(range(1, len(notebook.code) + 1))
 

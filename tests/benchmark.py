@@ -228,23 +228,30 @@ def scaling(verbs):
 
 # -- time to a score -----------------------------------------------------------------------------------------------------
 
-LADDER = {"the course's full marks, .7 / .3": 24, "the best pair reported, .957 drawn / .444": 48, "the recipe": 220}
+LADDER = {  # a short training that is held at a higher rate spends less on the Gaussian score
+    "the course's full marks, .7 / .3": {"epochs": 30, "rate_end": 7.0},
+    "the best pair reported, .957 drawn / .444": {"epochs": 72, "rate_end": 7.0},
+    "the recipe": {},
+}
 
 
 def ladder(verbs):
-    """Trains from nothing for three budgets of epochs, five seeds each, and shows seconds and scores of the last epoch."""
+    """Trains from nothing with three budgets, five seeds each, and shows seconds and scores of the last epoch."""
     columns = ["bleu4", "bleu4_drawn", "conversion", "gaussian_exact", "distinct"]
-    for name, epochs in LADDER.items():
+    for name, change in LADDER.items():
         rows = []
         for seed in range(5):
-            config = lab.Config(epochs=epochs, seed=seed, evaluate_every=epochs)
+            config = lab.Config(seed=seed, evaluate_every=1000, **change)
             start = time.perf_counter()
             model = lab.train(config, verbs, progress=False).model
             seconds = time.perf_counter() - start
             scores = lab.score(model, verbs)
             rows.append({"seconds": seconds} | {column: scores[column] for column in columns})
         table = pd.DataFrame(rows)
-        print(f"{name}: {epochs} epochs\n{table.agg(['min', 'mean', 'max', 'std']).round(3).to_string()}", flush=True)
+        print(
+            f"{name}: {change or 'as it is'}\n{table.agg(['min', 'mean', 'max', 'std']).round(3).to_string()}",
+            flush=True,
+        )
 
 
 SECTIONS = {"loop": loop, "peak": peak, "profile": profiled, "decode": decode, "scaling": scaling, "ladder": ladder}

@@ -12,7 +12,7 @@ TAGS = {"nbval-ignore-output", "nbval-check-output", "nbval-skip", "raises-excep
 
 
 def test_the_notebooks_are_there():
-    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04"]
+    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05"]
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)

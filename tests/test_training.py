@@ -34,7 +34,7 @@ def test_global_random_state_is_left_as_found(verbs):
     assert (torch.rand(2).tolist(), np.random.rand(2).tolist(), random.random()) == expected
 
 
-@pytest.mark.parametrize("changes", [{}, dict(finish=0.5), dict(tf_final=0.3, decoding="direct")])
+@pytest.mark.parametrize("changes", [{}, dict(finish=0.5), dict(tf_final=0.3, decoding="direct"), dict(made_up=2)])
 def test_an_interrupted_run_equals_an_uninterrupted_one(verbs, tmp_path, monkeypatch, changes):
     config, table = small(**changes), verbs[:40]
     whole = lab.train(config, table, progress=False)

@@ -384,7 +384,7 @@ class Config:
         room for every letter. Noise lands on no verb then: see notebook 05. Convert at the posterior mean, as always.
         """
         recipe = dict(
-            epochs=70, hidden_size=128, latent_size=64, made_up=8, reads="both ways", form_from="lemma and z",
+            epochs=60, hidden_size=128, latent_size=64, made_up=8, reads="both ways", form_from="lemma and z",
             strategy="constant", kl_weight=0.002, finish=0.0,
         )  # fmt: skip
         return cls(**recipe | changes)

@@ -29,7 +29,7 @@ def test_a_split_is_always_the_same(verbs):
     held = [verb[0] for verb in lab.split_verbs(verbs)[1]]
     random.seed(7)
     assert held == [verb[0] for verb in lab.split_verbs(verbs + verbs)[1]]
-    assert held[:3] == ["affirm", "aid", "anticipate"]  # as on every other machine
+    assert held[:3] == ["affirm", "alert", "anticipate"]  # as on every other machine
 
 
 def test_no_derived_verb_is_seen_when_its_root_is_held_out(verbs):
@@ -126,6 +126,21 @@ def test_made_up_verbs_come_from_the_given_ones_alone():
     made_up = lab.make_up(rows, 500, seed=0)
     assert all(verb[3] == verb[0] + "ed" for verb in made_up)
     assert {verb[0][-1] for verb in made_up} == {"p", "k", "t"}
+
+
+def test_a_fifth_of_the_letters_is_exchanged_for_others_of_their_class():
+    word = "bananyquo" * 500
+    other = lab._exchange_letters(word, random.Random(0))
+    changed = sum(a != b for a, b in zip(word, other)) / sum(letter not in "yq" for letter in word)
+    assert 0.14 < changed < 0.2, "some are exchanged for themselves"
+    assert all((a in lab.VOWELS) == (b in lab.VOWELS) and (a == b or a not in "yq") for a, b in zip(word, other))
+
+
+def test_a_stressed_ending_keeps_to_heads_that_stress_it():
+    rows = [tuple(head + form for form in "mit mits mitting mitted".split()) for head in ("com", "per", "sub")]
+    rows += [tuple(head + form for form in "fer fers ferring ferred".split()) for head in ("re", "pre")]
+    made_up = {verb[0] for verb in lab.make_up(rows, 300, seed=0)}
+    assert made_up == {head + tail for head in ("com", "per", "sub", "re", "pre") for tail in ("mit", "fer")}
 
 
 def test_made_up_verbs_are_not_too_long():

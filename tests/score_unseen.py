@@ -19,7 +19,7 @@ import lab5_utils as lab
 
 def other_verbs(known):
     """Lists the verbs outside the table whose four forms the two dictionaries agree on."""
-    candidates = (row(lemma) for lemma in lemmas() if lemma not in AUXILIARIES | known)
+    candidates = map(row, sorted(set(lemmas()) - AUXILIARIES - known))
     return [verb for verb in candidates if verb and len(max(verb, key=len)) <= lab.MAX_LETTERS]
 
 

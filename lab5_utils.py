@@ -1,6 +1,7 @@
 """A conditional sequence-to-sequence VAE that converts English verbs between four tenses.
 
-In reading order: words → data → unseen verbs → configuration → schedules → model → training → runs → metrics → figures.
+In reading order: words → data → unseen verbs → configuration → schedules → model → metrics → files → training → runs →
+figures.
 
 Shapes: B words in a batch, T characters, H hidden, Z latent, V vocabulary, N verbs.
 Cross-entropy and KL are in nats per word: summed over characters, summed over dimensions, averaged over words.
@@ -10,12 +11,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import math
 import os
+import pickle
 import random
 import re
+import threading
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, NamedTuple
@@ -26,6 +31,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
+from filelock import FileLock, Timeout
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -130,6 +136,18 @@ def load_test_pairs(path=None) -> list[TestPair]:
     return [TestPair(*row, *tenses) for row, tenses in zip(rows, TEST_TENSES)]
 
 
+def check_verbs(verbs) -> list[Verb]:
+    """Returns the verbs as tuples, repeats kept, or raises ValueError or TypeError naming what it cannot take."""
+    verbs = [(verb,) if isinstance(verb, str) else tuple(verb) for verb in verbs]
+    if not verbs:
+        raise ValueError("there are no verbs; expected at least one")
+    for number, verb in enumerate(verbs, 1):
+        if len(verb) != len(TENSES):
+            raise ValueError(f"verb {number}: found {len(verb)} forms; expected {len(TENSES)}, in the order of TENSES")
+        check_words(verb)
+    return verbs
+
+
 def _data_file(path, name: str) -> Path:
     return Path(path) if path is not None else Path(os.environ.get("LAB5_DATA") or HERE) / name
 
@@ -179,8 +197,9 @@ PREFIXES = (
 def regular_rows(lemma: str) -> tuple[Verb, Verb]:
     """Returns the rows that the spelling rules give a lemma, as it is and with its last consonant doubled.
 
-    A verb is irregular if its row is neither of them.
+    A verb is irregular if its row is neither of them. Raises ValueError for what is no word.
     """
+    check_words([lemma])
     third, stem, past = lemma + "s", lemma, lemma + "ed"
     after_consonant = lemma[-2:-1] not in tuple(VOWELS)
     if lemma.endswith(("s", "x", "z", "ch", "sh")) or (lemma.endswith("o") and after_consonant):
@@ -201,7 +220,7 @@ def split_verbs(verbs: list[Verb], split: int = 0, splits: int = 10) -> tuple[li
     A verb and what a prefix makes of it (stand, understand, withstand) stay on one side. The parts are always the same.
     Raises ValueError with the numbers where a side would be empty or there is no such part.
     """
-    verbs = list(dict.fromkeys(verbs))
+    verbs = list(dict.fromkeys(tuple(verb) for verb in verbs))
     lemmas, families = {verb[0] for verb in verbs}, {}
     for verb in verbs:
         families.setdefault(_root(verb[0], lemmas), []).append(verb)
@@ -314,7 +333,7 @@ def _choice(default, choices, why):
     return field(default=default, metadata={"choices": choices, "why": why})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Config:
     """Holds every hyperparameter.
 
@@ -358,6 +377,8 @@ class Config:
     def __post_init__(self):
         for f in dataclasses.fields(self):
             _check_field(f, getattr(self, f.name))
+            if f.type == "float":  # 1 and 1.0 are one configuration, and so one run
+                object.__setattr__(self, f.name, float(getattr(self, f.name)))
         if self.condition_size >= self.hidden_size:
             raise ValueError("condition_size: must be smaller than hidden_size, as a part of the encoder's first state")
         if self.decoding == "lemma-first" and self.training != "rows":
@@ -394,6 +415,13 @@ class Config:
         """Returns a table of every hyperparameter: default, range and reason."""
         rows = [(f.name, f.default, _range_text(f), f.metadata["why"]) for f in dataclasses.fields(cls)]
         return pd.DataFrame(rows, columns=["name", "default", "range", "why"]).set_index("name")
+
+    def __repr__(self) -> str:
+        """Names what differs from the recommended recipe."""
+        changed = [
+            f"{f.name}={value!r}" for f in dataclasses.fields(self) if (value := getattr(self, f.name)) != f.default
+        ]
+        return f"Config({', '.join(changed)})"
 
     @property
     def joint_epochs(self) -> int:
@@ -437,12 +465,15 @@ class Schedule:
     """Shapes the KL weight: progress in (0, 1] (epoch / epochs, epochs from 1) → 0..1.
 
     `needs_kl` marks a shape that also takes by how many nats per word KL stands above the rate it holds.
+    Raises ValueError for a progress outside (0, 1].
     """
 
     shape: Callable[..., float]
     needs_kl: bool = False
 
     def __call__(self, progress: float, kl_excess: float = 0.0) -> float:
+        if not 0 < progress <= 1:
+            raise ValueError(f"progress: found {progress!r}; expected epoch / epochs, in (0, 1]")
         return self.shape(progress, kl_excess) if self.needs_kl else self.shape(progress)
 
 
@@ -700,6 +731,207 @@ class CVAE(nn.Module):
 
 
 # ------------------------------------------------------------------------------------------------------------------
+# Metrics
+# ------------------------------------------------------------------------------------------------------------------
+
+
+def bleu4(output: str, reference: str) -> float:
+    """Returns the course's BLEU-4 of one word, 0..1: NLTK's over characters, smoothed by method 1.
+
+    References of three letters are scored with 1- to 3-grams, each weighted 0.33, as in the course.
+    Raises ValueError for an empty reference. Source: Papineni et al. 2002; Chen & Cherry 2014 for the smoothing.
+    """
+    if not reference:
+        raise ValueError("the reference is empty; expected a word")
+    weights = (0.33,) * 3 if len(reference) == 3 else (0.25,) * 4
+    smooth = SmoothingFunction().method1
+    return float(sentence_bleu([reference], output, weights=weights, smoothing_function=smooth))
+
+
+class GaussianScore(NamedTuple):
+    """Holds what a list of generated verbs is worth; shares are 0..1 of the draws."""
+
+    official: float  # the course's: a draw counts once for every equal row of the table, so repeats can exceed 1
+    exact: float  # share of draws whose four words are a row
+    distinct: int  # how many different rows were drawn: 1 when the model has collapsed
+    mixed: float  # share whose four words are all in the table, but of different rows
+
+
+def gaussian_score(generated: list[Verb], verbs: list[Verb]) -> GaussianScore:
+    """Scores verbs generated from Gaussian noise against the table.
+
+    Raises ValueError when there are none on either side, or where one has not four forms.
+    """
+    generated, rows = [tuple(verb) for verb in generated], Counter(check_verbs(verbs))
+    if not generated:
+        raise ValueError("no generated verbs; expected at least one")
+    if strange := [verb for verb in generated if len(verb) != len(TENSES)]:
+        raise ValueError(f"a generated verb has {len(strange[0])} forms; expected {len(TENSES)}")
+    words = [set(forms) for forms in zip(*rows)]
+    correct = [verb for verb in generated if verb in rows]
+    known = sum(all(form in words[tense] for tense, form in enumerate(verb)) for verb in generated)
+    n = len(generated)
+    return GaussianScore(
+        sum(rows[verb] for verb in correct) / n, len(correct) / n, len(set(correct)), (known - len(correct)) / n
+    )
+
+
+def mean_bleu4(model: CVAE, pairs: list[TestPair] | None = None, draws: int = 0, seed: int = 0) -> float:
+    """Returns the mean BLEU-4 of the test pairs, 0..1, at the posterior mean or, with `draws`, over so many draws of z.
+
+    Raises ValueError when there are no pairs.
+    """
+    pairs = load_test_pairs() if pairs is None else pairs
+    if not pairs:
+        raise ValueError("no test pairs; expected at least one")
+    sources, targets, source_tenses, target_tenses = zip(*pairs)
+    times = max(draws, 1)
+    mu, logvar = (x.repeat(times, 1).cpu() for x in model.encode(sources, source_tenses))
+    z = reparameterize(mu, logvar, torch.Generator().manual_seed(seed)) if draws else mu
+    outputs = model.decode(z, target_tenses * times)
+    return float(np.mean([bleu4(*pair) for pair in zip(outputs, targets * times)]))
+
+
+def conversion_accuracy(model: CVAE, verbs: list[Verb]) -> float:
+    """Returns the share of the 12 × N conversions between different tenses that are exactly right, 0..1.
+
+    Raises ValueError or TypeError for verbs that it cannot take.
+    """
+    verbs, right = check_verbs(verbs), []
+    for source in range(len(TENSES)):
+        mu, _ = model.encode([verb[source] for verb in verbs], source)
+        outputs = model.generate(mu)  # all four forms of the posterior mean
+        right += [out[t] == verb[t] for out, verb in zip(outputs, verbs) for t in range(len(TENSES)) if t != source]
+    return float(np.mean(right))
+
+
+def sample_prior(model: CVAE, draws: int, seed: int = 0) -> list[Verb]:
+    """Returns the verbs spelled from draws z ~ N(0, I)."""
+    z = torch.randn(draws, model.config.latent_size, generator=torch.Generator().manual_seed(seed))
+    return model.generate(z)
+
+
+class Information(NamedTuple):
+    """Holds what z carries of the table's words; KL = mutual information + marginal KL, in nats per word."""
+
+    kl_table: float  # mean over the table of KL(q(z | x) ‖ p(z))
+    mutual_information: float  # I(x; z), at most ln 4N
+    marginal_kl: float  # KL(q(z) ‖ p(z)): how far what the decoder was trained on is from where noise lands
+    active_units: int  # dimensions that move with the word
+
+
+MOST_WORDS = 8192  # that `information` compares each with each
+
+
+def information(model: CVAE, verbs: list[Verb], seed: int = 0) -> Information:
+    """Splits KL as Hoffman & Johnson 2016 do, over all 4 N words with one draw of z each; active units: Burda 2016.
+
+    Of more than `MOST_WORDS` words, so many are taken by lot. Raises ValueError or TypeError for verbs it cannot take.
+    """
+    pairs = [(form, tense) for verb in check_verbs(verbs) for tense, form in enumerate(verb)]
+    words, tenses = zip(*random.Random(seed).sample(pairs, MOST_WORDS) if len(pairs) > MOST_WORDS else pairs)
+    mu, logvar = (x.cpu().double() for x in model.encode(words, tenses))  # (M, Z), M = 4 N
+    z = reparameterize(mu, logvar, torch.Generator().manual_seed(seed)).double()
+    precision = (-logvar).exp()
+    # log q(z_i | x_j) = −½ Σ (z_i − μ_j)² / σ_j² + log σ_j² + log 2π: with its square multiplied out, one product of matrices
+    constant = (mu**2 * precision + logvar + math.log(2 * math.pi)).sum(1, keepdim=True)  # (M, 1)
+    of_x = torch.cat([-0.5 * precision, mu * precision, -0.5 * constant], 1)  # (M, 2 Z + 1)
+    of_z = torch.cat([z**2, z, torch.ones_like(constant)], 1)  # (M, 2 Z + 1)
+    own = (of_z * of_x).sum(1)  # log q(z_i | x_i) (M,)
+    mixture = [(part @ of_x.T).logsumexp(1) for part in of_z.split(CHUNK)]
+    mixture = torch.cat(mixture) - math.log(len(words))  # log q(z) = log 1/M Σ_j q(z | x_j) (M,)
+    kl = kl_divergence(mu, logvar).mean().item()
+    # I(x; z) = E[log q(z | x) − log q(z)]
+    shared = (own - mixture).mean().item()
+    # AU = #{j : Var_x(E[z_j | x]) > 0.01}
+    return Information(kl, shared, kl - shared, int((mu.var(0) > 0.01).sum()))
+
+
+def score(
+    model: CVAE, verbs: list[Verb] | None = None, pairs: list[TestPair] | None = None, draws: int = 10_000
+) -> dict[str, float]:
+    """Returns every score of a model by name; `distinct` is the mean over blocks of 100 draws, as in the course.
+
+    Raises ValueError for fewer than 100 draws, and for verbs or pairs that it cannot take.
+    """
+    if draws < 100:
+        raise ValueError(f"draws: found {draws}; expected at least 100, for a block of `distinct`")
+    verbs = load_verbs() if verbs is None else verbs
+    drawn = sample_prior(model, draws)
+    gaussian = gaussian_score(drawn, verbs)
+    blocks = [gaussian_score(drawn[i : i + 100], verbs).distinct for i in range(0, draws - 99, 100)]
+    return {
+        "bleu4": mean_bleu4(model, pairs),
+        "bleu4_drawn": mean_bleu4(model, pairs, draws=20),
+        "conversion": conversion_accuracy(model, list(dict.fromkeys(verbs))),
+        "gaussian_official": gaussian.official,
+        "gaussian_exact": gaussian.exact,
+        "gaussian_mixed": gaussian.mixed,
+        "distinct": float(np.mean(blocks)),
+        **information(model, list(dict.fromkeys(verbs)))._asdict(),
+    }
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Files: written whole or not at all, read without running what they hold
+# ------------------------------------------------------------------------------------------------------------------
+
+CHECKPOINT, FINISHED = "checkpoint.pt", "run.pt"  # the last epoch of a run that goes on, and a run that is done
+FORMAT = "run of lab5_utils, format 2"  # stands in every file, so that a damaged one is told from a foreign one
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file beside and renames it in: whoever looks finds the old one or the new one, even after a power cut.
+
+    Raises OSError naming the file when the disk is full, or the folder is read-only or gone; the old file stays.
+    """
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with open(beside, "wb") as file:  # and closed before it is renamed: Windows renames no open file
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+
+
+def seal(state: dict) -> bytes:
+    """Returns a state as torch.save writes it, a zip file, with the SHA-256 of its bytes as the zip's comment."""
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **state}, buffer)
+    content = buffer.getvalue()
+    digest = hashlib.sha256(content).hexdigest().encode()
+    return content[:-2] + len(digest).to_bytes(2, "little") + digest  # the last two bytes are the comment's length, 0
+
+
+def unseal(path: Path) -> dict:
+    """Reads what `seal` wrote; raises ValueError naming the file, what is wrong with it and what to do.
+
+    A file of another origin is not opened at all, and of a sealed one nothing is taken but tensors, numbers and text.
+    """
+    content = path.read_bytes()
+    digest = hashlib.sha256(content[:-66] + bytes(2)).hexdigest().encode()
+    if not content.endswith(digest):
+        known = FORMAT.encode() in content
+        what = (
+            "is truncated or damaged" if known else "was written by an older version, or is none of lab5_utils' files"
+        )
+        raise ValueError(f"{path}: {what}; delete it to train anew")
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{path}: refused, for reading it could run foreign code; delete it ({error})") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise ValueError(f"{path}: was written by another version; delete it to train anew")
+    return state
+
+
+# ------------------------------------------------------------------------------------------------------------------
 # Training
 # ------------------------------------------------------------------------------------------------------------------
 
@@ -787,39 +1019,97 @@ def train(config: Config, verbs: list[Verb] | None = None, *, run_dir=None, prog
     """Trains a model on verbs (None: `load_verbs()`; repeated rows count once) and returns the last epoch's run.
 
     With a `run_dir`, every finished epoch is kept there; called again, it goes on from the last one or, when all are
-    done, returns the finished run. The history's columns, means over an epoch's words or steps: `ce` and `kl` in nats
+    done, returns the finished run. The same configuration and data give the same bits on one machine, interrupted or
+    not, wherever they are trained. The history's columns, means over an epoch's words or steps: `ce` and `kl` in nats
     per word; `kl_weight` as it stands in the loss, and `beta`, the same against a cross-entropy in nats per word;
     `tf_ratio`, `learning_rate`, `bleu4` of the test pairs at the posterior mean and, every `evaluate_every` epochs,
     those of `score`, with 1,000 draws.
-    Raises ValueError for a `run_dir` of another configuration, FloatingPointError when the loss is not finite.
+    Raises ValueError or TypeError for verbs it cannot take and for a `run_dir` that holds another run or a damaged file,
+    OSError when an epoch cannot be kept, FloatingPointError when the loss is not finite, KeyboardInterrupt when it is
+    stopped; their messages name the last epoch kept, which stays.
     """
-    trainer = _Trainer(config, load_verbs() if verbs is None else verbs)
-    checkpoint = Path(run_dir) / "checkpoint.pt" if run_dir is not None else None
-    if checkpoint and checkpoint.exists():
-        trainer.restore(checkpoint)
-    epochs = range(trainer.epoch + 1, config.epochs + 1)
-    for epoch in tqdm(epochs, initial=trainer.epoch, total=config.epochs, unit="epoch", disable=not progress):
-        trainer.train_epoch(epoch)
-        if checkpoint:
-            trainer.save(checkpoint)
-    return Run(trainer.model, pd.DataFrame(trainer.history).set_index("epoch"), config)
+    return _train_or_resume(config, load_verbs() if verbs is None else verbs, load_test_pairs(), run_dir, progress)
+
+
+_ONE_AT_A_TIME = threading.Lock()  # in one process: trainings share torch's number of threads and its random state
+
+
+def _train_or_resume(config: Config, verbs: list[Verb], pairs: list[TestPair], run_dir, progress: bool) -> Run:
+    """Trains as `train` does, with nothing read but what `run_dir` holds; one training at a time in a process."""
+    with _ONE_AT_A_TIME, _one_thread():
+        trainer = _Trainer(config, verbs, pairs)
+        if run_dir is None:
+            return trainer.train(progress)
+        trainer.folder = Path(run_dir)
+        if trainer.restore(FINISHED):
+            return trainer.run()
+        with _alone_in(trainer.folder, progress):
+            if not trainer.restore(FINISHED):  # another process may have trained it while this one waited
+                trainer.restore(CHECKPOINT)
+            return trainer.train(progress)
+
+
+@contextmanager
+def _one_thread():
+    """Runs torch on one thread: the same bits in a notebook, a script and a sweep's worker, on any number of cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _alone_in(folder: Path, progress: bool):
+    """Lets one process at a time into a run's folder. The lock is the system's own and ends with whoever holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if progress:
+            tqdm.write(f"another process trains {folder.name}: waiting for it")
+        lock.acquire()
+    try:
+        for part in folder.glob("*.part"):  # of a process that was killed while it wrote
+            part.unlink()
+        yield
+    finally:
+        lock.release()
 
 
 class _Trainer:
     """Carries what one training changes: weights, optimizer, random state, history."""
 
-    def __init__(self, config: Config, verbs: list[Verb]):
-        self.config, self.verbs, self.pairs = config, list(dict.fromkeys(verbs)), load_test_pairs()
-        self.digest = digest(config, self.verbs)
+    def __init__(self, config: Config, verbs: list[Verb], pairs: list[TestPair]):
+        self.config, self.verbs, self.pairs = config, list(dict.fromkeys(check_verbs(verbs))), pairs
         self.table = Table(self.verbs, config)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        with torch.random.fork_rng():
-            torch.manual_seed(config.seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(config.seed)
             self.model = CVAE(config).to(self.device)
         self.generator = torch.Generator().manual_seed(config.seed)  # on the CPU: the same noise on every device
         self.steps_per_epoch = math.ceil((1 + config.made_up) * self.table.size / config.batch_size)
         self.epoch, self.history = 0, []
+        self.folder: Path | None = None  # where every epoch is kept
+        self.identity = identity(config, self.verbs, pairs)
         self._start_phase(1)
+
+    def train(self, progress: bool) -> Run:
+        """Trains the epochs that are left, keeps each, and returns the run."""
+        left = range(self.epoch + 1, self.config.epochs + 1)
+        try:
+            for epoch in tqdm(left, initial=self.epoch, total=self.config.epochs, unit="epoch", disable=not progress):
+                self.train_epoch(epoch)
+                if self.folder:
+                    self.keep()
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"stopped; {self._kept()}") from None
+        return self.run()
+
+    def run(self) -> Run:
+        return Run(self.model, pd.DataFrame(self.history).set_index("epoch"), self.config)
 
     def train_epoch(self, epoch: int) -> None:
         if epoch == self.config.joint_epochs + 1:
@@ -856,8 +1146,7 @@ class _Trainer:
         per_word = 1.0 if self.config.ce_per == "word" else batch.target_lengths
         # L = CE + β KL
         loss = (ce / per_word).mean() + weight * kl.mean()
-        if not loss.isfinite():
-            raise FloatingPointError(f"the loss is {loss.item()} in epoch {epoch}, step {step}")
+        self._check_finite("loss", loss, epoch, step)
         self._update(loss, epoch, step)
         beta = weight * (per_word if self.config.ce_per == "word" else per_word.float().mean().item())
         return {"ce": ce.mean().item(), "kl": kl.mean().item(), "kl_weight": weight, "beta": beta, "words": len(ce)}
@@ -875,10 +1164,15 @@ class _Trainer:
     def _update(self, loss: Tensor, epoch: int, step: int) -> None:
         self.optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_norm)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_norm)
+        self._check_finite("gradient", norm, epoch, step)  # one step with it would spoil every weight
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(epoch, step)
         self.optimizer.step()
+
+    def _check_finite(self, what: str, value: Tensor, epoch: int, step: int) -> None:
+        if not value.isfinite():
+            raise FloatingPointError(f"the {what} is {value.item()} in epoch {epoch}, step {step}; {self._kept()}")
 
     def _learning_rate(self, epoch: int, step: int) -> float:
         if self.config.optimizer == "sgd":
@@ -901,32 +1195,56 @@ class _Trainer:
             else torch.optim.Adam(self.parameters, lr=self.config.learning_rate, fused=True)
         )
 
-    def save(self, path: Path) -> None:
-        """Writes the checkpoint beside and renames it in: a reader finds the old one or the new one, never a half."""
+    def keep(self) -> None:
+        """Keeps the epoch in the run's folder; raises OSError naming the last one kept, which stays."""
         done = self.epoch == self.config.epochs
         state = {
-            "digest": self.digest,
+            "identity": self.identity,
             "epoch": self.epoch,
             "model": self.model.state_dict(),
             "optimizer": None if done else self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "history": self.history,
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f"{path.name}.{os.getpid()}")
-        torch.save(state, beside)
-        os.replace(beside, path)
+        path = self.folder / (FINISHED if done else CHECKPOINT)
+        try:
+            write_whole(path, seal(state))
+        except OSError as error:
+            self.epoch -= 1
+            raise OSError(
+                error.errno, f"{error.strerror}: epoch {state['epoch']} is lost; {self._kept()}", str(path)
+            ) from error
+        if done:
+            (self.folder / CHECKPOINT).unlink(missing_ok=True)
 
-    def restore(self, path: Path) -> None:
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        if state["digest"] != self.digest:
-            raise ValueError(f"{path}: belongs to another configuration, data or code version; give an empty run_dir")
+    def restore(self, name: str) -> bool:
+        """Takes over what a file of the run's folder holds, if there is one; raises ValueError if it is not this run's."""
+        path = self.folder / name
+        if not path.exists():
+            return False
+        state = unseal(path)
+        if others := _differences(state["identity"], self.identity):
+            raise ValueError(f"{path}: belongs to {others}; give an empty run_dir, or delete this one to train anew")
         self.epoch, self.history = state["epoch"], state["history"]
         self._start_phase(self.epoch)
-        self.model.load_state_dict(state["model"])
+        try:
+            self.model.load_state_dict(state["model"])
+        except RuntimeError as error:  # torch's word for weights of other names or shapes
+            raise ValueError(f"{path}: its weights are of another architecture; delete it to train anew") from error
         if state["optimizer"]:
             self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"].cpu())
+        self.generator.set_state(state["generator"])
+        return True
+
+    def _kept(self) -> str:
+        """Says what is kept of this run, by looking."""
+        if not self.folder:
+            return "nothing is kept, for train was given no run_dir"
+        if not (self.folder / CHECKPOINT).exists():
+            return f"no epoch is kept in {self.folder}"
+        return (
+            f"epoch {self.epoch} of {self.config.epochs} is kept in {self.folder}, and the same call goes on from there"
+        )
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -934,154 +1252,88 @@ class _Trainer:
 # ------------------------------------------------------------------------------------------------------------------
 
 RUNS = HERE / "runs"
-CODE = Path(__file__).read_text(encoding="utf-8")  # as imported: what an editor changes later is not what runs
+# What trains: this file as imported, down to here. A change to what stands below trains nothing anew.
+CODE = Path(__file__).read_text(encoding="utf-8").split("\n# Runs: ")[0]
 
 
-def digest(config: Config, verbs: list[Verb]) -> str:
-    """Names a run by all that its result follows from: configuration, data and the code of this module."""
-    pairs = load_test_pairs()  # their BLEU-4 stands in the history
-    whole = json.dumps([dataclasses.asdict(config), verbs, pairs, CODE])
-    return hashlib.sha256(whole.encode()).hexdigest()
+def identity(config: Config, verbs: list[Verb], pairs: list[TestPair]) -> dict:
+    """Returns all that a run's result follows from, data and code as digests (the pairs' BLEU-4 is in the history)."""
+    return {
+        "configuration": dataclasses.asdict(config),
+        "data": hashlib.sha256(json.dumps([verbs, pairs]).encode()).hexdigest(),
+        "code": hashlib.sha256(CODE.encode()).hexdigest(),
+    }
+
+
+def _differences(theirs: dict, ours: dict) -> str:
+    """Says in which of its parts one identity is another's; returns nothing when they are equal."""
+    said = {"data": "other verbs or test pairs", "code": "another version of lab5_utils.py"}
+    found = [text for part, text in said.items() if theirs[part] != ours[part]]
+    there, here = theirs["configuration"], ours["configuration"]
+    changed = [
+        f"{name} {there.get(name)!r}, here {here.get(name)!r}"
+        for name in here | there
+        if there.get(name) != here.get(name)
+    ]
+    return " and ".join(found + ([f"another configuration ({'; '.join(changed)})"] if changed else []))
+
+
+def run_folder(config: Config, verbs: list[Verb], pairs: list[TestPair]) -> Path:
+    """Names the folder of a run in runs/ by a digest of its identity."""
+    digest = hashlib.sha256(json.dumps(identity(config, verbs, pairs)).encode()).hexdigest()
+    return RUNS / f"{config.strategy}-{config.decoding}-{config.seed}-{digest[:16]}"
 
 
 def load_or_train(config: Config, verbs: list[Verb] | None = None, *, progress: bool = True) -> Run:
-    """Returns the run of exactly this configuration, data and code from runs/, or trains it and keeps it there."""
-    verbs = list(dict.fromkeys(load_verbs() if verbs is None else verbs))
-    name = f"{config.strategy}-{config.decoding}-{config.seed}-{digest(config, verbs)[:16]}"
-    return train(config, verbs, run_dir=RUNS / name, progress=progress)
+    """Returns the run of exactly this configuration, data and code from runs/, or trains it and keeps it there.
+
+    A process that asks for a run which another one trains waits for it. Raises as `train` does.
+    """
+    verbs, pairs = _distinct(verbs), load_test_pairs()
+    return _train_or_resume(config, verbs, pairs, run_folder(config, verbs, pairs), progress)
 
 
 def sweep(configs: list[Config], verbs: list[Verb] | None = None, jobs: int = -1) -> list[Run]:
     """Loads or trains many runs in parallel processes, one core each, and returns them in order.
 
-    The work goes through joblib: its `parallel_config(backend=…)` sends it to a Dask or Ray cluster instead.
+    Every run is kept in runs/ as it goes; called again, the same sweep trains what is missing. The work goes through
+    joblib: its `parallel_config(backend="dask")` sends it to a cluster whose workers see this folder.
+    Raises RuntimeError naming each run that failed, once all others are done and kept.
     """
-    verbs = load_verbs() if verbs is None else verbs
-    work = joblib.Parallel(n_jobs=jobs, return_as="generator")
-    runs = work(joblib.delayed(_train_on_one_core)(config, verbs) for config in configs)
-    return list(tqdm(runs, total=len(configs), unit="run"))
-
-
-def _train_on_one_core(config: Config, verbs: list[Verb]) -> Run:
-    torch.set_num_threads(1)  # two processes of two threads each are several times slower on two cores
-    return load_or_train(config, verbs, progress=False)
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# Metrics
-# ------------------------------------------------------------------------------------------------------------------
-
-
-def bleu4(output: str, reference: str) -> float:
-    """Returns the course's BLEU-4 of one word, 0..1: NLTK's over characters, smoothed by method 1.
-
-    References of three letters are scored with 1- to 3-grams, each weighted 0.33, as in the course.
-    Raises ValueError for an empty reference. Source: Papineni et al. 2002; Chen & Cherry 2014 for the smoothing.
-    """
-    if not reference:
-        raise ValueError("the reference is empty; expected a word")
-    weights = (0.33,) * 3 if len(reference) == 3 else (0.25,) * 4
-    smooth = SmoothingFunction().method1
-    return float(sentence_bleu([reference], output, weights=weights, smoothing_function=smooth))
-
-
-class GaussianScore(NamedTuple):
-    """Holds what a list of generated verbs is worth; shares are 0..1 of the draws."""
-
-    official: float  # the course's: a draw counts once for every equal row of the table, so repeats can exceed 1
-    exact: float  # share of draws whose four words are a row
-    distinct: int  # how many different rows were drawn: 1 when the model has collapsed
-    mixed: float  # share whose four words are all in the table, but of different rows
-
-
-def gaussian_score(generated: list[Verb], verbs: list[Verb]) -> GaussianScore:
-    """Scores verbs generated from Gaussian noise against the table; raises ValueError when there are none."""
-    if not generated:
-        raise ValueError("no generated verbs; expected at least one")
-    generated = [tuple(verb) for verb in generated]
-    rows = Counter(tuple(verb) for verb in verbs)
-    words = [set(forms) for forms in zip(*rows)]
-    correct = [verb for verb in generated if verb in rows]
-    known = sum(all(form in words[tense] for tense, form in enumerate(verb)) for verb in generated)
-    n = len(generated)
-    return GaussianScore(
-        sum(rows[verb] for verb in correct) / n, len(correct) / n, len(set(correct)), (known - len(correct)) / n
+    verbs, pairs = _distinct(verbs), load_test_pairs()
+    work = (
+        joblib.delayed(_member)(i, config, verbs, pairs, run_folder(config, verbs, pairs))
+        for i, config in enumerate(configs)
     )
+    done: dict[int, Run | Exception] = {}
+    try:
+        for i, result in tqdm(
+            joblib.Parallel(jobs, return_as="generator_unordered")(work), total=len(configs), unit="run"
+        ):
+            done[i] = result
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"stopped; {len(done)} of {len(configs)} runs are done; the same call goes on"
+        ) from None
+    failed = {i: error for i, error in done.items() if isinstance(error, Exception)}
+    if failed:
+        names = "".join(f"\n{configs[i]}: {type(error).__name__}: {error}" for i, error in sorted(failed.items()))
+        raise RuntimeError(f"{len(failed)} of {len(configs)} runs failed; the others are kept in {RUNS}{names}")
+    return [done[i] for i in range(len(configs))]
 
 
-def mean_bleu4(model: CVAE, pairs: list[TestPair] | None = None, draws: int = 0, seed: int = 0) -> float:
-    """Returns the mean BLEU-4 of the test pairs, 0..1, at the posterior mean or, with `draws`, over so many draws of z."""
-    sources, targets, source_tenses, target_tenses = zip(*(load_test_pairs() if pairs is None else pairs))
-    times = max(draws, 1)
-    mu, logvar = (x.repeat(times, 1).cpu() for x in model.encode(sources, source_tenses))
-    z = reparameterize(mu, logvar, torch.Generator().manual_seed(seed)) if draws else mu
-    outputs = model.decode(z, target_tenses * times)
-    return float(np.mean([bleu4(*pair) for pair in zip(outputs, targets * times)]))
+def _member(
+    i: int, config: Config, verbs: list[Verb], pairs: list[TestPair], folder: Path
+) -> tuple[int, Run | Exception]:
+    """Trains one of a sweep, and returns what went wrong instead of raising it, so that the others go on."""
+    try:
+        return i, _train_or_resume(config, verbs, pairs, folder, progress=False)
+    except Exception as error:  # whatever it is: `sweep` raises it by name
+        return i, error
 
 
-def conversion_accuracy(model: CVAE, verbs: list[Verb]) -> float:
-    """Returns the share of the 12 × N conversions between different tenses that are exactly right, 0..1."""
-    right = []
-    for source in range(len(TENSES)):
-        mu, _ = model.encode([verb[source] for verb in verbs], source)
-        outputs = model.generate(mu)  # all four forms of the posterior mean
-        right += [out[t] == verb[t] for out, verb in zip(outputs, verbs) for t in range(len(TENSES)) if t != source]
-    return float(np.mean(right))
-
-
-def sample_prior(model: CVAE, draws: int, seed: int = 0) -> list[Verb]:
-    """Returns the verbs spelled from draws z ~ N(0, I)."""
-    z = torch.randn(draws, model.config.latent_size, generator=torch.Generator().manual_seed(seed))
-    return model.generate(z)
-
-
-class Information(NamedTuple):
-    """Holds what z carries of the table's words; KL = mutual information + marginal KL, in nats per word."""
-
-    kl_table: float  # mean over the table of KL(q(z | x) ‖ p(z))
-    mutual_information: float  # I(x; z), at most ln 4N
-    marginal_kl: float  # KL(q(z) ‖ p(z)): how far what the decoder was trained on is from where noise lands
-    active_units: int  # dimensions that move with the word
-
-
-def information(model: CVAE, verbs: list[Verb], seed: int = 0) -> Information:
-    """Splits KL as Hoffman & Johnson 2016 do, over all 4 N words with one draw of z each; active units: Burda 2016."""
-    words, tenses = zip(*((form, tense) for verb in verbs for tense, form in enumerate(verb)))
-    mu, logvar = (x.cpu().double() for x in model.encode(words, tenses))  # (M, Z), M = 4 N
-    z = reparameterize(mu, logvar, torch.Generator().manual_seed(seed)).double()
-    precision = (-logvar).exp()
-    # log q(z_i | x_j) = −½ Σ (z_i − μ_j)² / σ_j² + log σ_j² + log 2π: with its square multiplied out, one product of matrices
-    constant = (mu**2 * precision + logvar + math.log(2 * math.pi)).sum(1, keepdim=True)  # (M, 1)
-    of_x = torch.cat([-0.5 * precision, mu * precision, -0.5 * constant], 1)  # (M, 2 Z + 1)
-    of_z = torch.cat([z**2, z, torch.ones_like(constant)], 1)  # (M, 2 Z + 1)
-    own = (of_z * of_x).sum(1)  # log q(z_i | x_i) (M,)
-    mixture = [(part @ of_x.T).logsumexp(1) for part in of_z.split(CHUNK)]
-    mixture = torch.cat(mixture) - math.log(len(words))  # log q(z) = log 1/M Σ_j q(z | x_j) (M,)
-    kl = kl_divergence(mu, logvar).mean().item()
-    # I(x; z) = E[log q(z | x) − log q(z)]
-    shared = (own - mixture).mean().item()
-    # AU = #{j : Var_x(E[z_j | x]) > 0.01}
-    return Information(kl, shared, kl - shared, int((mu.var(0) > 0.01).sum()))
-
-
-def score(
-    model: CVAE, verbs: list[Verb] | None = None, pairs: list[TestPair] | None = None, draws: int = 10_000
-) -> dict[str, float]:
-    """Returns every score of a model by name; `distinct` is the mean over blocks of 100 draws, as in the course."""
-    verbs = load_verbs() if verbs is None else verbs
-    drawn = sample_prior(model, draws)
-    gaussian = gaussian_score(drawn, verbs)
-    blocks = [gaussian_score(drawn[i : i + 100], verbs).distinct for i in range(0, draws - 99, 100)]
-    return {
-        "bleu4": mean_bleu4(model, pairs),
-        "bleu4_drawn": mean_bleu4(model, pairs, draws=20),
-        "conversion": conversion_accuracy(model, list(dict.fromkeys(verbs))),
-        "gaussian_official": gaussian.official,
-        "gaussian_exact": gaussian.exact,
-        "gaussian_mixed": gaussian.mixed,
-        "distinct": float(np.mean(blocks)),
-        **information(model, list(dict.fromkeys(verbs)))._asdict(),
-    }
+def _distinct(verbs: list[Verb] | None) -> list[Verb]:
+    return list(dict.fromkeys(check_verbs(load_verbs() if verbs is None else verbs)))
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -1098,10 +1350,15 @@ def set_style() -> None:
 
 
 def save_fig(fig, name: str) -> None:
-    """Exports a figure as PDF and PNG into figures/, without a date: the same figure is the same bytes."""
+    """Exports a figure as PDF and PNG into figures/, without a date: the same figure is the same bytes.
+
+    Raises OSError naming the file that cannot be written; the old one stays.
+    """
     FIGURES.mkdir(exist_ok=True)
-    fig.savefig(FIGURES / f"{name}.pdf", metadata={"CreationDate": None})
-    fig.savefig(FIGURES / f"{name}.png", dpi=200)
+    for suffix, options in {"pdf": dict(metadata={"CreationDate": None}), "png": dict(dpi=200)}.items():
+        drawn = io.BytesIO()
+        fig.savefig(drawn, format=suffix, **options)
+        write_whole(FIGURES / f"{name}.{suffix}", drawn.getvalue())
 
 
 def strategy_style(name: str) -> dict:

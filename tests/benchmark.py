@@ -40,7 +40,7 @@ def show(name, values, digits=0):
 
 def trainer_step(config, verbs, unit):
     """Returns a function that makes one training step of full length and returns its `unit` of work."""
-    trainer = lab._Trainer(config, verbs)
+    trainer = lab._Trainer(config, verbs, lab.load_test_pairs())
     batches = cycle(list(trainer.table.batches(trainer.generator)))
 
     def step():
@@ -114,7 +114,7 @@ def loop(verbs):
         "course's model, 16 words a batch": lab.Config(batch_size=16, **COURSE),
         "course's model, 256 words a batch": lab.Config(batch_size=256, **COURSE),
     }.items():
-        fast, single = trainer_step(config, verbs, words), lab._Trainer(config, verbs)
+        fast, single = trainer_step(config, verbs, words), lab._Trainer(config, verbs, lab.load_test_pairs())
         rows = cycle((verb, tense) for verb in verbs for tense in range(4))
         slow = lambda: one_at_a_time(single, *next(rows))
         rate(slow, 1)
@@ -168,7 +168,7 @@ def kind_of(operator):
 
 def profiled(verbs):
     """Profiles one epoch of training steps by the kind of work, and counts how much of it is padding."""
-    trainer = lab._Trainer(lab.Config(), verbs)
+    trainer = lab._Trainer(lab.Config(), verbs, lab.load_test_pairs())
     batches = list(trainer.table.batches(trainer.generator))
     run = lambda: [trainer._step(batch, 1, 100) for batch in batches]
     run()

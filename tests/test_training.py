@@ -54,15 +54,22 @@ def test_an_interrupted_run_equals_an_uninterrupted_one(verbs, tmp_path, monkeyp
             lab.train(config, table, run_dir=tmp_path / "run", progress=False)
     monkeypatch.setattr(lab._Trainer, "train_epoch", train_epoch)
     assert equal(whole, lab.train(config, table, run_dir=tmp_path / "run", progress=False))
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["checkpoint.pt"]
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"lock", "run.pt"}
     monkeypatch.setattr(lab._Trainer, "train_epoch", None)  # a finished run trains nothing
     assert equal(whole, lab.train(config, table, run_dir=tmp_path / "run", progress=False))
 
 
 def test_a_folder_of_another_run_is_refused(verbs, tmp_path):
     lab.train(small(epochs=1), verbs[:20], run_dir=tmp_path, progress=False)
-    for config, table in ((small(epochs=2), verbs[:20]), (small(epochs=1), verbs[:21])):
-        with pytest.raises(ValueError, match="another configuration"):
+    others = {
+        r"another configuration \(epochs 1, here 2; hidden_size 64, here 48\)": (
+            small(epochs=2, hidden_size=48),
+            verbs[:20],
+        ),
+        "other verbs or test pairs": (small(epochs=1), verbs[:21]),
+    }
+    for said, (config, table) in others.items():
+        with pytest.raises(ValueError, match=said):
             lab.train(config, table, run_dir=tmp_path, progress=False)
 
 
@@ -99,7 +106,7 @@ def test_target_rate_holds_the_rate(verbs):
 
 
 def test_finishing_trains_the_encoder_alone(verbs):
-    trainer = lab._Trainer(small(epochs=4, finish=0.5), verbs[:20])
+    trainer = lab._Trainer(small(epochs=4, finish=0.5), verbs[:20], lab.load_test_pairs())
     trainer.train_epoch(1), trainer.train_epoch(2)
     before = {name: weight.clone() for name, weight in trainer.model.state_dict().items()}
     trainer.train_epoch(3), trainer.train_epoch(4)

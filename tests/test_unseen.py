@@ -163,7 +163,7 @@ def test_training_makes_up_new_verbs_in_every_epoch_from_its_own_table(verbs, mo
 
 def test_steps_are_counted_with_the_made_up_verbs(verbs):
     """The learning rate comes down to 0 at the last step of the last epoch, not before and not after."""
-    trainer = lab._Trainer(lab.Config.unseen(**UNSEEN), verbs[:20])
+    trainer = lab._Trainer(lab.Config.unseen(**UNSEEN), verbs[:20], lab.load_test_pairs())
     batches = list(trainer._table_with_made_up().batches(trainer.generator))
     assert trainer.steps_per_epoch == len(batches) == 8  # 60 verbs, 8 a batch
     assert trainer._learning_rate(4, 8) == pytest.approx(0) and trainer._learning_rate(4, 7) > 0

@@ -1,9 +1,11 @@
 """Lets the tests import the module from the repository's root, and gives them small things to work on."""
 
+import hashlib
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -11,6 +13,27 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import lab5_utils as lab  # noqa: E402
 
 SMALL = dict(hidden_size=64, latent_size=16, embedding_size=16, batch_size=8, evaluate_every=1000)
+
+
+def small(**changes):
+    """Returns a configuration that trains forty verbs in a fraction of a second."""
+    return lab.Config(**SMALL | dict(epochs=6) | changes)
+
+
+def equal(a, b):
+    """Tells whether two runs have the same weights and the same history, bit for bit."""
+    weights = zip(a.model.state_dict().values(), b.model.state_dict().values())
+    return all(torch.equal(*pair) for pair in weights) and a.history.equals(b.history)
+
+
+def fingerprint(run):
+    """Returns a digest of every bit of a run's weights and history, to compare with another process'."""
+    weights = b"".join(weight.numpy().tobytes() for weight in run.model.state_dict().values())
+    return hashlib.sha256(weights + run.history.to_numpy().tobytes()).hexdigest()
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes more than five seconds; left out by -m 'not slow'")
 
 
 @pytest.fixture

@@ -5,17 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, lab
-
-
-def small(**changes):
-    return lab.Config(**SMALL | dict(epochs=6) | changes)
-
-
-def equal(a, b):
-    """Tells whether two runs have the same weights and the same history, bit for bit."""
-    weights = zip(a.model.state_dict().values(), b.model.state_dict().values())
-    return all(torch.equal(*pair) for pair in weights) and a.history.equals(b.history)
+from conftest import SMALL, equal, lab, small
 
 
 def test_a_run_is_its_configuration(verbs):
@@ -32,53 +22,6 @@ def test_global_random_state_is_left_as_found(verbs):
     torch.manual_seed(5), np.random.seed(5), random.seed(5)
     lab.train(small(epochs=1), verbs[:20], progress=False)
     assert (torch.rand(2).tolist(), np.random.rand(2).tolist(), random.random()) == expected
-
-
-@pytest.mark.parametrize("changes", [{}, dict(finish=0.5), dict(tf_final=0.3, decoding="direct"), dict(made_up=2)])
-def test_an_interrupted_run_equals_an_uninterrupted_one(verbs, tmp_path, monkeypatch, changes):
-    config, table = small(**changes), verbs[:40]
-    whole = lab.train(config, table, progress=False)
-    train_epoch = lab._Trainer.train_epoch
-
-    def stop_before(last):
-        def epoch_or_stop(self, epoch):
-            if epoch == last:
-                raise KeyboardInterrupt
-            train_epoch(self, epoch)
-
-        return epoch_or_stop
-
-    for last in (2, 4, 5):
-        monkeypatch.setattr(lab._Trainer, "train_epoch", stop_before(last))
-        with pytest.raises(KeyboardInterrupt):
-            lab.train(config, table, run_dir=tmp_path / "run", progress=False)
-    monkeypatch.setattr(lab._Trainer, "train_epoch", train_epoch)
-    assert equal(whole, lab.train(config, table, run_dir=tmp_path / "run", progress=False))
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"lock", "run.pt"}
-    monkeypatch.setattr(lab._Trainer, "train_epoch", None)  # a finished run trains nothing
-    assert equal(whole, lab.train(config, table, run_dir=tmp_path / "run", progress=False))
-
-
-def test_a_folder_of_another_run_is_refused(verbs, tmp_path):
-    lab.train(small(epochs=1), verbs[:20], run_dir=tmp_path, progress=False)
-    others = {
-        r"another configuration \(epochs 1, here 2; hidden_size 64, here 48\)": (
-            small(epochs=2, hidden_size=48),
-            verbs[:20],
-        ),
-        "other verbs or test pairs": (small(epochs=1), verbs[:21]),
-    }
-    for said, (config, table) in others.items():
-        with pytest.raises(ValueError, match=said):
-            lab.train(config, table, run_dir=tmp_path, progress=False)
-
-
-def test_load_or_train_keeps_and_sweep_agrees(verbs, runs_folder, monkeypatch):
-    configs = [small(seed=seed, epochs=2) for seed in (0, 1)]
-    swept = lab.sweep(configs, verbs[:30], jobs=1)
-    assert len(list(runs_folder.iterdir())) == 2
-    monkeypatch.setattr(lab._Trainer, "train_epoch", None)
-    assert all(equal(run, lab.load_or_train(run.config, verbs[:30], progress=False)) for run in swept)
 
 
 def test_history_follows_the_schedules(verbs):
@@ -148,12 +91,6 @@ def test_batches_are_of_like_length(verbs, config):
     batches = list(lab.Table(verbs, config).batches(torch.Generator().manual_seed(0)))
     real = sum(batch.target_lengths.sum() for batch in batches)
     assert real / sum(batch.target.numel() for batch in batches) > 0.75, "batches of random words are filled to 0.6"
-
-
-def test_a_loss_that_is_not_finite_stops_the_run(verbs, monkeypatch):
-    monkeypatch.setattr(lab, "kl_divergence", lambda mu, logvar: (mu * torch.nan).sum(1))
-    with pytest.raises(FloatingPointError, match="epoch 1, step 1"):
-        lab.train(small(strategy="constant"), verbs[:20], progress=False)
 
 
 def test_repeated_rows_count_once(verbs):

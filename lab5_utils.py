@@ -68,6 +68,15 @@ def tensor_to_words(letters: Tensor) -> list[str]:
     return [bytes(row).decode().split("`")[0] for row in codes]
 
 
+def _quote(value) -> str:
+    """Returns a value as error messages quote it: its first 60 characters, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception:  # Python prints no int of 5,000 digits, and a class may print anything but itself
+        text = object.__repr__(value)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
 def check_words(words) -> list[str]:
     """Returns the words as a list, or raises: TypeError for a lone string, ValueError naming a word it cannot take."""
     if isinstance(words, str):
@@ -445,7 +454,7 @@ def _check_field(f: dataclasses.Field, value) -> None:
         number = type(value) is int or (f.type == "float" and type(value) is float)  # a bool is neither
         good = number and f.metadata["low"] <= value <= f.metadata["high"]
     if not good:
-        raise ValueError(f"{f.name}: found {value!r}; expected {_range_text(f)}")
+        raise ValueError(f"{f.name}: found {_quote(value)}; expected {_range_text(f)}")
 
 
 def _range_text(f: dataclasses.Field) -> str:

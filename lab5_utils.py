@@ -54,7 +54,16 @@ CHUNK = 512  # words encoded or decoded at a time, which bounds the memory
 
 
 def words_to_tensor(words: list[str]) -> tuple[Tensor, Tensor]:
-    """Turns words into numbers: letters (B, T), padded with EOS, and lengths (B,), which count one EOS."""
+    """Turns words into numbers: letters (B, T), padded with EOS, and lengths (B,), which count one EOS.
+
+    Raises TypeError or ValueError for no words and for other letters than a-z; any length will do, 0 too.
+    """
+    words = _list_of(words, "words")
+    if not words:
+        raise ValueError("there are no words; expected at least one")
+    for word in words:
+        if not isinstance(word, str) or re.search("[^a-z]", word):
+            raise ValueError(f"cannot take the word {_quote(word)}: expected letters a-z, lower-case")
     lengths = torch.tensor([len(word) + 1 for word in words])  # (B,)
     width = max(map(len, words)) + 1
     codes = np.frombuffer("".join(word.ljust(width, "`") for word in words).encode(), np.uint8)
@@ -63,8 +72,13 @@ def words_to_tensor(words: list[str]) -> tuple[Tensor, Tensor]:
 
 
 def tensor_to_words(letters: Tensor) -> list[str]:
-    """Turns numbers (B, T) back into words; a word ends at its first EOS."""
-    codes = letters.cpu().numpy().astype(np.uint8) + ord("`")
+    """Turns numbers (B, T) back into words; a word ends at its first EOS. Raises ValueError for what is no letter."""
+    if not isinstance(letters, Tensor) or letters.dim() != 2 or letters.is_floating_point() or letters.is_complex():
+        raise ValueError(f"expected letters, a tensor of integers of shape (B, T); found {_quote(letters)}")
+    numbers = letters.cpu().numpy()
+    if strange := numbers[(numbers < EOS) | (numbers >= SOS)].tolist():
+        raise ValueError(f"found the letter {strange[0]}; expected {EOS} to {SOS - 1}")
+    codes = numbers.astype(np.uint8) + ord("`")
     return [bytes(row).decode().split("`")[0] for row in codes]
 
 
@@ -77,14 +91,23 @@ def _quote(value) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
+def _list_of(values, what: str) -> list:
+    """Returns the values as a list, or raises TypeError for a lone string and for what cannot be gone through."""
+    if isinstance(values, str):
+        quoted = _quote(values)
+        raise TypeError(f"expected a list of {what}, found the string {quoted}: write [{quoted}]")
+    try:
+        return list(values)
+    except TypeError as error:
+        raise TypeError(f"expected a list of {what}, found {_quote(values)}") from error
+
+
 def check_words(words) -> list[str]:
     """Returns the words as a list, or raises: TypeError for a lone string, ValueError naming a word it cannot take."""
-    if isinstance(words, str):
-        raise TypeError(f"expected a list of words, found the string {words!r}: write [{words!r}]")
-    words = list(words)
+    words = _list_of(words, "words")
     for word in words:
         if not isinstance(word, str):
-            raise TypeError(f"expected words, found {word!r}")
+            raise TypeError(f"expected words, found {_quote(word)}")
         if not re.fullmatch("[a-z]+", word) or len(word) > MAX_LETTERS:
             raise ValueError(f"cannot take the word {word[:60]!r}: expected 1 to {MAX_LETTERS} letters a-z, lower-case")
     return words

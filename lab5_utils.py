@@ -115,14 +115,18 @@ def check_words(words) -> list[str]:
 
 def check_tense(tense, count: int) -> Tensor:
     """Returns `count` tenses (B,) from an int or one int per word, or raises ValueError."""
-    tenses = tense.tolist() if isinstance(tense, (Tensor, np.ndarray)) else tense
+    tenses = tense.tolist() if isinstance(tense, (Tensor, np.ndarray, np.generic)) else tense
     if isinstance(tenses, int):
         tenses = [tenses] * count
-    if not isinstance(tenses, (list, tuple)) or not all(t in range(len(TENSES)) for t in tenses):
-        raise ValueError(f"cannot take the tense {tense!r}: expected 0..3, in the order of TENSES")
+    if not isinstance(tenses, (list, tuple)) or not all(map(_is_tense, tenses)):
+        raise ValueError(f"cannot take the tense {_quote(tense)}: expected 0..3, in the order of TENSES")
     if len(tenses) != count:
         raise ValueError(f"expected one tense, or {count}, one per word; found {len(tenses)}")
     return torch.tensor(tenses, dtype=torch.long)  # (B,)
+
+
+def _is_tense(tense) -> bool:
+    return isinstance(tense, (int, np.integer)) and 0 <= tense < len(TENSES)
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -734,13 +738,19 @@ class CVAE(nn.Module):
 
     @torch.no_grad()
     def generate(self, z: Tensor) -> list[Verb]:
-        """Spells the four forms of each z (N, Z)."""
+        """Spells the four forms of each z (N, Z); raises ValueError for a z it cannot take."""
         return [verb for part in self._check_z(z).split(CHUNK) for verb in self._spell_verbs(part)]
 
     def _check_z(self, z) -> Tensor:
-        z = torch.as_tensor(z)
+        expected = f"expected z of shape (B, {self.config.latent_size})"
+        try:
+            z = torch.as_tensor(z)
+        except (TypeError, ValueError, RuntimeError) as error:  # torch has all three for what it makes no tensor of
+            raise ValueError(f"{expected}, found {_quote(z)}: {error}") from error
         if z.dim() != 2 or z.shape[1] != self.config.latent_size:
-            raise ValueError(f"expected z of shape (B, {self.config.latent_size}), found {tuple(z.shape)}")
+            raise ValueError(f"{expected}, found {tuple(z.shape)}")
+        if z.is_complex():
+            raise ValueError(f"{expected}, found complex numbers")
         return z.to(self.device, torch.float32)
 
     def _spell(self, z: Tensor, tense: Tensor) -> list[str]:

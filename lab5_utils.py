@@ -174,7 +174,7 @@ def load_test_pairs(path=None) -> list[TestPair]:
 
 def check_verbs(verbs) -> list[Verb]:
     """Returns the verbs as tuples, repeats kept, or raises ValueError or TypeError naming what it cannot take."""
-    verbs = [(verb,) if isinstance(verb, str) else tuple(verb) for verb in verbs]
+    verbs = _rows_of(verbs)
     if not verbs:
         raise ValueError("there are no verbs; expected at least one")
     for number, verb in enumerate(verbs, 1):
@@ -182,6 +182,12 @@ def check_verbs(verbs) -> list[Verb]:
             raise ValueError(f"verb {number}: found {len(verb)} forms; expected {len(TENSES)}, in the order of TENSES")
         check_words(verb)
     return verbs
+
+
+def _rows_of(verbs) -> list[tuple]:
+    """Returns the verbs as tuples, a lone string as a verb of one form."""
+    verbs = _list_of(verbs, "verbs")
+    return [(verb,) if isinstance(verb, str) else tuple(_list_of(verb, "four forms")) for verb in verbs]
 
 
 def _data_file(path, name: str) -> Path:
@@ -254,15 +260,17 @@ def split_verbs(verbs: list[Verb], split: int = 0, splits: int = 10) -> tuple[li
     """Splits verbs into a training side and the held-out part `split`, one of `splits` disjoint parts of about a size.
 
     A verb and what a prefix makes of it (stand, understand, withstand) stay on one side. The parts are always the same.
-    Raises ValueError with the numbers where a side would be empty or there is no such part.
+    Raises ValueError with the numbers where a side would be empty or there is no such part, and ValueError or TypeError
+    for verbs it cannot take.
     """
-    verbs = list(dict.fromkeys(tuple(verb) for verb in verbs))
+    verbs = list(dict.fromkeys(check_verbs(verbs) if verbs else []))
     lemmas, families = {verb[0] for verb in verbs}, {}
     for verb in verbs:
         families.setdefault(_root(verb[0], lemmas), []).append(verb)
-    if not 2 <= splits <= len(families) or not 0 <= split < splits:
+    whole = isinstance(split, int) and isinstance(splits, int)
+    if not whole or not 2 <= splits <= len(families) or not 0 <= split < splits:
         raise ValueError(
-            f"cannot hold out part {split} of {splits} of {len(verbs)} verbs in {len(families)} families: "
+            f"cannot hold out part {_quote(split)} of {_quote(splits)} of {len(verbs)} verbs in {len(families)} families: "
             f"expected 2 to {len(families)} parts, counted from 0"
         )
     parts: list[list[Verb]] = [[] for _ in range(splits)]
@@ -292,7 +300,11 @@ class Pieces(NamedTuple):
 
 
 def take_apart(verb: Verb) -> Pieces | None:
-    """Takes a regular verb apart, or returns None if it has no syllable to take apart."""
+    """Takes a regular verb apart, or returns None if it has no syllable to take apart.
+
+    Raises ValueError or TypeError for a verb it cannot take.
+    """
+    (verb,) = check_verbs([verb])
     lemma, (plain, _) = verb[0], regular_rows(verb[0])
     syllable = re.fullmatch("(.*?)(?<!q)([aeiouy]+)([^aeiouy]*e?)", lemma)
     if not syllable:
@@ -314,12 +326,16 @@ def take_apart(verb: Verb) -> Pieces | None:
 
 
 def make_up(verbs: list[Verb], count: int, seed: int) -> list[Verb]:
-    """Makes up `count` verbs that inflect as the regular ones of a table do; raises ValueError where it has none.
+    """Makes up `count` verbs that inflect as the regular ones of a table do.
 
     Each is a verb of the table with the head of another of its kind and, every second time, the vowels of a third;
     some letters are exchanged by lot. Nothing but the table goes in (hallucinated data, Anastasopoulos & Neubig 2019).
+    Raises ValueError where the table has no regular verb or `count` is no whole number from 0, ValueError or TypeError
+    for verbs it cannot take.
     """
-    lot = random.Random(seed)
+    if not isinstance(count, int) or count < 0:
+        raise ValueError(f"count: found {_quote(count)}; expected a whole number from 0")
+    verbs, lot = check_verbs(verbs), random.Random(seed)  # checked: of forms too long, none would ever fit
     pieces = [parts for verb in verbs if verb in regular_rows(verb[0]) and (parts := take_apart(verb))]
     if not pieces:
         raise ValueError(f"cannot make up verbs: expected a regular one among {len(verbs)}, found none")

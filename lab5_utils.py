@@ -797,8 +797,11 @@ def bleu4(output: str, reference: str) -> float:
     """Returns the course's BLEU-4 of one word, 0..1: NLTK's over characters, smoothed by method 1.
 
     References of three letters are scored with 1- to 3-grams, each weighted 0.33, as in the course.
-    Raises ValueError for an empty reference. Source: Papineni et al. 2002; Chen & Cherry 2014 for the smoothing.
+    Raises TypeError for what is no text, ValueError for an empty reference. Source: Papineni et al. 2002; Chen & Cherry 2014 for the smoothing.
     """
+    for text in (output, reference):
+        if not isinstance(text, str):
+            raise TypeError(f"expected two words, found {_quote(text)}")
     if not reference:
         raise ValueError("the reference is empty; expected a word")
     weights = (0.33,) * 3 if len(reference) == 3 else (0.25,) * 4
@@ -818,13 +821,15 @@ class GaussianScore(NamedTuple):
 def gaussian_score(generated: list[Verb], verbs: list[Verb]) -> GaussianScore:
     """Scores verbs generated from Gaussian noise against the table.
 
-    Raises ValueError when there are none on either side, or where one has not four forms.
+    Raises ValueError when there are none on either side, or where one has not four forms, TypeError for what is no verb.
     """
-    generated, rows = [tuple(verb) for verb in generated], Counter(check_verbs(verbs))
+    generated, rows = _rows_of(generated), Counter(check_verbs(verbs))
     if not generated:
         raise ValueError("no generated verbs; expected at least one")
     if strange := [verb for verb in generated if len(verb) != len(TENSES)]:
         raise ValueError(f"a generated verb has {len(strange[0])} forms; expected {len(TENSES)}")
+    if strange := [form for verb in generated for form in verb if not isinstance(form, str)]:
+        raise TypeError(f"expected generated words, found {_quote(strange[0])}")
     words = [set(forms) for forms in zip(*rows)]
     correct = [verb for verb in generated if verb in rows]
     known = sum(all(form in words[tense] for tense, form in enumerate(verb)) for verb in generated)

@@ -263,6 +263,7 @@ def split_verbs(verbs: list[Verb], split: int = 0, splits: int = 10) -> tuple[li
     Raises ValueError with the numbers where a side would be empty or there is no such part, and ValueError or TypeError
     for verbs it cannot take.
     """
+    verbs = _list_of(verbs, "verbs")
     verbs = list(dict.fromkeys(check_verbs(verbs) if verbs else []))
     lemmas, families = {verb[0] for verb in verbs}, {}
     for verb in verbs:

@@ -170,6 +170,14 @@ def test_a_table_written_is_the_table_read(path, verbs, end, last):
     assert lab.load_verbs(path) == verbs == lab.check_verbs(verbs)
 
 
+@cases(200, length=st.integers(25, 40), place=st.integers(0, 3))
+def test_a_word_of_32_letters_is_the_longest(path, length, place):
+    row = ["go", "goes", "going", "went"]
+    row[place] = "a" * length
+    path.write_text(" ".join(row))
+    assert isinstance(attempt(lab.load_verbs, path), Exception) == (length > 32)
+
+
 @cases(300, name=st.text(st.characters(exclude_characters="/\\"), min_size=1, max_size=400))
 def test_a_missing_file_is_named(path, name):
     error = refused(lab.load_verbs, path.parent / "none" / name, said="no file", errors=(FileNotFoundError,))
@@ -454,7 +462,8 @@ def test_a_split_is_whole_or_refused(lemmas, split, splits):
 
 @cases(
     200,
-    lemmas=st.lists(st.text("aeioubcdst", min_size=1, max_size=32), max_size=5),
+    lemmas=st.lists(st.text("abdeot", min_size=1, max_size=9), max_size=5)
+    | st.lists(st.text("abdeot", min_size=29, max_size=32), min_size=1, max_size=2),
     count=numbers.filter(lambda n: n != 10**400),
 )
 def test_made_up_verbs_are_verbs(lemmas, count):

@@ -86,7 +86,7 @@ def _quote(value) -> str:
     """Returns a value as error messages quote it: its first 60 characters, whatever it is."""
     try:
         text = repr(value)
-    except Exception:  # Python prints no int of 5,000 digits, and a class may print anything but itself
+    except ValueError:  # Python prints no int of 5,000 digits
         text = object.__repr__(value)
     return text if len(text) <= 60 else text[:59] + "…"
 
@@ -766,8 +766,8 @@ class CVAE(nn.Module):
             raise ValueError(f"{expected}, found {_quote(z)}: {error}") from error
         if z.dim() != 2 or z.shape[1] != self.config.latent_size:
             raise ValueError(f"{expected}, found {tuple(z.shape)}")
-        if z.is_complex():
-            raise ValueError(f"{expected}, found complex numbers")
+        if z.is_complex() or not z.isfinite().all():
+            raise ValueError(f"{expected} of finite real numbers, found {_quote(z)}")
         return z.to(self.device, torch.float32)
 
     def _spell(self, z: Tensor, tense: Tensor) -> list[str]:
@@ -798,7 +798,8 @@ def bleu4(output: str, reference: str) -> float:
     """Returns the course's BLEU-4 of one word, 0..1: NLTK's over characters, smoothed by method 1.
 
     References of three letters are scored with 1- to 3-grams, each weighted 0.33, as in the course.
-    Raises TypeError for what is no text, ValueError for an empty reference. Source: Papineni et al. 2002; Chen & Cherry 2014 for the smoothing.
+    Raises TypeError for what is no text, ValueError for an empty reference. Source: Papineni et al. 2002;
+    Chen & Cherry 2014 for the smoothing.
     """
     for text in (output, reference):
         if not isinstance(text, str):
@@ -1369,25 +1370,24 @@ def sweep(configs: list[Config], verbs: list[Verb] | None = None, jobs: int = -1
     Raises RuntimeError naming each run that failed, once all others are done and kept.
     """
     verbs, pairs = _distinct(verbs), load_test_pairs()
-    work = (
-        joblib.delayed(_member)(i, config, verbs, pairs, run_folder(config, verbs, pairs))
-        for i, config in enumerate(configs)
-    )
+    tasks = [(i, config, verbs, pairs, run_folder(config, verbs, pairs)) for i, config in enumerate(configs)]
+    parallel = joblib.Parallel(jobs, return_as="generator_unordered")
     done: dict[int, Run | Exception] = {}
     try:
-        for i, result in tqdm(
-            joblib.Parallel(jobs, return_as="generator_unordered")(work), total=len(configs), unit="run"
-        ):
+        for i, result in tqdm(parallel(joblib.delayed(_member)(*task) for task in tasks), total=len(tasks), unit="run"):
             done[i] = result
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"stopped; {len(done)} of {len(configs)} runs are done; the same call goes on"
-        ) from None
-    failed = {i: error for i, error in done.items() if isinstance(error, Exception)}
-    if failed:
-        names = "".join(f"\n{configs[i]}: {type(error).__name__}: {error}" for i, error in sorted(failed.items()))
-        raise RuntimeError(f"{len(failed)} of {len(configs)} runs failed; the others are kept in {RUNS}{names}")
+        raise KeyboardInterrupt(f"stopped; {len(done)} of {len(tasks)} runs are done; the same call goes on") from None
+    _raise_failures(
+        {configs[i]: result for i, result in sorted(done.items()) if isinstance(result, Exception)}, len(done)
+    )
     return [done[i] for i in range(len(configs))]
+
+
+def _raise_failures(failed: dict[Config, Exception], of: int) -> None:
+    if failed:
+        names = "".join(f"\n{config}: {type(error).__name__}: {error}" for config, error in failed.items())
+        raise RuntimeError(f"{len(failed)} of {of} runs failed; the others are kept in {RUNS}{names}")
 
 
 def _member(

@@ -18,12 +18,38 @@ import os
 import pickle
 import random
 import re
+import sys
 import threading
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Callable, NamedTuple
+
+HERE = Path(__file__).resolve().parent
+
+
+def check_packages(requirements: Path) -> None:
+    """Raises ImportError naming every package that this module needs and that is missing or too old."""
+    text = requirements.read_text(encoding="utf-8") if requirements.exists() else ""
+    numbers = lambda version: [int(number) for number in re.findall(r"\d+", version)[:2]]
+    wrong = [] if sys.version_info >= (3, 11) else [f"Python 3.11 or newer (this is {sys.version.split()[0]})"]
+    for name, least in re.findall(r"^([\w-]+)>=([\d.]+)", text.split("# notebooks")[0], re.M):
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found = ""
+        if not found or numbers(found) < numbers(least):
+            wrong.append(f"{name} {least} or newer ({f'this is {found}' if found else 'not installed'})")
+    if wrong:
+        raise ImportError(
+            f"lab5_utils needs {', '.join(wrong)}. Install it with `python -m pip install -r {requirements.name}` in "
+            f"{requirements.parent}, in a notebook with `%pip`, and restart the kernel."
+        )
+
+
+check_packages(HERE / "requirements.txt")
 
 import joblib
 import matplotlib.pyplot as plt
@@ -36,8 +62,6 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
-
-HERE = Path(__file__).resolve().parent
 
 # ------------------------------------------------------------------------------------------------------------------
 # Words: letters to numbers and back

@@ -1433,12 +1433,26 @@ def _distinct(verbs: list[Verb] | None) -> list[Verb]:
 # ------------------------------------------------------------------------------------------------------------------
 
 FIGURES = HERE / "figures"
+WIDTH = 5.0  # inches of every figure: printed in a column of 85 mm, its smallest letters are 6 points high
+STRATEGY_LOOKS = {  # colour of the palette, line and marker; a recipe looks as its strategy does
+    "constant": ("C2", "-.", "P"),
+    "monotonic": ("C3", "--", "s"),
+    "cyclical-linear": ("C4", (0, (3, 1, 1, 1, 1, 1)), "D"),
+    "cyclical-trapezoid": ("C1", ":", "^"),
+    "cyclical-sigmoid": ("C9", (0, (5, 1)), "v"),
+    "cyclical-cosine": ("C5", (0, (8, 2, 1, 2)), "X"),
+    "target-rate": ("C0", "-", "o"),
+}
+TENSE_LINES = ("-", "--", "-.", ":")
 
 
 def set_style() -> None:
     """Sets the one look of all figures."""
-    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
-    plt.rcParams.update({"figure.constrained_layout.use": True, "pdf.fonttype": 42, "axes.titlesize": "medium"})
+    sns.set_theme(context="paper", style="whitegrid", palette="colorblind")
+    sizes = dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize", "legend.title_fontsize"), 10)
+    sizes |= dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 9)
+    plt.rcParams.update(sizes | {"image.cmap": "viridis", "lines.linewidth": 1.5, "figure.dpi": 120})
+    plt.rcParams.update({"figure.constrained_layout.use": True, "pdf.fonttype": 42, "figure.figsize": (WIDTH, 3.2)})
 
 
 def save_fig(fig, name: str) -> None:
@@ -1453,8 +1467,12 @@ def save_fig(fig, name: str) -> None:
         write_whole(FIGURES / f"{name}.{suffix}", drawn.getvalue())
 
 
-def strategy_style(name: str) -> dict:
-    """Returns colour and line style of a strategy: the same in every figure, and told apart without colour."""
-    lines = ("-", "--", "-.", ":", (0, (3, 1, 1, 1, 1, 1)), (0, (6, 2)), (0, (1, 1)))
-    place = list(STRATEGIES).index(name)
-    return {"color": sns.color_palette("colorblind")[place], "linestyle": lines[place % len(lines)]}
+def strategy_style(name: str, marker: bool = False) -> dict:
+    """Returns colour and line of a strategy, and its marker if wanted: the same in every figure, told apart in grey."""
+    colour, line, mark = STRATEGY_LOOKS[name]
+    return {"color": colour, "linestyle": line} | ({"marker": mark} if marker else {})
+
+
+def tense_style(tense: int) -> dict:
+    """Returns colour and line of a tense: the darker, the later in the order of TENSES."""
+    return {"color": sns.color_palette("crest", len(TENSES))[tense], "linestyle": TENSE_LINES[tense]}

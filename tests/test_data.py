@@ -109,6 +109,21 @@ def test_data_folder(tmp_path, monkeypatch):
     assert lab.load_test_pairs()[0] == ("walk", "walked", 0, 3)
 
 
+def test_packages_that_are_missing_or_too_old_are_named_in_a_sentence(tmp_path, monkeypatch):
+    lab.check_packages(ROOT / "requirements.txt")
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("torch>=99.1\nno-such-package>=2\nnumpy>=1.26\n\n# notebooks\nnot-needed-here>=5\n")
+    with pytest.raises(ImportError) as caught:
+        lab.check_packages(requirements)
+    said = str(caught.value)
+    assert said.startswith("lab5_utils needs torch 99.1 or newer (this is 2.")
+    assert ", no-such-package 2 or newer (not installed). Install it with" in said and str(tmp_path) in said
+    assert "numpy" not in said and "not-needed-here" not in said
+    monkeypatch.setattr("sys.version_info", (3, 10, 4))
+    with pytest.raises(ImportError, match="needs Python 3.11 or newer"):
+        lab.check_packages(ROOT / "requirements.txt")
+
+
 def test_words_to_numbers_and_back(verbs):
     words = [form for verb in verbs for form in verb]
     letters, lengths = lab.words_to_tensor(words)

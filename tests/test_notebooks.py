@@ -10,9 +10,17 @@ from conftest import ROOT
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TAGS = {"nbval-ignore-output", "nbval-check-output", "nbval-skip", "raises-exception"}
 
+STANDARD = {"sys", "html", "itertools", "os", "re", "collections", "pathlib"}
+SETUP = """
+folder = next((f for f in (Path.cwd(), Path.cwd().parent) if (f / "lab5_utils.py").exists()), None)
+if folder is None:
+    raise FileNotFoundError(f"lab5_utils.py is neither in {Path.cwd()} nor one folder up: start Jupyter in the repository, or %cd to its notebooks")
+sys.path.insert(0, str(folder))
+"""
+
 
 def test_the_notebooks_are_there():
-    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05"]
+    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06"]
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -31,6 +39,19 @@ def test_starts_with_its_title_and_ends_with_what_it_showed(notebook):
 
 def test_run_top_to_bottom_in_one_go(notebook):
     assert [cell.execution_count for cell in notebook.code] == list(range(1, len(notebook.code) + 1))
+
+
+def test_setup_is_the_same_and_says_what_is_wrong(notebook):
+    """The module first: it says which package is missing. Before it, only the standard library."""
+    setup = notebook.code[0].source
+    before, _ = setup.split("import lab5_utils as lab")
+    assert before.endswith(SETUP) and set(re.findall(r"^(?:import|from) (\w+)", before, re.M)) <= STANDARD
+
+
+def test_started_elsewhere_the_first_cell_says_where_to_start(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="start Jupyter in the repository"):
+        exec("import sys\nfrom pathlib import Path\n" + SETUP)
 
 
 def test_outputs_are_clean(notebook):

@@ -1,6 +1,8 @@
 """README's commands, links and claims about files."""
 
 import re
+import subprocess
+import sys
 
 from conftest import ROOT
 
@@ -23,7 +25,7 @@ def test_ci_runs_the_test_command():
 
 
 def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)]+)\)", README):
+    for target in re.findall(r"\]\(([^)]+)\)", README) + re.findall(r'<img src="([^"]+)"', README):
         assert target.startswith("https://") or target.startswith("http://") or (ROOT / target).exists(), target
 
 
@@ -37,3 +39,20 @@ def test_python_example_uses_the_public_face():
 def test_every_notebook_and_figure_is_reachable():
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         assert f"notebooks/{path.name}" in README
+    for path in (ROOT / "figures").glob("*.pdf"):
+        row = (
+            rf"\| \[{path.stem}\]\(figures/{path.stem}.png\) \(\[PDF\]\(figures/{path.name}\)\) \| .+ \| .{{40,}} \|\n"
+        )
+        assert re.search(row, README), f"{path.stem} has no row with a caption"
+
+
+def test_report_in_one_command(tmp_path):
+    """Every page links to the next page, and to pages alone."""
+    line = re.search(r"`\.venv/bin/jupyter (nbconvert --config \S+) notebooks/\*\.ipynb`", README)[1]
+    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    command = [sys.executable, "-m", "jupyter", *line.split(), *notebooks, "--output-dir", tmp_path]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    for path, following in zip(notebooks, notebooks[1:]):
+        page = (tmp_path / f"{path.stem}.html").read_text(encoding="utf-8")
+        assert f'href="{following.stem}.html"' in page and not re.search(r'href="\w+\.ipynb"', page)
+        assert "data:image/png;base64" in page

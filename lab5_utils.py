@@ -10,6 +10,7 @@ Cross-entropy and KL are in nats per word: summed over characters, summed over d
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import io
 import json
@@ -20,7 +21,9 @@ import random
 import re
 import sys
 import threading
+import time
 from collections import Counter
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -215,7 +218,11 @@ def _rows_of(verbs) -> list[tuple]:
 
 
 def _data_file(path, name: str) -> Path:
-    return Path(path) if path is not None else Path(os.environ.get("LAB5_DATA") or HERE) / name
+    if path is not None:
+        return Path(path)
+    folder = Path(os.environ.get("LAB5_DATA") or HERE)
+    # a notebook runs in its own folder: what is not below that is looked for beside this module
+    return (folder if folder.is_dir() else HERE / folder) / name
 
 
 def _read_rows(path, name: str, columns: int) -> list[list[str]]:
@@ -980,12 +987,32 @@ def write_whole(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        _replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
     if os.name == "posix":  # elsewhere a folder cannot be opened
-        folder = os.open(path.parent, os.O_RDONLY)
+        _sync_folder(path.parent)
+
+
+def _replace(beside: Path, path: Path, tries: int = 20) -> None:
+    """Renames over a file; on Windows a virus scanner may hold it open for a moment, so a refusal is tried again."""
+    for left in reversed(range(tries)):
+        try:
+            return os.replace(beside, path)
+        except PermissionError:
+            if not left:
+                raise
+            time.sleep(0.05)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
+    try:
         os.fsync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):  # some mounted folders know no fsync
+            raise
+    finally:
         os.close(folder)
 
 
@@ -1010,9 +1037,10 @@ def unseal(path: Path) -> dict:
     """
     content = path.read_bytes()
     if content[-66:] != _comment(content[:-66] + bytes(2)):
-        known = FORMAT.encode() in content
         what = (
-            "is truncated or damaged" if known else "was written by an older version, or is none of lab5_utils' files"
+            "is truncated or damaged"
+            if FORMAT.encode() in content
+            else "is no file of this version: empty, cut, older or foreign"
         )
         raise ValueError(f"{path}: {what}; delete it to train anew")
     try:
@@ -1163,10 +1191,13 @@ def _alone_in(folder: Path, progress: bool):
     except Timeout:
         if progress:
             tqdm.write(f"another process trains {folder.name}: waiting for it")
-        lock.acquire()
+        try:
+            lock.acquire()
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"stopped while another process trains {folder}") from None
     try:
-        for part in folder.glob("*.part"):  # of a process that was killed while it wrote
-            part.unlink()
+        for part in (part for name in (CHECKPOINT, FINISHED) for part in folder.glob(f"{name}.*.part")):
+            part.unlink()  # of a process that was killed while it wrote
         yield
     finally:
         lock.release()
@@ -1186,6 +1217,7 @@ class _Trainer:
         self.steps_per_epoch = math.ceil((1 + config.made_up) * self.table.size / config.batch_size)
         self.epoch, self.history = 0, []
         self.folder: Path | None = None  # where every epoch is kept
+        self.kept = 0  # the last epoch that is there
         self.identity = identity(config, self.verbs, pairs)
         self._start_phase(1)
 
@@ -1303,10 +1335,9 @@ class _Trainer:
         try:
             write_whole(path, seal(state))
         except OSError as error:
-            self.epoch -= 1
-            raise OSError(
-                error.errno, f"{error.strerror}: epoch {state['epoch']} is lost; {self._kept()}", str(path)
-            ) from error
+            said = f"{error.strerror}: epoch {self.epoch} is lost; {self._kept()}"
+            raise OSError(error.errno, said, str(path)) from error
+        self.kept = self.epoch
         if done:
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
 
@@ -1319,6 +1350,7 @@ class _Trainer:
         if others := _differences(state["identity"], self.identity):
             raise ValueError(f"{path}: belongs to {others}; give an empty run_dir, or delete this one to train anew")
         self.epoch, self.history = state["epoch"], state["history"]
+        self.kept = self.epoch
         self._start_phase(self.epoch)
         try:
             self.model.load_state_dict(state["model"])
@@ -1330,13 +1362,13 @@ class _Trainer:
         return True
 
     def _kept(self) -> str:
-        """Says what is kept of this run, by looking."""
+        """Says what is kept of this run."""
         if not self.folder:
             return "nothing is kept, for train was given no run_dir"
-        if not (self.folder / CHECKPOINT).exists():
+        if not self.kept or not self.folder.exists():
             return f"no epoch is kept in {self.folder}"
         return (
-            f"epoch {self.epoch} of {self.config.epochs} is kept in {self.folder}, and the same call goes on from there"
+            f"epoch {self.kept} of {self.config.epochs} is kept in {self.folder}, and the same call goes on from there"
         )
 
 
@@ -1391,33 +1423,45 @@ def sweep(configs: list[Config], verbs: list[Verb] | None = None, jobs: int = -1
 
     Every run is kept in runs/ as it goes; called again, the same sweep trains what is missing. The work goes through
     joblib: its `parallel_config(backend="dask")` sends it to a cluster whose workers see this folder.
-    Raises RuntimeError naming each run that failed, once all others are done and kept.
+    Raises RuntimeError naming each run that failed, once all others are done and kept; a worker that the system kills
+    is a failure of its run.
     """
-    verbs, pairs = _distinct(verbs), load_test_pairs()
-    tasks = [(i, config, verbs, pairs, run_folder(config, verbs, pairs)) for i, config in enumerate(configs)]
-    parallel = joblib.Parallel(jobs, return_as="generator_unordered")
-    done: dict[int, Run | Exception] = {}
+    configs, verbs, pairs = _list_of(configs, "configurations"), _distinct(verbs), load_test_pairs()
+    tasks = {i: (config, verbs, pairs, run_folder(config, verbs, pairs), CODE) for i, config in enumerate(configs)}
+    done: dict[int, Run] = {}
+    failed: dict[int, Exception] = {}
     try:
-        for i, result in tqdm(parallel(joblib.delayed(_member)(*task) for task in tasks), total=len(tasks), unit="run"):
-            done[i] = result
+        for i, result in tqdm(_results(tasks, jobs), total=len(tasks), unit="run"):
+            (failed if isinstance(result, Exception) else done)[i] = result
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped; {len(done)} of {len(tasks)} runs are done; the same call goes on") from None
-    _raise_failures(
-        {configs[i]: result for i, result in sorted(done.items()) if isinstance(result, Exception)}, len(done)
-    )
-    return [done[i] for i in range(len(configs))]
-
-
-def _raise_failures(failed: dict[Config, Exception], of: int) -> None:
     if failed:
-        names = "".join(f"\n{config}: {type(error).__name__}: {error}" for config, error in failed.items())
-        raise RuntimeError(f"{len(failed)} of {of} runs failed; the others are kept in {RUNS}{names}")
+        names = "".join(f"\n{configs[i]}: {type(error).__name__}: {error}" for i, error in sorted(failed.items()))
+        raise RuntimeError(f"{len(failed)} of {len(tasks)} runs failed; the others are kept in {RUNS}{names}")
+    return [done[i] for i in range(len(tasks))]
 
 
-def _member(
-    i: int, config: Config, verbs: list[Verb], pairs: list[TestPair], folder: Path
-) -> tuple[int, Run | Exception]:
+def _results(tasks: dict[int, tuple], jobs: int):
+    """Yields (i, run or exception) as they come. Where the system kills a worker, what is left goes one by one."""
+    left = dict(tasks)
+    try:
+        for i, result in joblib.Parallel(jobs, return_as="generator_unordered")(
+            joblib.delayed(_member)(i, *task) for i, task in tasks.items()
+        ):
+            del left[i]
+            yield i, result
+    except BrokenProcessPool as error:
+        if len(tasks) == 1:
+            yield from ((i, error) for i in tasks)
+        else:
+            for i, task in left.items():
+                yield from _results({i: task}, 2)  # two: a process of its own, which may be killed as well
+
+
+def _member(i: int, config: Config, verbs: list[Verb], pairs: list[TestPair], folder: Path, code: str):
     """Trains one of a sweep, and returns what went wrong instead of raising it, so that the others go on."""
+    if code != CODE:  # workers outlive a change of this file
+        return i, RuntimeError("the worker has another version of lab5_utils.py loaded: restart it, or the kernel")
     try:
         return i, _train_or_resume(config, verbs, pairs, folder, progress=False)
     except Exception as error:  # whatever it is: `sweep` raises it by name

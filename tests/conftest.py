@@ -32,7 +32,7 @@ def equal(a, b):
 
 def fingerprint(run):
     """Returns a digest of every bit of a run's weights and history, to compare with another process'."""
-    weights = b"".join(weight.numpy().tobytes() for weight in run.model.state_dict().values())
+    weights = b"".join(weight.cpu().numpy().tobytes() for weight in run.model.state_dict().values())
     return hashlib.sha256(weights + run.history.to_numpy().tobytes()).hexdigest()
 
 

@@ -109,6 +109,20 @@ def test_data_folder(tmp_path, monkeypatch):
     assert lab.load_test_pairs()[0] == ("walk", "walked", 0, 3)
 
 
+def test_data_folder_is_found_from_the_notebooks_too(tmp_path, monkeypatch):
+    """A relative name means a folder below the working directory or, if there is none, beside the module."""
+    for place in ("beside", "below/notebooks"):
+        (tmp_path / place / "mine").mkdir(parents=True)
+    write(tmp_path / "beside" / "mine", GOOD)
+    monkeypatch.setattr(lab, "HERE", tmp_path / "beside")
+    monkeypatch.setenv("LAB5_DATA", "mine")
+    monkeypatch.chdir(tmp_path / "below")
+    assert lab.load_verbs() == [("walk", "walks", "walking", "walked")]
+    monkeypatch.chdir(tmp_path / "below" / "notebooks")
+    write(tmp_path / "below" / "notebooks" / "mine", GOOD * 3)
+    assert len(lab.load_verbs()) == 3
+
+
 def test_packages_that_are_missing_or_too_old_are_named_in_a_sentence(tmp_path, monkeypatch):
     lab.check_packages(ROOT / "requirements.txt")
     requirements = tmp_path / "requirements.txt"

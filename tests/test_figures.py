@@ -47,7 +47,7 @@ def test_strategies_and_tenses_are_told_apart_without_colour():
 def test_no_figure_without_a_notebook():
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "notebooks").glob("*.ipynb"))
     exported = set(re.findall(r'save_fig\(fig, \\"([^"\\]+)\\"\)', sources))
-    assert {path.stem for path in (ROOT / "figures").iterdir()} == exported
+    assert {path.stem for path in (ROOT / "figures").glob("*.p[dn][fg]")} == exported
 
 
 @pytest.mark.parametrize("path", PDFS, ids=lambda path: path.stem)

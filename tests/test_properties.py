@@ -488,7 +488,7 @@ import lab5_utils as lab
 start = time.perf_counter()
 verbs = lab.load_verbs(sys.argv[1])
 loaded = time.perf_counter() - start
-config = lab.Config(hidden_size=64, latent_size=16, embedding_size=16, batch_size=256, epochs=1, evaluate_every=1000)
+config = lab.Config(hidden_size=32, latent_size=16, embedding_size=16, batch_size=256, epochs=1, evaluate_every=1000)
 lab.train(config, verbs, progress=False)
 unit = 1 if sys.platform == "darwin" else 1024
 print(len(verbs), loaded, time.perf_counter() - start - loaded, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)

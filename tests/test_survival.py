@@ -80,7 +80,7 @@ def test_killed_at_random_moments(table, whole, tmp_path, capsys):
     process.join()
     seconds = time.perf_counter() - start_time
     lot, kills, runs, epochs = random.Random(0), 0, 0, set()
-    while kills < 120:
+    while kills < 80:
         folder = tmp_path / str(runs)
         process = start(folder)
         process.join(lot.uniform(0, 0.7 * seconds))
@@ -99,7 +99,7 @@ def test_killed_at_random_moments(table, whole, tmp_path, capsys):
     assert len(epochs) > 5
 
 
-TINY = small(epochs=3, finish=0.34, hidden_size=16)
+TINY = small(epochs=2, finish=0.5, hidden_size=16)
 
 
 def train_and_die_at(line, table, folder):
@@ -205,6 +205,24 @@ def test_stopped_with_nothing_kept(table, tmp_path, monkeypatch):
         lab.train(CONFIG, table, run_dir=tmp_path, progress=False)
 
 
+@pytest.mark.parametrize("function", ["seal", "_replace"])
+def test_stopped_while_an_epoch_is_kept(table, whole, tmp_path, monkeypatch, function):
+    """What is said to be kept is what is kept: the epoch before, for this one's file was not renamed in."""
+    calls, original = 0, getattr(lab, function)
+
+    def stop_at_the_third(*args):
+        nonlocal calls
+        calls += 1
+        return original(*args) if calls != 3 else signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(lab, function, stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt, match="epoch 2 of 12 is kept"):
+        resumed(table, tmp_path)
+    assert lab.unseal(tmp_path / lab.CHECKPOINT)["epoch"] == 2 and files(tmp_path) == {"lock", lab.CHECKPOINT}
+    monkeypatch.undo()
+    assert equal(whole, resumed(table, tmp_path))
+
+
 class Kernel:
     """Runs cells as a notebook does."""
 
@@ -246,16 +264,16 @@ def kernel():
 
 @pytest.mark.slow
 def test_interrupted_in_a_notebook(kernel, table, whole, tmp_path):
-    config = small(epochs=400)
-    call = f"run = lab.train(small(epochs=400), lab.load_verbs()[:40], run_dir={str(tmp_path)!r})"
+    config = small(epochs=150)
+    call = f"run = lab.train(small(epochs=150), lab.load_verbs()[:40], run_dir={str(tmp_path)!r})"
 
     def interrupt():
         wait_for(lambda: (tmp_path / lab.CHECKPOINT).exists())
         kernel.manager.interrupt_kernel()
 
     said = kernel.run(call, interrupt)
-    found = re.search(r"KeyboardInterrupt: stopped; epoch (\d+) of 400 is kept in .*the same call goes on", said)
-    assert found and 1 <= int(found[1]) < 400, said
+    found = re.search(r"KeyboardInterrupt: stopped; epoch (\d+) of 150 is kept in .*the same call goes on", said)
+    assert found and int(found[1]) == lab.unseal(tmp_path / lab.CHECKPOINT)["epoch"] < 150, said
     said = kernel.run(call + "\nprint(fingerprint(run))")
     assert said.strip() == fingerprint(lab.train(config, table, progress=False))
 
@@ -347,6 +365,53 @@ def test_a_file_in_the_folders_place(table, tmp_path):
     assert (tmp_path / "run").read_text() == "mine"
 
 
+def test_a_file_is_on_the_disk_before_it_is_renamed(tmp_path, monkeypatch):
+    """A rename that the disk has and a content that it lacks would be a half file after a power cut."""
+    order, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: order.append(os.fstat(file).st_size) or fsync(file))
+    monkeypatch.setattr(os, "replace", lambda *paths: order.append("rename") or replace(*paths))
+    lab.write_whole(tmp_path / "file", b"x" * 1234)
+    assert order[:2] == [1234, "rename"] and len(order) == (3 if POSIX else 2), "then the folder, where it can be"
+
+
+def test_a_refused_rename_is_tried_again(tmp_path, monkeypatch):
+    replace, refusals = os.replace, [PermissionError, PermissionError]
+
+    def refuse_twice(*paths):
+        if refusals:
+            raise refusals.pop()
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", refuse_twice)
+    lab.write_whole(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new" and files(tmp_path) == {"file"}
+    refusals.extend([PermissionError] * 99)
+    with pytest.raises(PermissionError):
+        lab.write_whole(tmp_path / "file", b"newer")
+    assert (tmp_path / "file").read_bytes() == b"new" and files(tmp_path) == {"file"}
+
+
+@pytest.mark.skipif(not POSIX, reason="elsewhere a folder cannot be opened")
+def test_a_folder_that_knows_no_fsync(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def refuse_folders(file):
+        if os.fstat(file).st_mode & 0o040000:
+            raise OSError(22, "Invalid argument")
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    lab.write_whole(tmp_path / "file", b"content")
+    assert (tmp_path / "file").read_bytes() == b"content"
+
+
+def test_what_is_not_ours_stays(table, tmp_path):
+    (tmp_path / "film.part").write_text("mine")
+    (tmp_path / f"{lab.CHECKPOINT}.99.part").write_text("left by a killed process")
+    resumed(table, tmp_path)
+    assert files(tmp_path) == {"lock", lab.FINISHED, "film.part"}
+
+
 def test_no_open_file_is_renamed_or_renamed_over(table, tmp_path, monkeypatch):
     """Windows refuses both."""
     proc = Path("/proc/self/fd")
@@ -405,12 +470,13 @@ def test_who_waits_goes_on_when_the_other_is_killed(table, whole, tmp_path):
     first = started(load_and_tell, tmp_path, table, told)
     wait_for(lambda: list(tmp_path.glob(f"*/{lab.CHECKPOINT}")))
     second = started(load_and_tell, tmp_path, table, other)
-    time.sleep(0.1)  # until it waits, or may
     first.kill()
+    first.join()
+    kept = lab.unseal(next(tmp_path.glob(f"*/{lab.CHECKPOINT}")))["epoch"]
     second.join()
-    before, (now, results) = all_told(told)[0], all_told(other)
-    assert results == [fingerprint(whole)] and now[-1] == CONFIG.epochs
-    assert 1 <= now[0] <= len(before) + 2, "the lock of a dead process blocks nobody, and what it had kept is used"
+    epochs, results = all_told(other)
+    assert results == [fingerprint(whole)]
+    assert epochs == list(range(kept + 1, CONFIG.epochs + 1)), "what the other had kept is used, and nothing blocks"
 
 
 def test_a_second_thread_waits_its_turn(table, whole, tmp_path):

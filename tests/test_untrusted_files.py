@@ -58,7 +58,7 @@ def test_a_pickle_that_runs_code_is_refused(file, table, tmp_path, name):
     file.unlink()
     bombs = {"refused, for reading it could run foreign code": lab.seal(state)}
     torch.save(state, torch_file := io.BytesIO())
-    bombs |= {"none of lab5_utils' files": pickle.dumps(Bomb(crater)), "older version": torch_file.getvalue()}
+    bombs |= {"is no file of this version": pickle.dumps(Bomb(crater)), "older or foreign": torch_file.getvalue()}
     for said, content in bombs.items():
         (tmp_path / name).write_bytes(content)
         refused(tmp_path / name, table, said)
@@ -116,7 +116,7 @@ def test_files_of_older_versions(file, table):
     torch.save({"digest": "0" * 64, **state}, older := io.BytesIO())  # as written before files were sealed
     older = older.getvalue().replace(lab.FORMAT.encode(), b"-" * len(lab.FORMAT))
     file.write_bytes(older)
-    refused(file, table, "older version")
+    refused(file, table, "older or foreign")
     for later in ({**state, "format": "run of lab5_utils, format 3"}, {"format": "?"}, [1, 2]):
         content = io.BytesIO()
         torch.save(later, content)

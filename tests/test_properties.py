@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
+pytestmark = pytest.mark.slow
 LEAST_CASES = 10_000
 TINY = dict(hidden_size=12, latent_size=4, embedding_size=4, condition_size=3)
 MB = 10**6

@@ -80,7 +80,7 @@ def test_killed_at_random_moments(table, whole, tmp_path, capsys):
     process.join()
     seconds = time.perf_counter() - start_time
     lot, kills, runs, epochs = random.Random(0), 0, 0, set()
-    while kills < 80:
+    while kills < 60:
         folder = tmp_path / str(runs)
         process = start(folder)
         process.join(lot.uniform(0, 0.7 * seconds))

@@ -2,7 +2,7 @@
 
     python tests/benchmark.py [loop] [peak] [profile] [decode] [scaling] [ladder]
 
-Without a name, all but the ladder (four minutes; the ladder takes twenty-five, five seeds a rung). Whatever is compared is timed
+Without a name, all but the ladder (four minutes; the ladder takes twenty, five seeds a rung). Whatever is compared is timed
 in turn in one process; each line shows the least, the median and the most of its rounds.
 """
 

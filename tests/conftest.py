@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -38,6 +39,7 @@ def fingerprint(run):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes more than five seconds; left out by -m 'not slow'")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts deaf to Ctrl-C
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from types import SimpleNamespace
+from unittest import mock
 
 import joblib
 import numpy as np
@@ -136,9 +137,11 @@ def test_an_interrupted_sweep_goes_on(table, tmp_path, how):
 @pytest.mark.slow
 def test_a_dask_cluster_gives_the_same_numbers(table, alone, runs_folder):
     distributed = pytest.importorskip("distributed", reason="optional: see requirements.txt")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        with distributed.Client(cluster) as client, parallel_config(backend="dask"):
-            swept = lab.sweep(CONFIGS, table)
+    # A cluster writes its workers' settings into our environment too; the notebooks' kernels would train slowly with them.
+    with mock.patch.dict(os.environ):
+        with distributed.Client(n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
+            with parallel_config(backend="dask"):
+                swept = lab.sweep(CONFIGS, table)
             logs = client.run(lambda dask_worker: dask_worker.state.executed_count)
     assert all_equal(alone, swept) and len(list(runs_folder.glob(f"*/{lab.FINISHED}"))) == 4
     assert len(logs) == 2 and all(logs.values()), "both workers had work"

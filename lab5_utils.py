@@ -32,7 +32,7 @@ from tqdm.auto import tqdm
 
 HERE = Path(__file__).resolve().parent
 
-# ---- Words: letters to numbers and back ----
+# ---- Words ----
 TENSES = ("simple present", "third person", "present progressive", "simple past")
 SP, TP, PG, P = range(4)
 EOS, SOS, VOCABULARY = 0, 27, 28  # ends and pads a word; starts the decoder's input; V. a to z are 1 to 26
@@ -58,19 +58,19 @@ def check_tense(tense, count: int) -> Tensor:
     tenses = [tense] * count if isinstance(tense, int) else tense.tolist() if isinstance(tense, Tensor) else tense
     if not isinstance(tenses, (list, tuple)) or len(tenses) != count or any(t not in range(4) for t in tenses):
         raise ValueError(f"tense: found {tense!r:.60}; expected 0..3, one for all or {count}")
-    return torch.tensor(tenses, dtype=torch.long)  # (B,)
+    return torch.tensor(tenses, dtype=int)  # (B,)
 
 
-def words_to_tensor(words: list[str]) -> tuple[Tensor, Tensor]:
+def words_to_tensor(words):
     """Turns words of a-z into letters (B, T), padded with EOS, and lengths (B,), which count one EOS."""
-    lengths = torch.tensor([len(word) + 1 for word in words], dtype=torch.long)  # (B,)
+    lengths = torch.tensor([len(word) + 1 for word in words], dtype=int)  # (B,)
     width = max(map(len, words), default=0) + 1
     codes = np.frombuffer("".join(word.ljust(width, "`") for word in words).encode(), np.uint8)
     letters = torch.from_numpy(codes.astype(np.int64)) - ord("`")  # "`", before "a", becomes EOS
     return letters.view(len(words), width), lengths  # (B, T), (B,)
 
 
-def tensor_to_words(letters: Tensor) -> list[str]:
+def tensor_to_words(letters) -> list[str]:
     """Turns letters (B, T) back into words; a word ends at its first EOS."""
     codes = letters.cpu().numpy().astype(np.uint8) + ord("`")
     return [bytes(row).decode().split("`")[0] for row in codes]
@@ -98,7 +98,7 @@ def load_test_pairs(path=None) -> list[TestPair]:
 
 def _read_rows(path, name, columns):
     folder = Path(os.environ.get("LAB5_DATA") or HERE)
-    # a relative folder may be in the working directory, a notebook's own, or beside this module
+    # a relative folder may be in the working directory or beside this module
     path = Path(path or (folder if folder.is_dir() else HERE / folder) / name)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no file {path.name} in {path.absolute().parent} (LAB5_DATA names another folder)")
@@ -131,11 +131,11 @@ def regular_rows(lemma: str) -> tuple[Verb, Verb]:
     return (lemma, third, stem + "ing", past), (lemma, third, doubled + "ing", doubled + "ed")
 
 
-# ---- Synthetic verbs, to learn spelling from ----
+# ---- Synthetic verbs ----
 VOWELS, CONSONANTS = "aeiou", "bcdfghjklmnprstvwxz"  # y is both, q needs its u
 
 
-def segment(verb: Verb) -> tuple | None:
+def segment(verb):
     """Segments a regular verb into kind, head (before the last syllable), vowels, coda (no rule looks at it), endings.
     Kinds: "short", of one syllable; "stressed", of more, and the last consonant doubles; "long". None: no syllable."""
     lemma = verb[0]
@@ -156,7 +156,7 @@ def segment(verb: Verb) -> tuple | None:
     return kind, head, vowels, coda, tuple(form[len(head + vowels + coda) :] for form in verb)
 
 
-def synthesize(verbs: list[Verb], count: int, seed: int) -> list[Verb]:
+def synthesize(verbs, count: int, seed: int) -> list[Verb]:
     """Returns `count` verbs that inflect as a table's regular ones (hallucinated data, Anastasopoulos & Neubig 2019).
     Each is one of these with the head of another of its kind and, at random, the vowels of a third; a fifth of the
     letters is replaced. Raises ValueError if no verb is regular."""
@@ -170,7 +170,7 @@ def synthesize(verbs: list[Verb], count: int, seed: int) -> list[Verb]:
         vowels[len(middle)].append(middle)
     alike = lambda letter: next((kind for kind in (VOWELS, CONSONANTS) if letter in kind), letter)
     replace = lambda word: "".join(rng.choice(alike(letter)) if rng.random() < 0.2 else letter for letter in word)
-    synthetic: list[Verb] = []
+    synthetic = []
     while len(synthetic) < count:
         kind, _, middle, coda, endings = rng.choice(regular)
         middle = rng.choice(vowels[len(middle)]) if rng.random() < 0.5 else middle
@@ -284,27 +284,27 @@ def kl_weight(config, epoch, kl) -> float:
 
 
 def learning_rate(config, epoch, step, steps) -> float:
-    """Returns the learning rate of a step (from 1) of an epoch of so many steps."""
+    """Returns the learning rate of a step, from 1, of so many in an epoch."""
     if config.optimizer == "sgd":
         return config.learning_rate
     first, last = (0, config.joint_epochs) if epoch <= config.joint_epochs else (config.joint_epochs, config.epochs)
     done, total = (epoch - 1 - first) * steps + step, (last - first) * steps
-    # warm-up over 100 steps, then half a cosine to 0: once jointly, once for refining the encoder
+    # warm-up over 100 steps, then half a cosine to 0: once jointly, once refining
     return config.learning_rate * min(1, done / 100) * (1 + math.cos(math.pi * done / total)) / 2
 
 
 # ---- Model ----
 
 
-def kl_divergence(mu, logvar) -> Tensor:
+def kl_divergence(mu, logvar):
     """Returns KL(N(mu, e^logvar) ‖ N(0, I)), mu and logvar (B, Z), in nats per word (B,) (Kingma & Welling 2014, B)."""
     # KL = ½ Σ_j (μ² + σ² − 1 − log σ²)
     return 0.5 * (mu**2 + logvar.exp() - 1 - logvar).sum(1)  # (B,)
 
 
-def reparameterize(mu, logvar, rng: torch.Generator) -> Tensor:
+def reparameterize(mu, logvar, rng):
     """Samples z (B, Z) from N(mu, e^logvar) so that gradients reach mu and logvar (Kingma & Welling 2014, 2.4)."""
-    noise = torch.randn(mu.shape, generator=rng).to(mu.device)  # made on the CPU: the same everywhere
+    noise = torch.randn(mu.shape, generator=rng).to(mu.device)  # the same on any device
     # z = μ + σ ε, ε ~ N(0, I)
     return mu + (0.5 * logvar).exp() * noise  # (B, Z)
 
@@ -327,7 +327,7 @@ class Encoder(nn.Module):
         self.mu = nn.Linear(len(self.lstms) * config.hidden_size, config.latent_size)
         self.logvar = nn.Linear(len(self.lstms) * config.hidden_size, config.latent_size)
 
-    def forward(self, words: Words) -> tuple[Tensor, Tensor]:
+    def forward(self, words: Words):
         """Encodes B words; returns mu and logvar, each (B, Z)."""
         condition = self.condition(words.tense)  # (B, C)
         # h0 = 0 ‖ condition
@@ -335,7 +335,7 @@ class Encoder(nn.Module):
         position = words.lengths[:, None] - 2 - torch.arange(words.letters.shape[1], device=h0.device)  # (B, T)
         backward = words.letters.gather(1, position.clamp(min=0)).where(position >= 0, EOS)  # EOS stays last (B, T)
         reads = [lstm(self.embedding(x), (h0, 0 * h0)) for lstm, x in zip(self.lstms, (words.letters, backward))]
-        # each word's state after EOS, not after its padding
+        # each word's state after its EOS
         end = torch.cat([h[torch.arange(len(h)), words.lengths - 1] for h, _ in reads], 1)  # (B, H) or (B, 2 H)
         return self.mu(end), self.logvar(end)  # (B, Z)
 
@@ -483,32 +483,32 @@ def mean_bleu4(model, pairs=None, draws=0, seed=0) -> float:
     return float(np.mean([bleu4(*pair) for pair in zip(outputs, targets * (draws or 1))]))
 
 
-def encode_verbs(model, verbs: list[Verb]) -> tuple[Tensor, Tensor]:
+def encode_verbs(model, verbs):
     """Encodes all forms of all verbs; returns mu and logvar, each (N, 4, Z), on the CPU."""
     forms = [form for verb in check_verbs(verbs) for form in verb]
     codes = model.encode(forms, list(range(4)) * (len(forms) // 4))
     return tuple(x.cpu().view(-1, 4, model.config.latent_size) for x in codes)
 
 
-def convert_verbs(model, verbs: list[Verb]) -> np.ndarray:
+def convert_verbs(model, verbs) -> np.ndarray:
     """Converts every form to every tense at the posterior mean; returns words (N, 4, 4): verb, source, target."""
     mu, _ = encode_verbs(model, verbs)
     return np.array(model.generate(mu.flatten(0, 1))).reshape(-1, 4, 4)
 
 
-def conversion_matrix(model, verbs: list[Verb]) -> np.ndarray:
+def conversion_matrix(model, verbs) -> np.ndarray:
     """Returns the share of exactly right conversions, 0..1, from each tense to each (4, 4)."""
     return (convert_verbs(model, verbs) == np.array(verbs)[:, None]).mean(0)
 
 
-def outcomes(generated: list[Verb], verbs: list[Verb]) -> list[str]:
+def outcomes(generated, verbs) -> list[str]:
     """Tells of each generated verb: a "row", "inconsistent" (four known words of different rows), or "new"."""
     rows, words = set(verbs), [set(forms) for forms in zip(*verbs)]
     known = lambda verb: all(form in forms for form, forms in zip(verb, words))
     return ["row" if verb in rows else "inconsistent" if known(verb) else "new" for verb in generated]
 
 
-def gaussian_score(generated: list[Verb], verbs: list[Verb]) -> GaussianScore:
+def gaussian_score(generated, verbs) -> GaussianScore:
     """Scores verbs from Gaussian noise: `exact`, the share, 0..1, that are rows of the table; `official`, the course's,
     in which a draw counts once for every equal row, so that repeats can exceed 1; `distinct`, how many rows were drawn;
     `inconsistent`, the share of four known words of different rows. Raises ValueError or TypeError."""
@@ -525,7 +525,7 @@ def sample_prior(model, draws: int, seed=0) -> list[Verb]:
     return model.generate(torch.randn(draws, model.config.latent_size, generator=torch.Generator().manual_seed(seed)))
 
 
-def information(model, verbs: list[Verb], seed=0) -> dict[str, float]:
+def information(model, verbs, seed=0) -> dict[str, float]:
     """Splits KL over all 4 N words, a sample of z each, in nats per word (Hoffman & Johnson 2016): `kl_table` is
     `mutual_information`, I(x; z) ≤ ln 4N, plus `marginal_kl`, KL(q(z) ‖ p(z)). `active_units`: Burda et al. 2016."""
     mu, logvar = (x.flatten(0, 1).double() for x in encode_verbs(model, verbs))  # (M, Z), M = 4 N
@@ -563,7 +563,7 @@ def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
 # ---- Training ----
 
 
-def make_batches(verbs, config, rng) -> list[tuple[Words, list[Words]]]:
+def make_batches(verbs, config, rng):
     """Returns an epoch in batches of like length, each B sources and a list of K targets: a form of every verb to its
     lemma and another form (rows), or every form to itself (same-tense)."""
     letters, lengths = words_to_tensor([form for verb in verbs for form in verb])
@@ -585,11 +585,11 @@ def make_batches(verbs, config, rng) -> list[tuple[Words, list[Words]]]:
     return batches
 
 
-def train_epoch(model, optimizer, verbs, epoch, rng) -> dict[str, float]:
+def train_epoch(model, optimizer, verbs, epoch, rng):
     """Makes one pass over the verbs; returns its row of the history. Raises FloatingPointError naming the step."""
     config, device, steps, sizes = model.config, next(model.parameters()).device, [], []
     tf_ratio = 1 - (1 - config.tf_final) * (epoch / config.epochs)
-    if config.synthetic:  # other ones in every epoch
+    if config.synthetic:  # new ones each epoch
         verbs = verbs + synthesize(verbs, config.synthetic * len(verbs), int(torch.randint(2**31, (), generator=rng)))
     batches = make_batches(verbs, config, rng)
     for step, (source, targets) in enumerate(batches, 1):
@@ -630,10 +630,10 @@ def make_optimizer(model, refining):
 
 def train(config: Config, verbs=None, *, pairs=None, run_dir=None, progress=True) -> Run:
     """Trains on verbs (None: `load_verbs()`; repeated rows count once) and returns the run at its last epoch.
-    With a `run_dir`, every epoch is kept there, and the same call resumes bit-exactly. The history has means over words
-    of `ce` and `kl` (nats per word), `kl_weight` and `beta`, the same for a CE in nats per word; `bleu4` of the pairs
-    and, every `evaluate_every` epochs, `score`. Raises ValueError or TypeError for bad verbs, a damaged file or another
-    run's, OSError if an epoch cannot be kept, FloatingPointError if a step is not finite."""
+    With a `run_dir`, every epoch is kept there, and the same call resumes bit-exactly. History: means of `ce` and `kl`
+    (nats per word), `kl_weight` and `beta`, the same against CE per word; `bleu4` of the pairs; every
+    `evaluate_every` epochs, `score`. Raises ValueError or TypeError for bad verbs, a damaged file or another run's,
+    OSError if an epoch cannot be kept, FloatingPointError if a step is not finite."""
     verbs, pairs = list(dict.fromkeys(check_verbs(verbs))), load_test_pairs() if pairs is None else pairs
     folder, key, threads = Path(run_dir) if run_dir else None, digest(config, verbs, pairs), torch.get_num_threads()
     try:
@@ -656,7 +656,7 @@ def train(config: Config, verbs=None, *, pairs=None, run_dir=None, progress=True
     return Run(model, pd.DataFrame(history).set_index("epoch"), config)
 
 
-# ---- Runs: trained once, kept in runs/ ----
+# ---- Runs ----
 RUNS = HERE / "runs"
 CHECKPOINT = "run.pt"  # a run's last epoch, in its folder
 VERSION = 1  # to be raised when training computes something else: older runs are not used
@@ -664,7 +664,7 @@ Run = namedtuple("Run", "model history config")  # of the last epoch; a pandas.D
 
 
 def digest(config, verbs, pairs) -> str:
-    """Digests all that a run follows from (its history has the pairs' BLEU-4)."""
+    """Digests all that a run follows from; its history has the pairs' BLEU-4."""
     return hashlib.sha256(repr((config, verbs, pairs, VERSION)).encode()).hexdigest()
 
 
@@ -681,8 +681,8 @@ def atomic_write(path: Path, content: bytes) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def save_checkpoint(path, key, model, rng, history, optimizer) -> None:
-    """Keeps an epoch as torch.save does, with its SHA-256 behind, for torch.load checks nothing."""
+def save_checkpoint(path, key, model, rng, history, optimizer):
+    """Keeps an epoch as torch.save does, and its SHA-256 behind, for torch.load checks none."""
     state = {"digest": key, "model": model.state_dict(), "rng": rng.get_state(), "history": history}
     if len(history) < model.config.epochs:
         state["optimizer"] = optimizer.state_dict()
@@ -738,7 +738,7 @@ def set_style() -> None:
     rc |= dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 9)
     rc |= {"image.cmap": "viridis", "lines.linewidth": 1.5, "figure.dpi": 120, "figure.figsize": (WIDTH, 3.2)}
     rc |= {"figure.constrained_layout.use": True, "pdf.fonttype": 42}
-    sns.set_theme(context="paper", style="whitegrid", palette="colorblind", rc=rc)
+    sns.set_theme("paper", "whitegrid", "colorblind", rc=rc)
 
 
 def save_fig(fig, name: str) -> None:

@@ -1,6 +1,6 @@
 """A conditional sequence-to-sequence VAE that converts English verbs between four tenses.
 
-Shapes: B words in a batch, T characters, K targets of a source, H hidden, Z latent, V vocabulary, N verbs.
+Shapes: B words in a batch, T characters, K targets of a source, C condition, H hidden, Z latent, N verbs.
 Cross-entropy and KL are in nats per word: summed over characters, summed over dimensions, averaged over words.
 """
 
@@ -14,7 +14,7 @@ import pickle
 import random
 import re
 from collections import Counter, defaultdict, namedtuple
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args, get_type_hints
@@ -35,7 +35,7 @@ HERE = Path(__file__).resolve().parent
 # ---- Words ----
 TENSES = ("simple present", "third person", "present progressive", "simple past")
 SP, TP, PG, P = range(4)
-EOS, SOS, VOCABULARY = 0, 27, 28  # ends and pads a word; starts the decoder's input; V. a to z are 1 to 26
+EOS, SOS, VOCABULARY = 0, 27, 28  # a to z are 1 to 26; EOS ends and pads a word, SOS starts the decoder's input
 MAX_LETTERS = 32  # of a word; greedy decoding stops one later
 CHUNK = 512  # words encoded or decoded at a time
 Words = namedtuple("Words", "letters lengths tense")  # (B, T), padded with EOS; (B,), EOS counted; (B,)
@@ -55,7 +55,8 @@ def check_words(words, where="words", count=None) -> list[str]:
 
 def check_tense(tense, count: int) -> Tensor:
     """Returns `count` tenses (B,) from an int or one int per word, or raises ValueError."""
-    tenses = [tense] * count if isinstance(tense, int) else tense.tolist() if isinstance(tense, Tensor) else tense
+    tenses = np.asarray(tense).tolist() if isinstance(tense, (Tensor, np.ndarray, np.generic)) else tense
+    tenses = [tenses] * count if isinstance(tenses, int) else tenses
     if not isinstance(tenses, (list, tuple)) or len(tenses) != count or any(t not in range(4) for t in tenses):
         raise ValueError(f"tense: found {tense!r:.60}; expected 0..3, one for all or {count}")
     return torch.tensor(tenses, dtype=int)  # (B,)
@@ -101,7 +102,7 @@ def _read_rows(path, name, columns):
     # a relative folder may be in the working directory or beside this module
     path = Path(path or (folder if folder.is_dir() else HERE / folder) / name)
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"no file {path.name} in {path.absolute().parent} (LAB5_DATA names another folder)")
+        raise FileNotFoundError(f"no file {path.name} in {path.absolute().parent} (LAB5_DATA sets another folder)")
     lines = path.read_text("utf-8", "backslashreplace").removesuffix("\n").split("\n")
     return [tuple(check_words(line.split(" "), f"{path}, line {n}", columns)) for n, line in enumerate(lines, 1)]
 
@@ -116,7 +117,7 @@ def check_verbs(verbs) -> list[Verb]:
 
 
 def regular_rows(lemma: str) -> tuple[Verb, Verb]:
-    """Returns the rows that spelling rules give a lemma, plain and with a doubled consonant; else it is irregular."""
+    """Returns the rows that spelling rules give a lemma, plain and with a doubled consonant. Raises ValueError."""
     check_words([lemma])
     third, stem, past = lemma + "s", lemma, lemma + "ed"
     if re.search("(s|x|z|ch|sh|(^|[^aeiou])o)$", lemma):
@@ -158,8 +159,8 @@ def segment(verb):
 
 def synthesize(verbs, count: int, seed: int) -> list[Verb]:
     """Returns `count` verbs that inflect as a table's regular ones (hallucinated data, Anastasopoulos & Neubig 2019).
-    Each is one of these with the head of another of its kind and, at random, the vowels of a third; a fifth of the
-    letters is replaced. Raises ValueError if no verb is regular."""
+    Each is one of these with the head of another of its kind, perhaps the vowels of a third, and a fifth of the letters
+    of head and coda resampled; it may be a real verb by chance. Raises ValueError if no verb is regular."""
     verbs, rng = check_verbs(verbs), random.Random(seed)
     regular = [parts for verb in verbs if verb in regular_rows(verb[0]) and (parts := segment(verb))]
     if not regular:
@@ -186,8 +187,6 @@ def synthesize(verbs, count: int, seed: int) -> list[Verb]:
 
 
 # ---- Configuration ----
-
-
 @dataclass(frozen=True)
 class Config:
     """Holds every hyperparameter. Raises TypeError for an unknown name, ValueError for a value out of range."""
@@ -202,17 +201,17 @@ class Config:
     decoding: Literal["lemma-first", "direct"] = "lemma-first"  # the lemma, then the form; or the form at once
     context_in: Literal["cell", "hidden"] = "cell"  # c0, where it lasts; or h0, the original's
     training: Literal["rows", "same-tense"] = "rows"  # a form to lemma and another; or each to itself
-    synthetic: int = 0  # synthetic verbs for each real one, others in every epoch
-    reads: Literal["forward", "bidirectional"] = "forward"  # bidirectional: and a form sees z again
+    synthetic: int = 0  # synthetic verbs for each real one, resampled every epoch
+    reads: Literal["forward", "bidirectional"] = "forward"  # bidirectional: and a form's context includes z
     optimizer: Literal["adam", "sgd"] = "adam"  # warm-up, cosine decay; or a constant rate
     learning_rate: float = 4e-3  # the highest of the schedule
     ce_per: Literal["word", "character"] = "word"  # unit of CE in the loss; KL is always per word
     strategy: Literal[*STRATEGIES] = "target-rate"  # shape of the KL weight over the epochs
-    kl_weight: float = 0.5  # the shape's maximum: β as in the loss
+    kl_weight: float = 0.5  # the shape's maximum, as in the loss
     rate_start: float = 16.0  # nats that target-rate allows at first, to learn letters with
     rate_end: float = 4.5  # nats that it allows from .3 on; ln 1227 = 7.1 would name a verb
-    tf_final: float = 1.0  # teacher-forcing ratio at the last epoch, from 1 in a line
-    refine: float = 0.25  # last share of the epochs, of the encoder alone, KL weight 0
+    tf_final: float = 1.0  # teacher-forcing ratio at the last epoch, falling linearly from 1
+    refine: float = 0.25  # share of the epochs, the last, that train the encoder alone, KL weight 0
     evaluate_every: int = 20  # epochs from one `score` in the history to the next
 
     def __post_init__(self):
@@ -239,7 +238,7 @@ class Config:
 
     @classmethod
     def unseen(cls, **changes) -> Config:
-        """Returns the recipe for verbs never seen: it learns to spell, and noise decodes to no verb of the table."""
+        """Returns the recipe for verbs never seen; noise rarely decodes to a verb of the table. Keywords as above."""
         recipe = dict(epochs=60, hidden_size=128, latent_size=64, synthetic=8, reads="bidirectional")
         return cls(**recipe | dict(strategy="constant", kl_weight=0.002, refine=0.0) | changes)
 
@@ -249,8 +248,6 @@ class Config:
 
 
 # ---- Schedules ----
-
-
 def _ramp(progress, excess=0.0):
     """Returns 0..1 over the first half of each of four cycles, then 1 (Fu et al. 2019: M = 4, R = 0.5)."""
     phase = 4 * progress - math.ceil(4 * progress) + 1  # in (0, 1]: each cycle ends at full weight
@@ -275,16 +272,16 @@ STRATEGIES = {
 
 
 def kl_weight(config, epoch, kl) -> float:
-    """Returns β of a step at `kl` nats per word; 0 while the encoder is refined."""
+    """Returns the KL weight of a step at `kl` nats per word; 0 while the encoder is refined."""
     progress = epoch / config.epochs
-    # down in a line until .3 of the training, then held
+    # linear until .3 of the training, then constant
     target = config.rate_start + (config.rate_end - config.rate_start) * min(1.0, progress / 0.3)
     shape = STRATEGIES[config.strategy](progress, kl - target) if epoch <= config.joint_epochs else 0.0
     return config.kl_weight * shape
 
 
 def learning_rate(config, epoch, step, steps) -> float:
-    """Returns the learning rate of a step, from 1, of so many in an epoch."""
+    """Returns the learning rate of step 1..steps of an epoch."""
     if config.optimizer == "sgd":
         return config.learning_rate
     first, last = (0, config.joint_epochs) if epoch <= config.joint_epochs else (config.joint_epochs, config.epochs)
@@ -294,8 +291,6 @@ def learning_rate(config, epoch, step, steps) -> float:
 
 
 # ---- Model ----
-
-
 def kl_divergence(mu, logvar):
     """Returns KL(N(mu, e^logvar) ‖ N(0, I)), mu and logvar (B, Z), in nats per word (B,) (Kingma & Welling 2014, B)."""
     # KL = ½ Σ_j (μ² + σ² − 1 − log σ²)
@@ -334,14 +329,14 @@ class Encoder(nn.Module):
         h0 = F.pad(condition, (self.lstms[0].hidden_size - condition.shape[1], 0))[None]  # (1, B, H)
         position = words.lengths[:, None] - 2 - torch.arange(words.letters.shape[1], device=h0.device)  # (B, T)
         backward = words.letters.gather(1, position.clamp(min=0)).where(position >= 0, EOS)  # EOS stays last (B, T)
-        reads = [lstm(self.embedding(x), (h0, 0 * h0)) for lstm, x in zip(self.lstms, (words.letters, backward))]
+        outputs = [lstm(self.embedding(x), (h0, 0 * h0)) for lstm, x in zip(self.lstms, (words.letters, backward))]
         # each word's state after its EOS
-        end = torch.cat([h[torch.arange(len(h)), words.lengths - 1] for h, _ in reads], 1)  # (B, H) or (B, 2 H)
+        end = torch.cat([h[torch.arange(len(h)), words.lengths - 1] for h, _ in outputs], 1)  # (B, H) or (B, 2 H)
         return self.mu(end), self.logvar(end)  # (B, Z)
 
 
 class Decoder(nn.Module):
-    """Spells words; all it knows of the source is the context in its initial state."""
+    """Decodes words; the context in its initial state is all it knows of the source."""
 
     def __init__(self, config):
         super().__init__()
@@ -375,8 +370,8 @@ class Decoder(nn.Module):
 
     def loss(self, context, target: Words, free):
         """Returns the cross-entropy (B,) of B target words in nats per word, and the state (B, H) each ends in.
-        Words are teacher-forced; `free` (B,) ones are fed their own letters, found by a first pass without gradients:
-        an argmax passes none, so the second, fused pass equals decoding step by step. A free word ends at its EOS."""
+        Words are teacher-forced; `free` (B,) ones are fed their own letters, up to their own EOS, which a first pass
+        finds without gradients: an argmax passes none, so the fused second pass equals decoding step by step."""
         fed, lengths, width = target.letters, target.lengths, target.letters.shape[1]
         if free.any():
             own, _ = self.greedy(context[free], width)
@@ -417,7 +412,7 @@ class CVAE(nn.Module):
     def cross_entropy(self, z, targets: list[Words], free):
         """Returns nats per word (B, K) of the K targets of each z (B, Z), of which `free` (B, K) run free."""
         if self.direct:
-            ces = [self.decoder.loss(self.context(z, t.tense), t, own)[0] for t, own in zip(targets, free.T)]
+            ces = [self.decoder.loss(self.context(z, t.tense), t, mask)[0] for t, mask in zip(targets, free.T)]
             return torch.stack(ces, 1)  # (B, K)
         lemma, form = targets
         lemma_ce, end = self.decoder.loss(self.context(z, lemma.tense), lemma, free[:, 0])
@@ -427,12 +422,13 @@ class CVAE(nn.Module):
     @torch.no_grad()
     def encode(self, words: list[str], tense) -> tuple[Tensor, Tensor]:
         """Encodes words, of one tense or one each; returns mu, logvar, each (B, Z). Raises ValueError or TypeError."""
-        tense = check_tense(tense, len(words := check_words(words)))
+        words = check_words(words)
+        tense = check_tense(tense, len(words))
         chunks = zip(*(x.to(self.from_z.weight.device).split(CHUNK) for x in (*words_to_tensor(words), tense)))
         return tuple(torch.cat(x) for x in zip(*(self.encoder(Words(*chunk)) for chunk in chunks)))  # (B, Z) each
 
     def decode(self, z: Tensor, tense) -> list[str]:
-        """Decodes z (B, Z) greedily, in one tense or one each. Raises ValueError."""
+        """Decodes z (B, Z) greedily, in one tense or one each. Raises ValueError or TypeError."""
         return self._decode(z, check_tense(tense, len(z))[:, None])
 
     def convert(self, words: list[str], source_tense, target_tense) -> list[str]:
@@ -440,7 +436,7 @@ class CVAE(nn.Module):
         return self.decode(self.encode(words, source_tense)[0], target_tense)
 
     def generate(self, z: Tensor) -> list[Verb]:
-        """Decodes the four forms of each z (N, Z). Raises ValueError."""
+        """Decodes the four forms of each z (N, Z). Raises ValueError or TypeError."""
         words = self._decode(z, torch.arange(4).expand(len(z), 4))
         return list(zip(*(words[tense::4] for tense in range(4))))
 
@@ -453,8 +449,8 @@ class CVAE(nn.Module):
         for z, tense in zip(z.to(weight).split(CHUNK), tense.to(weight.device).split(CHUNK)):
             tense = tense.flatten()  # (B K,)
             letters, end = self.decoder.greedy(self.context(z.repeat_interleave(K, 0) if self.direct else z, tense))
-            if not self.direct:  # so far lemmas; the other forms follow
-                letters, others = letters.repeat_interleave(K, 0), (tense != SP).nonzero()[:, 0]  # (B K, T)
+            if not self.direct:  # these are lemmas, whose context needs no tense; the other forms replace them
+                letters, others = letters.repeat_interleave(K, 0), (tense != SP).nonzero()[:, 0]  # (B K, T), indices
                 context = self.form_context(end[others // K], z[others // K], tense[others])
                 letters[others], _ = self.decoder.greedy(context)
             words += tensor_to_words(letters)
@@ -486,14 +482,12 @@ def mean_bleu4(model, pairs=None, draws=0, seed=0) -> float:
 def encode_verbs(model, verbs):
     """Encodes all forms of all verbs; returns mu and logvar, each (N, 4, Z), on the CPU."""
     forms = [form for verb in check_verbs(verbs) for form in verb]
-    codes = model.encode(forms, list(range(4)) * (len(forms) // 4))
-    return tuple(x.cpu().view(-1, 4, model.config.latent_size) for x in codes)
+    return tuple(x.cpu().view(-1, 4, x.shape[1]) for x in model.encode(forms, [0, 1, 2, 3] * (len(forms) // 4)))
 
 
 def convert_verbs(model, verbs) -> np.ndarray:
     """Converts every form to every tense at the posterior mean; returns words (N, 4, 4): verb, source, target."""
-    mu, _ = encode_verbs(model, verbs)
-    return np.array(model.generate(mu.flatten(0, 1))).reshape(-1, 4, 4)
+    return np.array(model.generate(encode_verbs(model, verbs)[0].flatten(0, 1))).reshape(-1, 4, 4)
 
 
 def conversion_matrix(model, verbs) -> np.ndarray:
@@ -502,7 +496,7 @@ def conversion_matrix(model, verbs) -> np.ndarray:
 
 
 def outcomes(generated, verbs) -> list[str]:
-    """Tells of each generated verb: a "row", "inconsistent" (four known words of different rows), or "new"."""
+    """Classifies generated verbs: "row", "inconsistent" (known words of different rows), or "new"."""
     rows, words = set(verbs), [set(forms) for forms in zip(*verbs)]
     known = lambda verb: all(form in forms for form, forms in zip(verb, words))
     return ["row" if verb in rows else "inconsistent" if known(verb) else "new" for verb in generated]
@@ -510,8 +504,8 @@ def outcomes(generated, verbs) -> list[str]:
 
 def gaussian_score(generated, verbs) -> GaussianScore:
     """Scores verbs from Gaussian noise: `exact`, the share, 0..1, that are rows of the table; `official`, the course's,
-    in which a draw counts once for every equal row, so that repeats can exceed 1; `distinct`, how many rows were drawn;
-    `inconsistent`, the share of four known words of different rows. Raises ValueError or TypeError."""
+    in which a draw counts once for every equal row, so it can exceed 1 if rows repeat; `distinct`, how many rows came
+    up; `inconsistent`, the share of four known words of different rows. Raises ValueError or TypeError."""
     rows = Counter(check_verbs(verbs))
     if not generated or any(len(verb) != 4 for verb in generated):
         raise ValueError(f"generated: found {generated!r:.60}; expected at least one, of four words")
@@ -529,8 +523,8 @@ def information(model, verbs, seed=0) -> dict[str, float]:
     """Splits KL over all 4 N words, a sample of z each, in nats per word (Hoffman & Johnson 2016): `kl_table` is
     `mutual_information`, I(x; z) ≤ ln 4N, plus `marginal_kl`, KL(q(z) ‖ p(z)). `active_units`: Burda et al. 2016."""
     mu, logvar = (x.flatten(0, 1).double() for x in encode_verbs(model, verbs))  # (M, Z), M = 4 N
-    z = reparameterize(mu, logvar, torch.Generator().manual_seed(seed)).double()  # (M, Z)
-    # log q(z_i | x_j) = −½ Σ (z_i − μ_j)² / σ_j² + log σ_j² + log 2π: multiplied out, one matrix product
+    z = reparameterize(mu, logvar, torch.Generator().manual_seed(seed))  # (M, Z)
+    # log q(z_i | x_j) = −½ Σ [(z_i − μ_j)² / σ_j² + log σ_j² + log 2π]: multiplied out, one matrix product
     precision = (-logvar).exp()
     constant = (mu**2 * precision + logvar + math.log(2 * math.pi)).sum(1, keepdim=True)  # (M, 1)
     of_x = torch.cat([-0.5 * precision, mu * precision, -0.5 * constant], 1)  # (M, 2 Z + 1)
@@ -561,11 +555,9 @@ def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
 
 
 # ---- Training ----
-
-
 def make_batches(verbs, config, rng):
     """Returns an epoch in batches of like length, each B sources and a list of K targets: a form of every verb to its
-    lemma and another form (rows), or every form to itself (same-tense)."""
+    lemma and one of the others (rows), or every form to itself (same-tense)."""
     letters, lengths = words_to_tensor([form for verb in verbs for form in verb])
     N = len(verbs)
     letters, lengths = letters.view(N, 4, -1), lengths.view(N, 4)  # (N, 4, T), (N, 4)
@@ -603,7 +595,7 @@ def train_epoch(model, optimizer, verbs, epoch, rng):
         kl = kl_divergence(mu, logvar)  # nats per word (B,)
         weight = kl_weight(config, epoch, kl.mean().item())
         unit = lengths if config.ce_per == "character" else torch.tensor(1.0)
-        # L = CE + β KL
+        # L = CE + kl_weight · KL
         loss = (ce / unit).mean() + weight * kl.mean()
         optimizer.zero_grad()
         loss.backward()
@@ -620,7 +612,7 @@ def train_epoch(model, optimizer, verbs, epoch, rng):
 
 
 def make_optimizer(model, refining):
-    """Freezes the decoder to refine the encoder alone, or nothing; returns an optimizer of the rest."""
+    """Returns an optimizer of the whole model or, refining, of the encoder alone, and freezes the rest."""
     model.requires_grad_(not refining).encoder.requires_grad_(True)
     parameters, config = [p for p in model.parameters() if p.requires_grad], model.config
     if config.optimizer == "sgd":
@@ -630,19 +622,22 @@ def make_optimizer(model, refining):
 
 def train(config: Config, verbs=None, *, pairs=None, run_dir=None, progress=True) -> Run:
     """Trains on verbs (None: `load_verbs()`; repeated rows count once) and returns the run at its last epoch.
-    With a `run_dir`, every epoch is kept there, and the same call resumes bit-exactly. History: means of `ce` and `kl`
-    (nats per word), `kl_weight` and `beta`, the same against CE per word; `bleu4` of the pairs; every
-    `evaluate_every` epochs, `score`. Raises ValueError or TypeError for bad verbs, a damaged file or another run's,
-    OSError if an epoch cannot be kept, FloatingPointError if a step is not finite."""
-    verbs, pairs = list(dict.fromkeys(check_verbs(verbs))), load_test_pairs() if pairs is None else pairs
-    folder, key, threads = Path(run_dir) if run_dir else None, digest(config, verbs, pairs), torch.get_num_threads()
+    With a `run_dir`, each epoch is saved there, and the same call resumes bit-exactly. History: means of `ce`, `kl`
+    (nats per word), `kl_weight`, `beta` (what it is against CE per word); `tf_ratio`, `learning_rate`, `bleu4` and,
+    every `evaluate_every` epochs and at the end of a phase, `score`. Raises ValueError or TypeError for bad verbs, a
+    damaged file or another run's, OSError if an epoch cannot be saved, FloatingPointError if a step is not finite."""
+    verbs = list(dict.fromkeys(check_verbs(verbs)))
+    pairs = load_test_pairs() if pairs is None else pairs
+    key, threads = digest(config, verbs, pairs), torch.get_num_threads()
+    folder = Path(run_dir) if run_dir else None
     try:
-        torch.set_num_threads(1)  # the same bits everywhere, on any number of cores
-        lock = FileLock(folder / "lock") if folder else nullcontext()  # ends with its process
+        torch.set_num_threads(1)  # the same bits on any number of cores
+        lock = FileLock(folder / "lock") if folder else nullcontext()  # it ends with its process
         with lock, torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(config.seed)
-            model, rng = CVAE(config).to("cuda" if torch.cuda.is_available() else "cpu"), torch.Generator()
-            history, optimizer = resume(folder, key, model, rng.manual_seed(config.seed))
+            model = CVAE(config).to("cuda" if torch.cuda.is_available() else "cpu")
+            rng = torch.Generator().manual_seed(config.seed)
+            history, optimizer = resume(folder, key, model, rng)
             for epoch in tqdm(range(len(history) + 1, config.epochs + 1), "epochs", disable=not progress):
                 if epoch == config.joint_epochs + 1:
                     optimizer = make_optimizer(model, refining=True)
@@ -669,7 +664,7 @@ def digest(config, verbs, pairs) -> str:
 
 
 def atomic_write(path: Path, content: bytes) -> None:
-    """Writes a file that is whole or absent: beside, then renamed. Raises OSError; the old one stays."""
+    """Writes a file whole or not at all, beside it and then renamed. Raises OSError; the old one stays."""
     part = path.with_name(f"{path.name}.part")
     try:
         with open(part, "wb") as file:
@@ -678,11 +673,13 @@ def atomic_write(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
+        with suppress(OSError):  # there is none, or it cannot be deleted either
+            part.unlink()
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def save_checkpoint(path, key, model, rng, history, optimizer):
-    """Keeps an epoch as torch.save does, and its SHA-256 behind, for torch.load checks none."""
+    """Saves the last epoch with torch.save, then its SHA-256, as torch.load verifies nothing."""
     state = {"digest": key, "model": model.state_dict(), "rng": rng.get_state(), "history": history}
     if len(history) < model.config.epochs:
         state["optimizer"] = optimizer.state_dict()
@@ -697,11 +694,11 @@ def resume(folder, key, model, rng):
         return [], make_optimizer(model, refining=False)
     content = path.read_bytes()
     if hashlib.sha256(content[:-32]).digest() != content[-32:]:
-        raise ValueError(f"{path}: damaged, cut or of another origin; delete it to train anew")
+        raise ValueError(f"{path}: damaged, truncated or not ours; delete it to retrain")
     try:
         state = torch.load(io.BytesIO(content[:-32]), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(f"{path}: refused, as it could run foreign code; delete it ({error})") from error
+        raise ValueError(f"{path}: refused, it could run foreign code; delete it ({error})") from error
     if state["digest"] != key:
         raise ValueError(f"{path}: of another configuration, data or version; delete it, or take another run_dir")
     model.load_state_dict(state["model"])
@@ -713,15 +710,16 @@ def resume(folder, key, model, rng):
 
 
 def load_or_train(config: Config, verbs=None, *, pairs=None, runs=None, progress=True) -> Run:
-    """Returns the run of exactly this configuration and data from runs/, or trains and keeps it. Raises as `train`."""
-    verbs, pairs = list(dict.fromkeys(check_verbs(verbs))), load_test_pairs() if pairs is None else pairs
+    """Returns the run of exactly this configuration and data from runs/, or trains and saves it. Raises as `train`."""
+    verbs = list(dict.fromkeys(check_verbs(verbs)))
+    pairs = load_test_pairs() if pairs is None else pairs
     name = f"{config.strategy}-{config.decoding}-{config.seed}-{digest(config, verbs, pairs)[:16]}"
     return train(config, verbs, pairs=pairs, run_dir=(runs or RUNS) / name, progress=progress)
 
 
 def sweep(configs: list[Config], verbs=None, jobs=-1) -> list[Run]:
     """Loads or trains runs in parallel processes, a core each; returns them in order. After an error or an interrupt,
-    the same call trains what is missing. `joblib.parallel_config(backend="dask")` sends the work to a cluster."""
+    the same call trains what is missing. `joblib.parallel_config(backend="dask")` uses a cluster. Raises as `train`."""
     shared = dict(verbs=check_verbs(verbs), pairs=load_test_pairs(), runs=RUNS, progress=False)
     tasks = [joblib.delayed(load_or_train)(config, **shared) for config in configs]
     return list(tqdm(joblib.Parallel(jobs, return_as="generator")(tasks), total=len(tasks)))

@@ -7,7 +7,6 @@ import matplotlib.pyplot as plt
 import pytest
 from conftest import ROOT, lab
 
-PDFS = sorted((ROOT / "figures").glob("*.pdf"))
 COLUMN = 85 / 25.4 * 72  # points
 
 
@@ -34,25 +33,15 @@ def test_the_same_figure_is_the_same_bytes(draw):
     assert first[0].startswith(b"%PDF") and first[1].startswith(b"\x89PNG")
 
 
-def test_strategies_and_tenses_are_told_apart_without_colour():
-    assert set(lab.STRATEGY_LOOKS) == set(lab.STRATEGIES)
-    for part in ("color", "linestyle", "marker"):
-        styles = [str(lab.strategy_style(name, marker=True)[part]) for name in lab.STRATEGIES]
-        assert len(set(styles)) == len(styles), part
-    assert len({lab.tense_style(tense)["linestyle"] for tense in range(4)}) == 4
-    shades = [lab.tense_style(tense)["color"] @ lab.np.array([0.3, 0.59, 0.11]) for tense in range(4)]
-    assert shades == sorted(shades, reverse=True), "the later, the darker, in grey as well"
-
-
 def test_no_figure_without_a_notebook():
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "notebooks").glob("*.ipynb"))
     exported = set(re.findall(r'save_fig\(fig, \\"([^"\\]+)\\"\)', sources))
     assert {path.stem for path in (ROOT / "figures").glob("*.p[dn][fg]")} == exported
 
 
-@pytest.mark.parametrize("path", PDFS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "figures").glob("*.pdf")), ids=lambda path: path.stem)
 def test_letters_can_be_read_in_a_column(path):
-    """The smallest text of a figure, printed 85 mm wide, is 6 points high: its sizes stand in the PDF's streams."""
+    """The smallest text of a figure, printed 85 mm wide, is 6 points high: its sizes are in the PDF's streams."""
     content = path.read_bytes()
     width = float(re.search(rb"/MediaBox \[ ?0 0 ([\d.]+) ", content)[1])
     streams = re.findall(rb"stream\r?\n(.+?)\r?\nendstream", content, re.DOTALL)

@@ -205,7 +205,8 @@ values = numbers | {name: st.sampled_from(get_args(KINDS[name])) for name in KIN
 near = st.one_of(*values.values()) | st.floats() | st.integers(-2, 2) | st.integers(2**31 - 3, 2**31 + 3)
 
 
-@cases(3000, values=st.fixed_dictionaries({}, optional=values), name=st.sampled_from(sorted(KINDS)), value=junk | near)  # fmt: skip
+@cases(3000, values=st.fixed_dictionaries({}, optional=values),
+       name=st.sampled_from(sorted(KINDS)), value=junk | near)  # fmt: skip
 def test_a_config_takes_what_is_in_range_and_refuses_the_rest_by_name(values, name, value):
     config = lab.Config(**values | TOGETHER)
     assert dataclasses.asdict(config) == dataclasses.asdict(lab.Config()) | values | TOGETHER

@@ -67,7 +67,8 @@ def test_a_split_that_leaves_a_side_empty_is_refused_with_the_numbers(split_verb
         "bake bakes baking baked", "carry carries carrying carried", "play plays playing played",
         "pass passes passing passed", "watch watches watching watched", "die dies dying died",
         "agree agrees agreeing agreed", "dye dyes dyeing dyed", "echo echoes echoing echoed",
-        "radio radios radioing radioed", "fix fixes fixing fixed", "argue argues arguing argued", "ski skis skiing skied",
+        "radio radios radioing radioed", "fix fixes fixing fixed", "argue argues arguing argued",
+        "ski skis skiing skied",
         "irregular: bring brings bringing brought", "irregular: cut cuts cutting cut", "irregular: lie lies lying lay",
     ],
 )  # fmt: skip

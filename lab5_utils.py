@@ -632,6 +632,8 @@ def train(config: Config, verbs=None, *, pairs=None, run_dir=None, progress=True
     folder = Path(run_dir) if run_dir else None
     try:
         torch.set_num_threads(1)  # the same bits on any number of cores
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / "lock") if folder else nullcontext()  # it ends with its process
         with lock, torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(config.seed)

@@ -18,6 +18,8 @@ GOLDEN = [  # configuration; ce and kl of its two epochs
 
 @pytest.mark.parametrize("config, ce, kl", GOLDEN, ids=["lemma-first", "same-tense", "synthetic"])
 def test_golden_losses(verbs, config, ce, kl):
+    if config.synthetic and int(torch.randint(2**31, (), generator=torch.Generator().manual_seed(0))) != 398764591:
+        pytest.skip("this torch draws other integers, and so other synthetic verbs")
     history = lab.train(config, verbs[:40], progress=False).history
     found, expected = [history["ce"].tolist(), history["kl"].tolist()], [pytest.approx(x, rel=1e-4) for x in (ce, kl)]
     assert found == expected, "training computes something else: raise VERSION and renew these numbers"

@@ -368,15 +368,15 @@ class Decoder(nn.Module):
                 break
         return letters, end
 
-    def loss(self, context, target: Words, free):
+    def loss(self, context, target: Words, free_running):
         """Returns the cross-entropy (B,) of B target words in nats per word, and the state (B, H) each ends in.
-        Words are teacher-forced; `free` (B,) ones are fed their own letters, up to their own EOS, which a first pass
-        finds without gradients: an argmax passes none, so the fused second pass equals decoding step by step."""
+        Words are teacher-forced; those of the mask `free_running` (B,) are fed their own letters up to their own EOS.
+        A first pass finds these; argmax passes no gradient, so the fused second pass equals step-by-step decoding."""
         fed, lengths, width = target.letters, target.lengths, target.letters.shape[1]
-        if free.any():
-            own, _ = self.greedy(context[free], width)
-            fed = fed.index_put((free,), own)
-            lengths = lengths.index_put((free,), torch.minimum(lengths[free], (own != EOS).sum(1) + 1))
+        if free_running.any():
+            own, _ = self.greedy(context[free_running], width)
+            fed = fed.index_put((free_running,), own)
+            lengths = lengths.index_put((free_running,), torch.minimum(lengths[free_running], (own != EOS).sum(1) + 1))
         inputs = F.pad(fed[:, :-1], (1, 0), value=SOS)  # SOS, then all letters but the last (B, T)
         hidden, _ = self.lstm(self.embedding(inputs), self.initial_state(context))  # (B, T, H)
         ce = F.cross_entropy(self.letter(hidden).transpose(1, 2), target.letters, reduction="none")  # (B, T)
@@ -409,14 +409,14 @@ class CVAE(nn.Module):
         known = [end, z] if self.config.reads == "bidirectional" else [end]
         return self.from_lemma(torch.cat([*known, self.condition(tense)], 1))
 
-    def cross_entropy(self, z, targets: list[Words], free):
-        """Returns nats per word (B, K) of the K targets of each z (B, Z), of which `free` (B, K) run free."""
+    def cross_entropy(self, z, targets: list[Words], free_running):
+        """Returns nats per word (B, K) of the K targets of each z (B, Z), by the mask `free_running` (B, K)."""
         if self.direct:
-            ces = [self.decoder.loss(self.context(z, t.tense), t, mask)[0] for t, mask in zip(targets, free.T)]
+            ces = [self.decoder.loss(self.context(z, t.tense), t, mask)[0] for t, mask in zip(targets, free_running.T)]
             return torch.stack(ces, 1)  # (B, K)
         lemma, form = targets
-        lemma_ce, end = self.decoder.loss(self.context(z, lemma.tense), lemma, free[:, 0])
-        form_ce, _ = self.decoder.loss(self.form_context(end, z, form.tense), form, free[:, 1])
+        lemma_ce, end = self.decoder.loss(self.context(z, lemma.tense), lemma, free_running[:, 0])
+        form_ce, _ = self.decoder.loss(self.form_context(end, z, form.tense), form, free_running[:, 1])
         return torch.stack([lemma_ce, form_ce], 1)  # (B, 2)
 
     @torch.no_grad()
@@ -590,8 +590,8 @@ def train_epoch(model, optimizer, verbs, epoch, rng):
         z = reparameterize(mu, logvar, rng)  # (B, Z)
         lengths = torch.stack([words.lengths for words in targets], 1)  # (B, K)
         # scheduled sampling: words run free at random
-        free = torch.rand(lengths.shape, generator=rng) >= tf_ratio  # (B, K)
-        ce = model.cross_entropy(z, targets, free.to(device))  # nats per word (B, K)
+        free_running = torch.rand(lengths.shape, generator=rng) >= tf_ratio  # (B, K)
+        ce = model.cross_entropy(z, targets, free_running.to(device))  # nats per word (B, K)
         kl = kl_divergence(mu, logvar)  # nats per word (B,)
         weight = kl_weight(config, epoch, kl.mean().item())
         unit = lengths if config.ce_per == "character" else torch.tensor(1.0)

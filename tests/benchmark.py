@@ -41,13 +41,15 @@ def training(config, verbs, unit=lambda config, batch: batch[1][0].lengths.numel
     """Returns a function that trains for some steps of full length and returns its units of work, words by default."""
     model, rng = lab.CVAE(config), torch.Generator().manual_seed(0)
     optimizer = lab.make_optimizer(model, refining=False)
-    sizes = config.batch_size * STEPS // (1 if config.training == "rows" else 4)
-    parts = cycle([verbs[i : i + sizes] for i in range(0, len(verbs) - sizes + 1, sizes)] or [verbs])
+    size = config.batch_size * STEPS // (1 if config.training == "rows" else 4)
+    parts = [verbs[i : i + size] for i in range(0, len(verbs) - size + 1, size)] or [verbs]
+    units = [sum(unit(config, batch) for batch in lab.make_batches(part, config, rng)) for part in parts]  # untimed
+    rounds = cycle(zip(parts, units))
 
     def steps():
-        part = next(parts)
+        part, count = next(rounds)
         lab.train_epoch(model, optimizer, part, 1, rng)
-        return sum(unit(config, batch) for batch in lab.make_batches(part, config, rng))
+        return count
 
     rate(steps, 1)  # warm
     return steps

@@ -9,10 +9,10 @@ import torch
 from conftest import SMALL, equal, lab, small
 
 GOLDEN = [  # configuration; ce and kl of its two epochs
-    (small(epochs=2, rate_start=0.01, rate_end=0.01, refine=0.5), [26.00181, 25.77437], [0.1126901, 0.1111993]),
+    (small(epochs=2, rate_start=0.01, rate_end=0.01, refine=0.5), [25.99939, 22.87419], [0.1121466, 0.1099068]),
     (lab.Config.classic(**SMALL | dict(epochs=2)), [20.4233, 12.76138], [0.04460184, 0.008054625]),
     (small(epochs=2, synthetic=2, reads="bidirectional", strategy="constant", tf_final=0.5),
-     [25.67741, 20.53151], [0.06608854, 0.02521575]),
+     [25.6052, 19.62623], [0.05801972, 0.02587233]),
 ]  # fmt: skip
 
 
@@ -60,7 +60,10 @@ def test_refining_trains_the_encoder_alone(verbs, monkeypatch):
 
     def record(model, *args):
         weights.append(copy.deepcopy(model.state_dict()))
-        return train_epoch(model, *args)
+        with monkeypatch.context() as patch:
+            if len(weights) > 2:  # the lemma decides on the form: no form is decoded
+                patch.setattr(model, "form_context", None)
+            return train_epoch(model, *args)
 
     monkeypatch.setattr(lab, "train_epoch", record)
     refined = lab.train(small(epochs=4, refine=0.5), verbs[:20], progress=False).model.state_dict()

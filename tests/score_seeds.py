@@ -2,8 +2,8 @@
 
     python tests/score_seeds.py [data folder]
 
-The last epoch of each seed, 10,000 draws; mean ± sd over the seeds, and every seed. Two seeds train at a time, a core
-each; what is trained is kept in runs/, so an interrupted table goes on where it stopped.
+The last epoch of each seed, 10,000 draws; mean ± sd over the seeds, and every seed. A core trains a seed; what is
+trained is kept in runs/, so an interrupted table goes on where it stopped.
 """
 
 import os

@@ -9,7 +9,7 @@ import torch
 from conftest import SMALL, equal, lab, small
 
 GOLDEN = [  # configuration; ce and kl of its two epochs
-    (small(epochs=2, rate_start=0.01, rate_end=0.01, refine=0.5), [25.99939, 22.87419], [0.1121466, 0.1099068]),
+    (small(epochs=2, rate_start=0.01, rate_end=0.01, refine=0.5), [25.99939, 24.02873], [0.1121466, 0.109925]),
     (lab.Config.classic(**SMALL | dict(epochs=2)), [20.4233, 12.76138], [0.04460184, 0.008054625]),
     (small(epochs=2, synthetic=2, reads="bidirectional", strategy="constant", tf_final=0.5),
      [25.6052, 19.62623], [0.05801972, 0.02587233]),
@@ -61,8 +61,8 @@ def test_refining_trains_the_encoder_alone(verbs, monkeypatch):
     def record(model, *args):
         weights.append(copy.deepcopy(model.state_dict()))
         with monkeypatch.context() as patch:
-            if len(weights) > 2:  # the lemma decides on the form: no form is decoded
-                patch.setattr(model, "form_context", None)
+            if len(weights) > 2:  # of the 3 batches of a refining epoch one decodes the form
+                patch.setattr(model, "form_context", lambda *args, once=iter([model.form_context]): next(once)(*args))
             return train_epoch(model, *args)
 
     monkeypatch.setattr(lab, "train_epoch", record)

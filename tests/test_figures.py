@@ -44,7 +44,7 @@ def test_letters_can_be_read_in_a_column(path):
     """The smallest text of a figure, printed 85 mm wide, is 6 points high: its sizes are in the PDF's streams."""
     content = path.read_bytes()
     width = float(re.search(rb"/MediaBox \[ ?0 0 ([\d.]+) ", content)[1])
-    streams = re.findall(rb"stream\r?\n(.+?)\r?\nendstream", content, re.DOTALL)
+    streams = re.findall(rb"stream\n(.+?)\nendstream", content, re.DOTALL)
     drawn = b"".join(zlib.decompress(stream) for stream in streams if stream[:1] == b"\x78")
     sizes = [float(size) for size in re.findall(rb"/F\S+ ([\d.]+) Tf", drawn)]
     assert sizes and min(sizes) * COLUMN / width >= 6, f"{min(sizes)} points in a figure {width} points wide"

@@ -159,7 +159,7 @@ def segment(verb):
 def synthesize(verbs, count: int, seed: int) -> list[Verb]:
     """Returns `count` verbs that inflect as a table's regular ones (hallucinated data, Anastasopoulos & Neubig 2019).
     Each is one of these with the head of another of its kind, perhaps the vowels of a third, and a fifth of the letters
-    of head and coda resampled; it may be a real verb by chance. Raises ValueError."""
+    of head and coda resampled; it may be a real verb by chance. Raises ValueError: none is regular."""
     verbs, rng = check_verbs(verbs), random.Random(seed)
     regular = [parts for verb in verbs if verb in regular_rows(verb[0]) and (parts := segment(verb))]
     if not regular:
@@ -657,7 +657,7 @@ def train(config: Config, verbs=None, *, pairs=None, run_dir=None, progress=True
 # ---- Runs ----
 RUNS = HERE / "runs"
 CHECKPOINT = "run.pt"  # a run's last epoch
-VERSION = 3  # raise it when training computes something else: older runs are not used
+VERSION = 3  # raise it when training computes something else: no older run is used
 Run = namedtuple("Run", "model history config")  # of the last epoch; a pandas.DataFrame, a row an epoch; a Config
 
 

@@ -2,6 +2,7 @@
 
 Shapes: B words in a batch, T characters, K targets of a source, C condition, H hidden, Z latent, N verbs.
 Cross-entropy and KL are in nats per word: summed over characters, summed over dimensions, averaged over words.
+Bad input raises ValueError, or TypeError, naming what was found and expected.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import hashlib
 import io
 import math
 import os
-import pickle
 import random
 import re
 from collections import Counter, defaultdict, namedtuple
@@ -35,14 +35,14 @@ HERE = Path(__file__).resolve().parent
 # ---- Words ----
 TENSES = ("simple present", "third person", "present progressive", "simple past")
 SP, TP, PG, P = range(4)
-EOS, SOS, VOCABULARY = 0, 27, 28  # a to z are 1 to 26; EOS ends and pads a word, SOS starts the decoder's input
-MAX_LETTERS = 32  # of a word; greedy decoding stops one later
-CHUNK = 512  # words encoded or decoded at a time
+EOS, SOS, VOCABULARY = 0, 27, 28  # a to z are 1 to 26; EOS ends and pads a word, SOS starts decoding
+MAX_LETTERS = 32  # of a word; decoding stops one later
+CHUNK = 512  # words at a time
 Words = namedtuple("Words", "letters lengths tense")  # (B, T), padded with EOS; (B,), EOS counted; (B,)
 
 
 def check_words(words, where="words", count=None) -> list[str]:
-    """Returns the words, or raises TypeError or ValueError: where, what was found, what was expected."""
+    """Returns the words as a list; `where` and `count` are for the error."""
     if isinstance(words, str):
         raise TypeError(f"{where}: found {words!r:.60}; expected a list of words")
     for word in (words := list(words)):
@@ -54,7 +54,7 @@ def check_words(words, where="words", count=None) -> list[str]:
 
 
 def check_tense(tense, count: int) -> Tensor:
-    """Returns `count` tenses (B,) from an int or one int per word, or raises ValueError."""
+    """Returns `count` tenses (B,) from an int or one int per word."""
     tenses = np.asarray(tense).tolist() if isinstance(tense, (Tensor, np.ndarray, np.generic)) else tense
     tenses = [tenses] * count if isinstance(tenses, int) else tenses
     if not isinstance(tenses, (list, tuple)) or len(tenses) != count or any(t not in range(4) for t in tenses):
@@ -63,7 +63,7 @@ def check_tense(tense, count: int) -> Tensor:
 
 
 def words_to_tensor(words):
-    """Turns words of a-z into letters (B, T), padded with EOS, and lengths (B,), which count one EOS."""
+    """Turns words into letters (B, T), padded with EOS, and lengths (B,), which count one EOS."""
     lengths = torch.tensor([len(word) + 1 for word in words], dtype=int)  # (B,)
     width = max(map(len, words), default=0) + 1
     codes = np.frombuffer("".join(word.ljust(width, "`") for word in words).encode(), np.uint8)
@@ -84,12 +84,12 @@ TEST_TENSES = ((SP, P), (SP, PG), (SP, TP), (SP, TP), (P, TP), (SP, PG), (P, SP)
 
 def load_verbs(path=None) -> list[Verb]:
     """Reads a verb table, a row a verb, in file order, repeats kept; None: train.txt in $LAB5_DATA, else beside this.
-    Raises FileNotFoundError naming file and folder, ValueError naming file, line, what was found and expected."""
+    Raises FileNotFoundError naming file and folder; a ValueError names file and line."""
     return _read_rows(path, "train.txt", 4)
 
 
 def load_test_pairs(path=None) -> list[TestPair]:
-    """Reads the ten conversions; their tenses are those of the course's readme. None, and raises: as `load_verbs`."""
+    """Reads the ten conversions; their tenses are those of the course's readme. None: as `load_verbs`."""
     rows = _read_rows(path, "test.txt", 2)
     if len(rows) != len(TEST_TENSES):
         raise ValueError(f"{path or 'test.txt'}: found {len(rows)} rows; expected {len(TEST_TENSES)}")
@@ -97,8 +97,7 @@ def load_test_pairs(path=None) -> list[TestPair]:
 
 
 def _read_rows(path, name, columns):
-    folder = Path(os.environ.get("LAB5_DATA") or HERE)
-    # a relative folder may be in the working directory or beside this module
+    folder = Path(os.environ.get("LAB5_DATA") or HERE)  # relative: to here or to this module
     path = Path(path or (folder if folder.is_dir() else HERE / folder) / name)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no file {path.name} in {path.absolute().parent} (LAB5_DATA sets another folder)")
@@ -107,16 +106,16 @@ def _read_rows(path, name, columns):
 
 
 def check_verbs(verbs) -> list[Verb]:
-    """Returns the verbs as tuples, repeats kept; None: `load_verbs()`. Raises ValueError or TypeError for no verbs."""
-    verbs = load_verbs() if verbs is None else verbs
-    verbs = [tuple(check_words(verb, f"verb {n}", 4)) for n, verb in enumerate(verbs, 1)]
+    """Returns the verbs as tuples, repeats kept; None: `load_verbs()`."""
+    verbs = enumerate(load_verbs() if verbs is None else verbs, 1)
+    verbs = [tuple(check_words(verb, f"verb {n}", 4)) for n, verb in verbs]
     if not verbs:
         raise ValueError("verbs: found none; expected at least one")
     return verbs
 
 
 def regular_rows(lemma: str) -> tuple[Verb, Verb]:
-    """Returns the rows that spelling rules give a lemma, plain and with a doubled consonant. Raises ValueError."""
+    """Returns the rows that spelling rules give a lemma, plain and with a doubled consonant."""
     check_words([lemma])
     third, stem, past = lemma + "s", lemma, lemma + "ed"
     if re.search("(s|x|z|ch|sh|(^|[^aeiou])o)$", lemma):
@@ -150,16 +149,15 @@ def segment(verb):
         vowels = ""
     elif lemma.endswith("h"):  # -ch and -sh take -es
         coda = ""
-    else:  # the last consonant decides on -es and on doubling, but for a silent e
-        coda = os.path.commonprefix(verb)[len(head + vowels) :]
-        coda = coda if lemma.endswith("e") else coda[:-1]
+    else:  # the last consonant decides on -es and doubling, but for a silent e
+        coda = os.path.commonprefix(verb)[len(head + vowels) : None if lemma.endswith("e") else -1]
     return kind, head, vowels, coda, tuple(form[len(head + vowels + coda) :] for form in verb)
 
 
 def synthesize(verbs, count: int, seed: int) -> list[Verb]:
     """Returns `count` verbs that inflect as a table's regular ones (hallucinated data, Anastasopoulos & Neubig 2019).
     Each is one of these with the head of another of its kind, perhaps the vowels of a third, and a fifth of the letters
-    of head and coda resampled; it may be a real verb by chance. Raises ValueError: none is regular."""
+    of head and coda resampled. By chance it may be a real verb."""
     verbs, rng = check_verbs(verbs), random.Random(seed)
     regular = [parts for verb in verbs if verb in regular_rows(verb[0]) and (parts := segment(verb))]
     if not regular:
@@ -175,10 +173,8 @@ def synthesize(verbs, count: int, seed: int) -> list[Verb]:
         kind, _, middle, coda, endings = rng.choice(regular)
         middle = rng.choice(vowels[len(middle)]) if rng.random() < 0.5 else middle
         head = rng.choice(heads[kind])
-        if kind == "long":
-            head = rng.choice(verbs)[0][: rng.randint(0, 4)] + head
-        if kind != "stressed":  # com·mit, per·mit: only such heads stress the last syllable
-            head = replace(head)
+        head = rng.choice(verbs)[0][: rng.randint(0, 4)] + head if kind == "long" else head
+        head = replace(head) if kind != "stressed" else head  # com·mit: only such heads leave it unstressed
         stem = head + middle + replace(coda)
         if len(stem) + len(max(endings, key=len)) <= MAX_LETTERS:
             synthetic.append(tuple(stem + ending for ending in endings))
@@ -188,30 +184,31 @@ def synthesize(verbs, count: int, seed: int) -> list[Verb]:
 # ---- Configuration ----
 @dataclass(frozen=True)
 class Config:
-    """Holds every hyperparameter. Raises TypeError for an unknown name, ValueError for a value out of range."""
+    """Holds every hyperparameter. Unknown names raise TypeError."""
 
-    seed: int = 0  # weights, batches, noise and scheduled sampling follow from it
-    epochs: int = 156  # passes over the table, refining included
+    seed: int = 0  # of weights, batches, noise, scheduled sampling
+    epochs: int = 156  # refining included
     batch_size: int = 48  # verbs a step, or words (same-tense)
-    hidden_size: int = 256  # H; the course allows 256 or 512
-    latent_size: int = 32  # Z; the course's is 32
-    condition_size: int = 8  # of the tense embedding; the course's is 8
+    hidden_size: int = 256  # H; the course's: 256 or 512
+    latent_size: int = 32  # Z; the course's
+    condition_size: int = 8  # C, of a tense; the course's
     embedding_size: int = 32  # of a letter
-    decoding: Literal["lemma-first", "direct"] = "lemma-first"  # the lemma, then the form; or the form at once
-    context_in: Literal["cell", "hidden"] = "cell"  # c0, where it lasts; or h0, the original's
+    decoding: Literal["lemma-first", "gated", "direct"] = "lemma-first"  # see `CVAE`
+    gate_price: float = 0.1  # nats a letter behind the tense gate
+    context_in: Literal["cell", "hidden"] = "cell"  # c0; or h0, the original's
     training: Literal["rows", "same-tense"] = "rows"  # a form to lemma and another; or each to itself
-    synthetic: int = 0  # synthetic verbs for each real one, resampled each epoch
-    reads: Literal["forward", "bidirectional"] = "forward"  # bidirectional: and a form's context includes z
+    synthetic: int = 0  # verbs a real one, resampled each epoch
+    reads: Literal["forward", "bidirectional"] = "forward"  # the latter: a form's context has z, too
     optimizer: Literal["adam", "sgd"] = "adam"  # warm-up, cosine decay; or a constant rate
-    learning_rate: float = 7e-3  # highest of the schedule
-    ce_per: Literal["word", "character"] = "word"  # unit of CE in the loss; KL is always per word
-    strategy: Literal[*STRATEGIES] = "target-rate"  # shape of the KL weight over the epochs
+    learning_rate: float = 7e-3  # its highest
+    ce_per: Literal["word", "character"] = "word"  # CE in the loss; KL is always per word
+    strategy: Literal[*STRATEGIES] = "target-rate"  # of the KL weight
     kl_weight: float = 0.5  # the shape's maximum, as in the loss
-    rate_start: float = 16.0  # nats that target-rate allows at first, to learn letters with
-    rate_end: float = 4.5  # nats that it allows from .2 on; ln 1227 = 7.1 would name a verb
-    tf_final: float = 1.0  # teacher-forcing ratio at the last epoch, falling linearly from 1
-    refine: float = 0.37  # share of the epochs, the last, that train the encoder alone, KL weight 0
-    evaluate_every: int = 32  # epochs from one `score` in the history to the next
+    rate_start: float = 16.0  # nats of target-rate at first, to learn letters with
+    rate_end: float = 4.5  # and from .2 on; ln 1227 = 7.1 would name a verb
+    tf_final: float = 1.0  # teacher-forcing ratio at the end, linear from 1
+    refine: float = 0.37  # share of epochs, the last, for the encoder alone, KL weight 0
+    evaluate_every: int = 32  # epochs from one `score` to the next
 
     def __post_init__(self):
         for name, kind in get_type_hints(Config).items():
@@ -221,23 +218,26 @@ class Config:
             number = type(value) in (int, kind) and low <= value <= high  # no bool, no NaN
             if not (isinstance(value, str) and value in choices if choices else number):
                 raise ValueError(f"{name}: found {value!r:.60}; expected {choices or f'{kind.__name__} {low}..{high}'}")
-            if kind is float:  # 1 and 1.0 are one configuration, and so one run
-                object.__setattr__(self, name, float(value))
-        if self.condition_size >= self.hidden_size:
-            raise ValueError("condition_size: expected less than hidden_size")
-        if self.decoding == "lemma-first" and self.training != "rows":
-            raise ValueError("decoding: lemma-first needs training='rows'")
+        if self.condition_size >= self.hidden_size or (self.decoding, self.training) == ("lemma-first", "same-tense"):
+            raise ValueError("expected condition_size < hidden_size, and training='rows' if lemma-first")
+
+    @classmethod
+    def course(cls, **changes) -> Config:
+        """Returns the recipe by the lab's rules: each word to itself, in its tense; keywords change values."""
+        recipe = dict(epochs=84, batch_size=64, decoding="gated", training="same-tense", learning_rate=6e-3)
+        recipe |= dict(kl_weight=1.0, rate_start=8.0, rate_end=4.0, tf_final=0.95, refine=0.25, evaluate_every=12)
+        return cls(**recipe | changes)
 
     @classmethod
     def classic(cls, **changes) -> Config:
-        """Returns the original's recipe, batched by 16, at 16 times its learning rate; keywords change values."""
+        """Returns the original's recipe, batched by 16, at 16 times its learning rate. Keywords as above."""
         recipe = dict(epochs=500, batch_size=16, embedding_size=256, decoding="direct", context_in="hidden")
         recipe |= dict(training="same-tense", optimizer="sgd", learning_rate=0.8, ce_per="character")
         return cls(**recipe | dict(strategy="monotonic", kl_weight=1.0, tf_final=0.1, refine=0.0) | changes)
 
     @classmethod
     def unseen(cls, **changes) -> Config:
-        """Returns the recipe for verbs never seen; noise rarely decodes to a verb of the table. Keywords as above."""
+        """Returns the recipe for verbs never seen; noise seldom decodes to a verb. Keywords as above."""
         recipe = dict(epochs=38, batch_size=64, hidden_size=128, latent_size=64, synthetic=8, reads="bidirectional")
         return cls(**recipe | dict(strategy="constant", kl_weight=0.002, refine=0.0) | changes)
 
@@ -247,46 +247,34 @@ class Config:
 
 
 # ---- Schedules ----
-def _ramp(progress, excess=0.0):
-    """Returns 0..1 over the first half of each of four cycles, then 1 (Fu et al. 2019: M = 4, R = 0.5)."""
-    phase = 4 * progress - math.ceil(4 * progress) + 1  # in (0, 1]: each cycle ends at full weight
-    return min(1.0, 2 * phase)
-
-
-def _classic_sigmoid(progress, excess=0.0):
-    phase = math.fmod(2 * progress, 1.0)  # two periods from 0; the original's ends early
-    return 0.0 if phase > 0.994 else 1 / (1 + math.exp(-10 * (phase - 0.5)))
-
-
-# progress p (epoch / epochs) in (0, 1], excess e of KL over the target rate in nats → share of kl_weight, 0..1
+# progress p (epoch / epochs) in (0, 1], nats e of KL over the target rate → share of kl_weight, 0..1
+ramp = lambda p, e=0.0: min(1.0, 2 - 2 * (-4 * p % 1))  # four cycles, half of each rising (Fu et al. 2019)
+sigmoid = lambda x: 1 / (1 + math.exp(-10 * (x - 0.5)))
 STRATEGIES = {
     "constant": lambda p, e=0.0: 1.0,
     "monotonic": lambda p, e=0.0: min(1.0, 10 * p),  # Bowman et al. 2016; the original's slope
-    "cyclical-linear": _ramp,
-    "cyclical-trapezoid": lambda p, e=0.0: min(1.0, 1.25 * math.fmod(2 * p, 1.0)),  # the original's
-    "cyclical-sigmoid": _classic_sigmoid,
-    "cyclical-cosine": lambda p, e=0.0: (1 - math.cos(math.pi * _ramp(p))) / 2,
-    "target-rate": lambda p, e=0.0: min(1.0, max(0.0, e)),  # no memory to restore (cf. Shao et al. 2020)
+    "cyclical-linear": ramp,
+    "cyclical-trapezoid": lambda p, e=0.0: min(1.0, 1.25 * (2 * p % 1)),  # the original's, as the next
+    "cyclical-sigmoid": lambda p, e=0.0: sigmoid(2 * p % 1) if 2 * p % 1 < 0.994 else 0.0,
+    "cyclical-cosine": lambda p, e=0.0: (1 - math.cos(math.pi * ramp(p))) / 2,
+    "target-rate": lambda p, e=0.0: min(1.0, max(0.0, e)),  # cf. Shao et al. 2020
 }
 
 
 def kl_weight(config, epoch, kl) -> float:
     """Returns the KL weight of a step at `kl` nats per word; 0 while the encoder is refined."""
-    progress = epoch / config.epochs
-    # linear until .2, then constant
+    progress = epoch / config.epochs  # the target falls linearly until .2
     target = config.rate_start + (config.rate_end - config.rate_start) * min(1.0, progress / 0.2)
     shape = STRATEGIES[config.strategy](progress, kl - target) if epoch <= config.joint_epochs else 0.0
     return config.kl_weight * shape
 
 
 def learning_rate(config, epoch, step, steps) -> float:
-    """Returns the learning rate of step 1..steps of an epoch."""
-    if config.optimizer == "sgd":
-        return config.learning_rate
+    """Returns the rate of step 1..steps of an epoch: Adam's rises and falls, once jointly, once refining."""
     first, last = (0, config.joint_epochs) if epoch <= config.joint_epochs else (config.joint_epochs, config.epochs)
     done, total = (epoch - 1 - first) * steps + step, (last - first) * steps
-    # warm-up over 100 steps, then half a cosine to 0: once jointly, once refining
-    return config.learning_rate * min(1, done / 100) * (1 + math.cos(math.pi * done / total)) / 2
+    shape = min(1, done / 100) * (1 + math.cos(math.pi * done / total)) / 2 if config.optimizer == "adam" else 1.0
+    return config.learning_rate * shape
 
 
 # ---- Model ----
@@ -297,7 +285,7 @@ def kl_divergence(mu, logvar):
 
 
 def reparameterize(mu, logvar, rng):
-    """Samples z (B, Z) from N(mu, e^logvar) so that gradients reach mu and logvar (Kingma & Welling 2014, 2.4)."""
+    """Samples z (B, Z) from N(mu, e^logvar), letting gradients pass (Kingma & Welling 2014, 2.4)."""
     noise = torch.randn(mu.shape, generator=rng).to(mu.device)  # the same on any device
     # z = μ + σ ε, ε ~ N(0, I)
     return mu + (0.5 * logvar).exp() * noise  # (B, Z)
@@ -305,8 +293,7 @@ def reparameterize(mu, logvar, rng):
 
 def _lstm(config):
     lstm = nn.LSTM(config.embedding_size, config.hidden_size, batch_first=True)
-    gates = lstm.bias_ih_l0.data.view(4, -1)  # input, forget, cell, output (4, H)
-    gates[1] = 1.0  # it starts out remembering (Jozefowicz et al. 2015)
+    lstm.bias_ih_l0.data.view(4, -1)[1] = 1.0  # the forget gate starts out open (Jozefowicz et al. 2015)
     return lstm
 
 
@@ -326,7 +313,7 @@ class Encoder(nn.Module):
         # h0 = 0 ‖ condition
         h0 = F.pad(condition, (self.lstms[0].hidden_size - condition.shape[1], 0))[None]  # (1, B, H)
         position = words.lengths[:, None] - 2 - torch.arange(words.letters.shape[1], device=h0.device)  # (B, T)
-        backward = words.letters.gather(1, position.clamp(min=0)).where(position >= 0, EOS)  # EOS stays last (B, T)
+        backward = words.letters.gather(1, position.clamp(min=0)).where(position >= 0, EOS)  # EOS last (B, T)
         outputs = [lstm(self.embedding(x), (h0, 0 * h0)) for lstm, x in zip(self.lstms, (words.letters, backward))]
         # each word's state after its EOS
         end = torch.cat([h[torch.arange(len(h)), words.lengths - 1] for h, _ in outputs], 1)  # (B, H) or (B, 2 H)
@@ -334,31 +321,46 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Decodes words; the context in its initial state is all it knows of the source."""
+    """Decodes words; its initial state is all it knows of the source."""
 
     def __init__(self, config):
         super().__init__()
         self.embedding = nn.Embedding(VOCABULARY, config.embedding_size)
         self.lstm = _lstm(config)
         self.letter = nn.Linear(config.hidden_size, VOCABULARY - 1)  # SOS is never an output
-        self.context_in = config.context_in
+        self.condition = nn.Embedding(4, config.condition_size)
+        self.context_in, self.gated = config.context_in, config.decoding == "gated"
+        self.temper, self.price = 1.0, 0.0  # of paths through the gate, by epoch
+        if self.gated:
+            C, H = config.condition_size, config.hidden_size
+            self.tensed = nn.Sequential(nn.Linear(H + C, H // 2), nn.Tanh(), nn.Linear(H // 2, VOCABULARY - 1))
+
+    def behind_gate(self, hidden, scores, tense):
+        """Returns scores (B, T, V − 1) behind the gate: those before it, plus what the tense adds."""
+        condition = self.condition(tense)[:, None].expand(-1, hidden.shape[1], -1)  # (B, T, C)
+        # W h without EOS, which opened the gate, + MLP(h ‖ condition)
+        return F.pad(scores[..., 1:], (1, 0)) + self.tensed(torch.cat([hidden, condition], 2))  # (B, T, V − 1)
 
     def initial_state(self, context):
-        """Returns (h0, c0), each (1, B, H), of a context (B, H)."""
+        """Returns h0 and c0 (1, B, H) of a context (B, H)."""
         context = context[None]  # (1, B, H)
-        # in the cell it lasts to the last letter; in the hidden state it fades
+        # in the cell it lasts; in the hidden state it fades
         return (context.tanh(), context) if self.context_in == "cell" else (context, 0 * context)
 
     @torch.no_grad()
-    def greedy(self, context, steps=MAX_LETTERS + 1):
-        """Feeds back the likeliest letter until EOS, or T = `steps`; returns letters (B, T) and end states (B, H)."""
+    def greedy(self, context, tense, steps=MAX_LETTERS + 1):
+        """Feeds back the likeliest letter until EOS or T = `steps`; returns letters (B, T), end states (B, H)."""
         letters = torch.full((len(context), steps), EOS, device=context.device)  # (B, T)
         end = torch.empty_like(context)  # (B, H)
         letter, state = torch.full_like(letters[:, :1], SOS), self.initial_state(context)
-        going = torch.arange(len(context), device=context.device)  # the b words that have not ended
+        going = torch.arange(len(context), device=context.device)  # the b unfinished words
+        opened = torch.zeros_like(letter, dtype=bool)  # (B, 1)
         for t in range(steps):
             hidden, state = self.lstm(self.embedding(letter), state)  # (b, 1, H)
-            letter = self.letter(hidden).argmax(2)  # (b, 1)
+            letter = (scores := self.letter(hidden)).argmax(2)  # (b, 1)
+            if self.gated:
+                opened[going] |= letter == EOS
+                letter = self.behind_gate(hidden, scores, tense[going]).argmax(2).where(opened[going], letter)
             letters[going, t], end[going] = letter[:, 0], hidden[:, 0]
             on = letter[:, 0] != EOS
             going, letter, state = going[on], letter[on], tuple(s[:, on] for s in state)
@@ -372,44 +374,55 @@ class Decoder(nn.Module):
         A first pass finds these; argmax passes no gradient, so the fused second pass equals step-by-step decoding."""
         fed, lengths, width = target.letters, target.lengths, target.letters.shape[1]
         if free_running.any():
-            own, _ = self.greedy(context[free_running], width)
+            own, _ = self.greedy(context[free_running], target.tense[free_running], width)
             fed = fed.index_put((free_running,), own)
             lengths = lengths.index_put((free_running,), torch.minimum(lengths[free_running], (own != EOS).sum(1) + 1))
-        inputs = F.pad(fed[:, :-1], (1, 0), value=SOS)  # SOS, then all letters but the last (B, T)
+        inputs = F.pad(fed[:, :-1], (1, 0), value=SOS)  # (B, T)
         hidden, _ = self.lstm(self.embedding(inputs), self.initial_state(context))  # (B, T, H)
-        ce = F.cross_entropy(self.letter(hidden).transpose(1, 2), target.letters, reduction="none")  # (B, T)
-        mask = torch.arange(width, device=ce.device) < lengths[:, None]  # (B, T)
+        mask = torch.arange(width, device=hidden.device) < lengths[:, None]  # (B, T)
+        surprise = lambda scores: F.cross_entropy(scores.transpose(1, 2), target.letters, reduction="none") * mask
+        ce = surprise(scores := self.letter(hidden))  # (B, T)
+        if self.gated:
+            # −log p(path k) = −Σ_{t<k} log p(x_t) − log p(EOS at k: it opens) − Σ_{t≥k} log p(x_t | tense)
+            behind = surprise(self.behind_gate(hidden, scores, target.tense)) + self.price * mask  # (B, T)
+            paths = ce.cumsum(1) - ce - scores.log_softmax(2)[..., EOS] + behind.flip(1).cumsum(1).flip(1)  # (B, T)
+            paths = (-self.temper * paths).masked_fill(~mask, -torch.inf).logsumexp(1)  # (B,)
+            # CE = −1/τ log [T^(τ − 1) Σ_k p(path k)^τ], and τ = 1 but early in training
+            ce = ((1 - self.temper) * lengths.log() - paths)[:, None] / self.temper  # (B, 1)
         # CE = −Σ_t log p(x_t | x_<t, z)
-        return (ce * mask).sum(1), hidden[torch.arange(len(lengths)), lengths - 1]  # (B,), (B, H)
+        return ce.sum(1), hidden[torch.arange(len(lengths)), lengths - 1]  # (B,), (B, H)
 
 
 class CVAE(nn.Module):
     """Encodes a word given its tense into z, and decodes z given any tense; z is the only path from one to the other.
-    Direct decoding spells the form from f(z, tense); lemma-first, the lemma (the simple present) from f(z), and then
-    the form from the state it ended in, given the tense: which verb it is, is decided once."""
+    Decoding is direct, the form from f(z, tense); lemma-first, the lemma (the simple present) from f(z), then the form
+    from the state it ended in and the tense; or gated, from f(z), and once a gate has opened, the tense."""
 
     def __init__(self, config):
         super().__init__()
-        self.config, self.direct, bidirectional = config, config.decoding == "direct", config.reads == "bidirectional"
-        self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
-        self.condition = nn.Embedding(4, config.condition_size)
-        self.from_z = nn.Linear(config.latent_size + self.direct * config.condition_size, config.hidden_size)
-        known = config.hidden_size + bidirectional * config.latent_size
-        self.from_lemma = nn.Linear(known + config.condition_size, config.hidden_size)
+        self.config, self.encoder, self.decoder = config, Encoder(config), Decoder(config)
+        self.lemma_first, self.tense_in_context = (config.decoding == name for name in ("lemma-first", "direct"))
+        C, H, Z, bidirectional = (
+            config.condition_size,
+            config.hidden_size,
+            config.latent_size,
+            config.reads != "forward",
+        )
+        self.from_z = nn.Linear(Z + self.tense_in_context * C, H)
+        self.from_lemma = nn.Linear(H + bidirectional * Z + C, H)
 
     def context(self, z, tense):
         """Returns the context (B, H) of z (B, Z): f(z) or, for direct decoding, f(z ‖ condition)."""
-        return self.from_z(torch.cat([z, self.condition(tense)], 1) if self.direct else z)
+        return self.from_z(torch.cat([z, self.decoder.condition(tense)], 1) if self.tense_in_context else z)
 
     def form_context(self, end, z, tense):
         """Returns the context (B, H) of a form from the state (B, H) in which its lemma ended."""
         known = [end, z] if self.config.reads == "bidirectional" else [end]
-        return self.from_lemma(torch.cat([*known, self.condition(tense)], 1))
+        return self.from_lemma(torch.cat([*known, self.decoder.condition(tense)], 1))
 
     def cross_entropy(self, z, targets: list[Words], free_running):
         """Returns nats per word (B, K) of the K targets of each z (B, Z), by the mask `free_running` (B, K)."""
-        if self.direct:
+        if not self.lemma_first:
             ces = [self.decoder.loss(self.context(z, t.tense), t, mask)[0] for t, mask in zip(targets, free_running.T)]
             return torch.stack(ces, 1)  # (B, K)
         (lemma, *forms), (mask, *masks) = targets, free_running.T
@@ -419,38 +432,38 @@ class CVAE(nn.Module):
 
     @torch.no_grad()
     def encode(self, words: list[str], tense) -> tuple[Tensor, Tensor]:
-        """Encodes words, of one tense or one each; returns mu, logvar, each (B, Z). Raises ValueError or TypeError."""
-        words = check_words(words)
-        tense = check_tense(tense, len(words))
+        """Encodes words, of one tense or one each; returns mu, logvar, each (B, Z)."""
+        tense = check_tense(tense, len(words := check_words(words)))
         chunks = zip(*(x.to(self.from_z.weight.device).split(CHUNK) for x in (*words_to_tensor(words), tense)))
         return tuple(torch.cat(x) for x in zip(*(self.encoder(Words(*chunk)) for chunk in chunks)))  # (B, Z) each
 
     def decode(self, z: Tensor, tense) -> list[str]:
-        """Decodes z (B, Z) greedily, in one tense or one each. Raises ValueError or TypeError."""
+        """Decodes z (B, Z) greedily, in one tense or one each."""
         return self._decode(z, check_tense(tense, len(z))[:, None])
 
     def convert(self, words: list[str], source_tense, target_tense) -> list[str]:
-        """Converts words by decoding the posterior mean; a tense is an int or one per word. Raises as `encode`."""
+        """Converts words by decoding the posterior mean; a tense is an int or one per word."""
         return self.decode(self.encode(words, source_tense)[0], target_tense)
 
     def generate(self, z: Tensor) -> list[Verb]:
-        """Decodes the four forms of each z (N, Z). Raises ValueError or TypeError."""
+        """Decodes the four forms of each z (N, Z)."""
         words = self._decode(z, torch.arange(4).expand(len(z), 4))
         return list(zip(*(words[tense::4] for tense in range(4))))
 
     @torch.no_grad()
     def _decode(self, z, tense):
-        """Decodes each z (B, Z) in K tenses (B, K); returns B K words, those of one z together."""
+        """Decodes each z (B, Z) in K tenses (B, K) into B K words."""
         if not isinstance(z, Tensor) or z.shape[1:] != (self.config.latent_size,) or not z.isfinite().all():
             raise ValueError(f"z: found {z!r:.60}; expected finite numbers of shape (B, {self.config.latent_size})")
         words, K, weight = [], tense.shape[1], self.from_z.weight
         for z, tense in zip(z.to(weight).split(CHUNK), tense.to(weight.device).split(CHUNK)):
             tense = tense.flatten()  # (B K,)
-            letters, end = self.decoder.greedy(self.context(z.repeat_interleave(K, 0) if self.direct else z, tense))
-            if not self.direct:  # these are lemmas, whose context needs no tense; the other forms replace them
-                letters, others = letters.repeat_interleave(K, 0), (tense != SP).nonzero()[:, 0]  # (B K, T), indices
+            z = z if self.lemma_first else z.repeat_interleave(K, 0)
+            letters, end = self.decoder.greedy(self.context(z, tense), tense)
+            if self.lemma_first:  # these are lemmas: spell the other forms
+                letters, others = letters.repeat_interleave(K, 0), (tense != SP).nonzero()[:, 0]  # (B K, T), (b,)
                 context = self.form_context(end[others // K], z[others // K], tense[others])
-                letters[others], _ = self.decoder.greedy(context)
+                letters[others], _ = self.decoder.greedy(context, tense)
             words += tensor_to_words(letters)
         return words
 
@@ -461,7 +474,7 @@ GaussianScore = namedtuple("GaussianScore", "official exact distinct inconsisten
 
 def bleu4(output: str, reference: str) -> float:
     """Returns the course's BLEU-4 of a word, 0..1: NLTK's over characters (Papineni et al. 2002), with its method 1;
-    references of three letters are scored with 1- to 3-grams, weighted 0.33. Raises ValueError."""
+    references of three letters are scored with 1- to 3-grams, weighted 0.33."""
     if not reference:
         raise ValueError("the reference is empty; expected a word")
     weights = (0.33,) * 3 if len(reference) == 3 else (0.25,) * 4
@@ -469,7 +482,7 @@ def bleu4(output: str, reference: str) -> float:
 
 
 def mean_bleu4(model, pairs=None, draws=0, seed=0) -> float:
-    """Returns the mean BLEU-4 of pairs, 0..1, at the posterior mean or, with `draws`, over so many samples of z."""
+    """Returns the mean BLEU-4 of pairs, 0..1, at the posterior mean or over `draws` samples of z."""
     sources, targets, source_tenses, target_tenses = zip(*(load_test_pairs() if pairs is None else pairs))
     mu, logvar = (x.repeat(draws or 1, 1).cpu() for x in model.encode(sources, source_tenses))
     z = reparameterize(mu, logvar, torch.Generator().manual_seed(seed)) if draws else mu
@@ -478,19 +491,14 @@ def mean_bleu4(model, pairs=None, draws=0, seed=0) -> float:
 
 
 def encode_verbs(model, verbs):
-    """Encodes all forms of all verbs; returns mu and logvar, each (N, 4, Z), on the CPU."""
+    """Encodes all forms of verbs; returns mu and logvar, each (N, 4, Z), on the CPU."""
     forms = [form for verb in check_verbs(verbs) for form in verb]
     return tuple(x.cpu().view(-1, 4, x.shape[1]) for x in model.encode(forms, [0, 1, 2, 3] * (len(forms) // 4)))
 
 
 def convert_verbs(model, verbs) -> np.ndarray:
-    """Converts every form to every tense at the posterior mean; returns words (N, 4, 4): verb, source, target."""
+    """Converts every form to every tense at the posterior mean: words (N, 4, 4), by verb, source, target."""
     return np.array(model.generate(encode_verbs(model, verbs)[0].flatten(0, 1))).reshape(-1, 4, 4)
-
-
-def conversion_matrix(model, verbs) -> np.ndarray:
-    """Returns the share of exactly right conversions, 0..1, from each tense to each (4, 4)."""
-    return (convert_verbs(model, verbs) == np.array(verbs)[:, None]).mean(0)
 
 
 def outcomes(generated, verbs) -> list[str]:
@@ -501,9 +509,9 @@ def outcomes(generated, verbs) -> list[str]:
 
 
 def gaussian_score(generated, verbs) -> GaussianScore:
-    """Scores verbs from Gaussian noise: `exact`, the share, 0..1, that are rows of the table; `official`, the course's,
-    in which a draw counts once for every equal row, so it can exceed 1 if rows repeat; `distinct`, how many rows came
-    up; `inconsistent`, the share of four known words of different rows. Raises ValueError or TypeError."""
+    """Scores verbs from noise: `exact`, the share, 0..1, that are rows of the table; `official`, the course's, counts a
+    draw once for every equal row, and so may exceed 1; `distinct`, the number of different rows; `inconsistent`, the
+    share of four known words of different rows."""
     rows = Counter(check_verbs(verbs))
     if not generated or any(len(verb) != 4 for verb in generated):
         raise ValueError(f"generated: found {generated!r:.60}; expected at least one, of four words")
@@ -531,13 +539,12 @@ def information(model, verbs, seed=0) -> dict[str, float]:
     mixture = torch.cat([(chunk @ of_x.T).logsumexp(1) for chunk in of_z.split(CHUNK)]) - math.log(len(z))  # (M,)
     # I(x; z) = E[log q(z | x) − log q(z)]
     kl, shared = kl_divergence(mu, logvar).mean().item(), ((of_z * of_x).sum(1) - mixture).mean().item()
-    # AU = #{j : Var_x(E[z_j | x]) > 0.01}
-    active = int((mu.var(0) > 0.01).sum())
+    active = int((mu.var(0) > 0.01).sum())  # AU = #{j : Var_x(E[z_j | x]) > 0.01}
     return {"kl_table": kl, "mutual_information": shared, "marginal_kl": kl - shared, "active_units": active}
 
 
 def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
-    """Returns every score of a model by name; `distinct` is the mean over blocks of 100 draws, as in the course."""
+    """Returns every score by name; `distinct` is the mean over blocks of 100 draws, the course's number."""
     drawn, once = sample_prior(model, draws), list(dict.fromkeys(verbs := check_verbs(verbs)))
     gaussian, right = gaussian_score(drawn, verbs), convert_verbs(model, once) == np.array(once)[:, None]  # (N, 4, 4)
     return {
@@ -554,44 +561,44 @@ def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
 
 # ---- Training ----
 def make_batches(verbs, config, rng):
-    """Returns an epoch in batches of like length, each B sources and a list of K targets: a form of every verb to its
-    lemma and one of the others (rows), or every form to itself (same-tense)."""
-    letters, lengths = words_to_tensor([form for verb in verbs for form in verb])
-    N = len(verbs)
-    letters, lengths = letters.view(N, 4, -1), lengths.view(N, 4)  # (N, 4, T), (N, 4)
-    words_of = lambda v, t: Words(letters[v, t, : lengths[v, t].max()], lengths[v, t], t)
-    verb, tense = torch.arange(N).repeat_interleave(4), torch.arange(4).repeat(N)  # (4 N,)
-    target_tense, length = tense[:, None], lengths[verb, tense]  # (4 N, 1), (4 N,)
+    """Returns an epoch in batches of like length, each B sources and a list of K targets: a form of every verb, to the
+    lemma and another (rows), or every form, to itself (same-tense)."""
+    letters, lengths = words_to_tensor([form for verb in verbs for form in verb])  # (4 N, T), (4 N,)
+    words_of = lambda i: Words(letters[i, : lengths[i].max()], lengths[i], i % 4)  # form 4 n + t is verb n in tense t
+    source, length = torch.arange(len(letters)), lengths  # (4 N,)
+    targets = source[:, None]  # (4 N, 1)
     if config.training == "rows":
-        verb, tense = torch.arange(N), torch.randint(4, (N,), generator=rng)  # (N,)
-        others = torch.rand(N, 3, generator=rng).argsort(1) + 1  # (N, 3)
-        target_tense = F.pad(others[:, :1], (1, 0), value=SP)  # (N, 2)
-        length = 2 * torch.maximum(lengths[verb, tense], lengths[verb, others[:, 0]]) + lengths[:, SP]  # (N,)
-    # by length, ties at random: other batches each epoch
-    order = (length + torch.rand(len(verb), generator=rng)).argsort().split(config.batch_size)
-    batches = []
-    for i in torch.randperm(len(order), generator=rng):
-        v, source = verb[order[i]], words_of(verb[order[i]], tense[order[i]])
-        batches.append((source, [words_of(v, t) for t in target_tense[order[i]].T]))
-    return batches
+        lemma = source[::4]  # (N,)
+        source = lemma + torch.randint(4, (len(verbs),), generator=rng)  # (N,)
+        form = lemma + torch.rand(len(verbs), 3, generator=rng).argsort(1)[:, 0] + 1  # (N,)
+        targets, length = (
+            torch.stack([lemma, form], 1),
+            2 * torch.maximum(lengths[source], lengths[form]) + lengths[lemma],
+        )
+    # by length, ties at random
+    order = (length + torch.rand(len(source), generator=rng)).argsort().split(config.batch_size)
+    order = [order[i] for i in torch.randperm(len(order), generator=rng)]
+    return [(words_of(source[i]), [words_of(target) for target in targets[i].T]) for i in order]
 
 
 def train_epoch(model, optimizer, verbs, epoch, rng):
-    """Makes one pass over the verbs; returns its row of the history. Raises FloatingPointError naming the step."""
+    """Makes a pass over the verbs; returns its row of the history. Raises FloatingPointError naming the step."""
     config, device, steps, sizes = model.config, next(model.parameters()).device, [], []
     tf_ratio = 1 - (1 - config.tf_final) * (epoch / config.epochs)
-    if config.synthetic:  # new ones each epoch
+    if config.synthetic:
         verbs = verbs + synthesize(verbs, config.synthetic * len(verbs), int(torch.randint(2**31, (), generator=rng)))
+    opening = min(1.0, epoch / (0.3 * config.joint_epochs))  # all paths at first; then a price
+    model.decoder.temper, model.decoder.price = 0.3 + 0.7 * opening, config.gate_price * (opening == 1)
     batches = make_batches(verbs, config, rng)
-    if epoch > config.joint_epochs and not model.direct:  # refining: one batch in three with the form
+    if epoch > config.joint_epochs and model.lemma_first:  # refining: one batch in three with the form
         batches = [(source, targets[: 1 if i % 3 else 2]) for i, (source, targets) in enumerate(batches)]
     for step, (source, targets) in enumerate(batches, 1):
         source, *targets = (Words(*(x.to(device) for x in words)) for words in (source, *targets))
         mu, logvar = model.encoder(source)  # (B, Z)
         z = reparameterize(mu, logvar, rng)  # (B, Z)
         lengths = torch.stack([words.lengths for words in targets], 1)  # (B, K)
-        # scheduled sampling: words run free at random
-        free_running = torch.rand(lengths.shape, generator=rng) >= tf_ratio  # (B, K)
+        # scheduled sampling (B, K)
+        free_running = torch.rand(lengths.shape, generator=rng) >= tf_ratio
         ce = model.cross_entropy(z, targets, free_running.to(device))  # nats per word (B, K)
         kl = kl_divergence(mu, logvar)  # nats per word (B,)
         weight = kl_weight(config, epoch, kl.mean().item())
@@ -601,7 +608,7 @@ def train_epoch(model, optimizer, verbs, epoch, rng):
         optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 5.0)
-        if not (loss.isfinite() and norm.isfinite()):  # such a step spoils every weight
+        if not (loss.isfinite() and norm.isfinite()):  # it would spoil every weight
             raise FloatingPointError(f"loss {loss.item()}, gradient norm {norm.item()} in epoch {epoch}, step {step}")
         optimizer.param_groups[0]["lr"] = rate = learning_rate(config, epoch, step, len(batches))
         optimizer.step()
@@ -622,13 +629,11 @@ def make_optimizer(model, refining):
 
 
 def train(config: Config, verbs=None, *, pairs=None, run_dir=None, progress=True) -> Run:
-    """Trains on verbs (None: `load_verbs()`; repeated rows count once) and returns the run at its last epoch.
-    With a `run_dir`, each epoch is saved there, and the same call resumes bit-exactly. History: means of `ce`, `kl`
-    (nats per word), `kl_weight`, `beta` (what it is against CE per word); `tf_ratio`, `learning_rate`, `bleu4` and,
-    every `evaluate_every` epochs and at the end of a phase, `score`. Raises ValueError or TypeError for bad verbs, a
-    damaged file or another run's, OSError if an epoch cannot be saved, FloatingPointError if a step is not finite."""
-    verbs = list(dict.fromkeys(check_verbs(verbs)))
-    pairs = load_test_pairs() if pairs is None else pairs
+    """Trains on verbs (None: `load_verbs()`; repeats count once) and returns the run at its last epoch. Each epoch is
+    saved in `run_dir`, if any, and the same call resumes bit-exactly. History: `ce` with the gate's price, `kl` (nats
+    per word), `kl_weight`, `beta` (it against CE per word), `tf_ratio`, `learning_rate`, `bleu4` and, now and then,
+    `score`. Raises OSError if an epoch cannot be saved, FloatingPointError if a step is not finite."""
+    verbs, pairs = list(dict.fromkeys(check_verbs(verbs))), load_test_pairs() if pairs is None else pairs
     key, threads = digest(config, verbs, pairs), torch.get_num_threads()
     folder = Path(run_dir) if run_dir else None
     try:
@@ -657,17 +662,17 @@ def train(config: Config, verbs=None, *, pairs=None, run_dir=None, progress=True
 # ---- Runs ----
 RUNS = HERE / "runs"
 CHECKPOINT = "run.pt"  # a run's last epoch
-VERSION = 3  # raise it when training computes something else: no older run is used
-Run = namedtuple("Run", "model history config")  # of the last epoch; a pandas.DataFrame, a row an epoch; a Config
+VERSION = 4  # raise it when training's arithmetic changes: no older run is used
+Run = namedtuple("Run", "model history config")  # CVAE; pandas.DataFrame, a row an epoch; Config
 
 
 def digest(config, verbs, pairs) -> str:
-    """Digests all that a run follows from; its history has the pairs' BLEU-4."""
+    """Digests all that a run follows from; the pairs' BLEU-4 is in its history."""
     return hashlib.sha256(repr((config, verbs, pairs, VERSION)).encode()).hexdigest()
 
 
 def atomic_write(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all, beside it and then renamed. Raises OSError; the old one stays."""
+    """Writes a file whole or not at all. Raises OSError; the old one stays."""
     part = path.with_name(f"{path.name}.part")
     try:
         with open(part, "wb") as file:
@@ -676,34 +681,30 @@ def atomic_write(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
-        with suppress(OSError):  # there is none, or it cannot be deleted either
+        with suppress(OSError):  # there may be none
             part.unlink()
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def save_checkpoint(path, key, model, rng, history, optimizer):
-    """Saves the last epoch with torch.save, then its SHA-256, as torch.load verifies nothing."""
-    state = {"digest": key, "model": model.state_dict(), "rng": rng.get_state(), "history": history}
+    """Saves the last epoch, then the SHA-256 of it and the key, as torch.load verifies nothing."""
+    state = {"model": model.state_dict(), "rng": rng.get_state(), "history": history}
     if len(history) < model.config.epochs:
         state["optimizer"] = optimizer.state_dict()
     torch.save(state, buffer := io.BytesIO())
-    atomic_write(path, buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest())
+    atomic_write(path, buffer.getvalue() + hashlib.sha256(buffer.getvalue() + key.encode()).digest())
 
 
 def resume(folder, key, model, rng):
-    """Restores model and rng from a folder's checkpoint, if any; returns history and optimizer.
-    Raises ValueError if it is damaged, would run code, or is another run's."""
+    """Restores model and rng from a checkpoint, if any; returns history and optimizer."""
     if not folder or not (path := folder / CHECKPOINT).exists():
         return [], make_optimizer(model, refining=False)
     content = path.read_bytes()
-    if hashlib.sha256(content[:-32]).digest() != content[-32:]:
-        raise ValueError(f"{path}: damaged, truncated or not ours; delete it to retrain")
-    try:
-        state = torch.load(io.BytesIO(content[:-32]), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"{path}: refused, it could run foreign code; delete it ({error})") from error
-    if state["digest"] != key:
-        raise ValueError(f"{path}: of another configuration, data or version; delete it, or take another run_dir")
+    if hashlib.sha256(content[:-32] + key.encode()).digest() != content[-32:]:
+        raise ValueError(
+            f"{path}: damaged, or of another configuration, data or version; delete it, or name a new run_dir"
+        )
+    state = torch.load(io.BytesIO(content[:-32]), map_location="cpu", weights_only=True)  # runs no code of a file
     model.load_state_dict(state["model"])
     rng.set_state(state["rng"])
     optimizer = make_optimizer(model, refining=len(state["history"]) > model.config.joint_epochs)
@@ -713,16 +714,15 @@ def resume(folder, key, model, rng):
 
 
 def load_or_train(config: Config, verbs=None, *, pairs=None, runs=None, progress=True) -> Run:
-    """Returns the run of exactly this configuration and data from runs/, or trains and saves it. Raises as `train`."""
-    verbs = list(dict.fromkeys(check_verbs(verbs)))
-    pairs = load_test_pairs() if pairs is None else pairs
+    """Returns the run of exactly this configuration and data, trained or from runs/. Raises as `train`."""
+    verbs, pairs = list(dict.fromkeys(check_verbs(verbs))), load_test_pairs() if pairs is None else pairs
     name = f"{config.strategy}-{config.decoding}-{config.seed}-{digest(config, verbs, pairs)[:16]}"
     return train(config, verbs, pairs=pairs, run_dir=(runs or RUNS) / name, progress=progress)
 
 
 def sweep(configs: list[Config], verbs=None, jobs=-1) -> list[Run]:
-    """Loads or trains runs in parallel processes, a core each; returns them in order. After an error or an interrupt,
-    the same call trains what is missing. `joblib.parallel_config(backend="dask")` uses a cluster. Raises as `train`."""
+    """Loads or trains runs in parallel processes, a core each, or on a cluster (`joblib.parallel_config`); returns them
+    in order. After an error the same call trains what is missing. Raises as `train`."""
     shared = dict(verbs=check_verbs(verbs), pairs=load_test_pairs(), runs=RUNS, progress=False)
     tasks = [joblib.delayed(load_or_train)(config, **shared) for config in configs]
     return list(tqdm(joblib.Parallel(jobs, return_as="generator")(tasks), total=len(tasks)))
@@ -730,7 +730,7 @@ def sweep(configs: list[Config], verbs=None, jobs=-1) -> list[Run]:
 
 # ---- Figures ----
 FIGURES = HERE / "figures"
-WIDTH = 5.0  # inches of a figure: 6-point letters or larger in a column of 85 mm
+WIDTH = 5.0  # inches of a figure: letters of 6 points or more in a column of 85 mm
 
 
 def set_style() -> None:
@@ -743,7 +743,7 @@ def set_style() -> None:
 
 
 def save_fig(fig, name: str) -> None:
-    """Exports a figure as PDF and PNG into figures/: the same figure is the same bytes. Raises OSError."""
+    """Exports a figure as PDF and PNG into figures/, the same bytes each time. Raises OSError."""
     FIGURES.mkdir(exist_ok=True)
     for suffix, options in {"pdf": dict(metadata={"CreationDate": None}), "png": dict(dpi=200)}.items():
         fig.savefig(drawn := io.BytesIO(), format=suffix, **options)

@@ -1,6 +1,6 @@
 """Measures how fast training and decoding are, and how soon they reach which score.
 
-    python tests/benchmark.py [loop] [peak] [decode] [scaling] [ladder]
+    python tests/benchmark.py [loop] [peak] [decode] [ladder]
 
 Without a name, all but the ladder (a few minutes; the ladder takes twenty, five seeds a rung). Whatever is compared is
 timed in turn in one process; each line shows min, median and max of its rounds.
@@ -55,9 +55,6 @@ def training(config, verbs, unit=lambda config, batch: batch[1][0].lengths.numel
     return steps
 
 
-# -- the loop that most implementations of this lab train with -------------------------------------------------------
-
-
 def read(lstm, embedding, letters, state):
     """Feeds letters one LSTM call at a time; returns the hidden state (1, H) after each."""
     outputs = []
@@ -105,9 +102,6 @@ def loop(verbs):
         show("  ratio", batched / one)
 
 
-# -- how much of the machine training uses ---------------------------------------------------------------------------
-
-
 def operations(config, batch):
     """Counts the multiplications and additions that the letters of a batch need, forwards and back; no padding."""
     H, E, (source, targets) = config.hidden_size, config.embedding_size, batch
@@ -141,25 +135,11 @@ def decode(verbs):
     model = lab.load_or_train(lab.Config(), verbs).model
     for name, work in {
         "10,000 draws × 4 tenses, s": lambda: lab.sample_prior(model, 10_000),
-        f"12 × {len(verbs):,} conversions, s": lambda: lab.conversion_matrix(model, verbs),
+        f"12 × {len(verbs):,} conversions, s": lambda: lab.convert_verbs(model, verbs),
     }.items():
         starts = [(time.perf_counter(), work())[0] for _ in range(ROUNDS)] + [time.perf_counter()]
         show(name, np.diff(starts), 2)
 
-
-def scaling(verbs):
-    """Shows how words a second grow with batch size, hidden size, threads and table size; all else as recommended."""
-    available = torch.get_num_threads()
-    for threads in dict.fromkeys((1, available)):
-        torch.set_num_threads(threads)
-        sizes = [("batch_size", n) for n in (4, 8, 16, 32, 64, 128)] + [("hidden_size", n) for n in (64, 128, 512)]
-        for change in map(dict, zip(sizes)):
-            step = training(lab.Config(**change), verbs)
-            show(f"{threads} threads, {change}, words/s", [rate(step, 1) for _ in range(3)])
-    torch.set_num_threads(available)
-
-
-# -- time to a score -------------------------------------------------------------------------------------------------
 
 SHORT = {"hidden_size": 128, "batch_size": 32, "rate_end": 7.0}  # faster steps, more of them, an easier rate
 LADDER = {
@@ -183,7 +163,7 @@ def ladder(verbs):
         print(f"{name}: {change or 'as it is'}\n{table.to_string()}", flush=True)
 
 
-SECTIONS = {"loop": loop, "peak": peak, "decode": decode, "scaling": scaling, "ladder": ladder}
+SECTIONS = {"loop": loop, "peak": peak, "decode": decode, "ladder": ladder}
 
 if __name__ == "__main__":
     chosen = sys.argv[1:] or [name for name in SECTIONS if name != "ladder"]

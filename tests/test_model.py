@@ -18,25 +18,42 @@ def lstm_step(lstm, x, h, c):
     return o.sigmoid() * c.tanh(), c
 
 
-def decode_by_letter(decoder, context, target, length, free):
-    """Decodes one word letter by letter: returns its cross-entropy, the letters fed, and the state it ends in."""
+def decode_by_letter(decoder, context, target, length, free, tense=0):
+    """Decodes one word letter by letter: returns its cross-entropy, the letters fed, and the state it ends in.
+    With a gate, the cross-entropy is summed over the letters before which it may open, path by path."""
     h, c = (context.tanh(), context) if decoder.context_in == "cell" else (context, torch.zeros_like(context))
-    letter, ce, fed = torch.tensor(lab.SOS), 0.0, []
+    letter, before, behind, opens, fed, opened = torch.tensor(lab.SOS), [], [], [], [], False
     for right in target[:length]:
         fed.append(letter.item())
         h, c = lstm_step(decoder.lstm, decoder.embedding(letter), h, c)
         logits = decoder.letter(h)
-        ce = ce + F.cross_entropy(logits, right)
-        letter = logits.argmax() if free else right
+        before.append(F.cross_entropy(logits, right))
+        opens.append(F.cross_entropy(logits, torch.tensor(lab.EOS)))
+        own = logits.argmax()
+        if decoder.gated:
+            added = decoder.tensed(torch.cat([h, decoder.condition.weight[tense]]))
+            logits = torch.cat([added[:1], logits[1:] + added[1:]])
+            behind.append(F.cross_entropy(logits, right) + decoder.price)
+            opened |= own.item() == lab.EOS
+            own = logits.argmax() if opened else own
+        letter = own if free else right
         if letter == lab.EOS:
             break
-    return ce, fed, h
+    if not decoder.gated:
+        return sum(before), fed, h
+    paths = torch.stack([sum(before[:k]) + opens[k] + sum(behind[k:]) for k in range(len(fed))])
+    return -((-paths * decoder.temper).exp().mean() * len(fed) ** decoder.temper).log() / decoder.temper, fed, h
 
 
-@pytest.fixture(params=["cell", "hidden"])
+@pytest.fixture(params=["cell", "hidden", "gated", "tempered, priced gate"])
 def decoder(request):
     torch.manual_seed(1)
-    decoder = lab.Decoder(lab.Config.classic(**SMALL, context_in=request.param))
+    gated = "gate" in request.param
+    changes = dict(decoding="gated", context_in="cell") if gated else dict(context_in=request.param)
+    decoder = lab.Decoder(lab.Config.classic(**SMALL | changes))
+    decoder.temper, decoder.price = (0.4, 0.1) if "priced" in request.param else (1.0, 0.0)
+    if gated:
+        decoder.tensed[2].weight.data *= 8  # so that the tense decides
     decoder.letter.weight.data *= 4  # so that free-running words differ, and some end early
     decoder.letter.bias.data[lab.EOS] += 0.4
     return decoder
@@ -46,10 +63,11 @@ def decoder(request):
 def test_fused_loss_equals_letter_by_letter(decoder, free):
     context = torch.randn(5, 64, generator=torch.Generator().manual_seed(3)).requires_grad_()
     target, lengths = lab.words_to_tensor(WORDS)
-    parameters = [*decoder.parameters(), context]
-    ce, end = decoder.loss(context, lab.Words(target, lengths, None), torch.tensor(free))
+    parameters = [p for name, p in decoder.named_parameters() if decoder.gated or "condition" not in name] + [context]
+    tense = torch.arange(5) % 4
+    ce, end = decoder.loss(context, lab.Words(target, lengths, tense), torch.tensor(free))
     fused = torch.autograd.grad((ce * torch.arange(1.0, 6)).sum() + end.pow(2).sum(), parameters)
-    slow = [decode_by_letter(decoder, *word) for word in zip(context, target, lengths, free)]
+    slow = [decode_by_letter(decoder, *word) for word in zip(context, target, lengths, free, tense)]
     slow_ce, slow_end = torch.stack([word[0] for word in slow]), torch.stack([word[2] for word in slow])
     stepped = torch.autograd.grad((slow_ce * torch.arange(1.0, 6)).sum() + slow_end.pow(2).sum(), parameters)
     assert torch.allclose(ce, slow_ce, atol=1e-5) and torch.allclose(end, slow_end, atol=1e-5)
@@ -58,8 +76,9 @@ def test_fused_loss_equals_letter_by_letter(decoder, free):
 
 def test_greedy_equals_letter_by_letter(decoder):
     context = torch.randn(40, 64, generator=torch.Generator().manual_seed(4))
-    letters, end = decoder.greedy(context)
-    slow = [decode_by_letter(decoder, word, letters[0], lab.MAX_LETTERS + 1, True) for word in context]
+    tense = torch.arange(40) % 4
+    letters, end = decoder.greedy(context, tense)
+    slow = [decode_by_letter(decoder, word, letters[0], 33, True, tense) for word, tense in zip(context, tense)]
     for word, state, (_, fed, h) in zip(letters.tolist(), end, slow):
         assert word == (fed[1:] + [lab.EOS] * 33)[:33] or len(fed) == 33 and word[:-1] == fed[1:]
         assert torch.allclose(state, h, atol=1e-5)
@@ -85,21 +104,21 @@ def test_encoder_equals_letter_by_letter_at_any_padding(reads):
 
 
 @pytest.mark.parametrize("reads", ["forward", "bidirectional"])
-@pytest.mark.parametrize("decoding", ["lemma-first", "direct"])
+@pytest.mark.parametrize("decoding", ["lemma-first", "gated", "direct"])
 def test_loss_of_a_batch_is_the_loss_of_its_words(decoding, reads, verbs):
     torch.manual_seed(0)
     config = lab.Config(**SMALL, decoding=decoding, reads=reads)
-    model, condition = lab.CVAE(config), lambda tense: model.condition.weight[tense]
+    model, condition = lab.CVAE(config), lambda tense: model.decoder.condition.weight[tense]
     ((source, targets),) = lab.make_batches(verbs[:8], config, torch.Generator().manual_seed(0))
     z, free, end = torch.randn(8, 16), torch.arange(16).view(8, 2) % 3 == 0, None
     together = model.cross_entropy(z, targets, free)
     for i in range(8):
         for k, (letters, lengths, tense) in enumerate(targets):
-            context = model.from_z(z[i] if decoding == "lemma-first" else torch.cat([z[i], condition(tense[i])]))
+            context = model.from_z(torch.cat([z[i], condition(tense[i])]) if decoding == "direct" else z[i])
             if decoding == "lemma-first" and k:
                 known = [end, z[i]] if reads == "bidirectional" else [end]
                 context = model.from_lemma(torch.cat([*known, condition(tense[i])]))
-            ce, _, end = decode_by_letter(model.decoder, context, letters[i], lengths[i], free[i, k])
+            ce, _, end = decode_by_letter(model.decoder, context, letters[i], lengths[i], free[i, k], tense[i])
             assert together[i, k].item() == pytest.approx(ce.item(), abs=1e-4)
 
 

@@ -62,9 +62,12 @@ class Bomb:
 def test_a_file_that_would_run_code_is_refused(file, tmp_path, monkeypatch, dump, load):
     monkeypatch.chdir(tmp_path)
     dump(torch.load(file, weights_only=True) | {"history": [Bomb()]}, buffer := io.BytesIO())
-    for sha256, reason in (b"", "damaged"), (hashlib.sha256(buffer.getvalue()).digest(), "refused"):
-        file.write_bytes(buffer.getvalue() + sha256)
-        check_refused(file, reason)
+    file.write_bytes(buffer.getvalue())
+    check_refused(file, "damaged")
+    key = lab.digest(CONFIG, VERBS, lab.load_test_pairs())
+    file.write_bytes(buffer.getvalue() + hashlib.sha256(buffer.getvalue() + key.encode()).digest())
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        lab.train(CONFIG, VERBS, run_dir=file.parent, progress=False)
     assert not Path("crater").exists()
     load(file.open("rb"), **dict(weights_only=False) if load is torch.load else {})
     assert Path("crater").exists(), "it is a bomb"
@@ -72,14 +75,14 @@ def test_a_file_that_would_run_code_is_refused(file, tmp_path, monkeypatch, dump
 
 def test_another_runs_file_is_never_used(file, monkeypatch):
     for change in dict(config=OTHER), dict(verbs=VERBS[1:]), dict(pairs=lab.load_test_pairs()[::-1]):
-        check_refused(file, "of another configuration, data or version", **change)
+        check_refused(file, "damaged, or of another configuration, data or version", **change)
     monkeypatch.setattr(lab, "VERSION", lab.VERSION + 1)
-    check_refused(file, "of another configuration, data or version")
+    check_refused(file, "damaged, or of another configuration, data or version")
 
 
 def test_a_run_moved_into_anothers_folder_is_refused(runs_folder):
     lab.load_or_train(CONFIG, VERBS), lab.load_or_train(OTHER, VERBS)
     mine, theirs = sorted(runs_folder.glob(f"*/{lab.CHECKPOINT}"))
     shutil.copy(mine, theirs)
-    with pytest.raises(ValueError, match=f"{theirs}: of another configuration"):
+    with pytest.raises(ValueError, match=f"{theirs}: damaged, or of another configuration"):
         lab.load_or_train(OTHER, VERBS, progress=False)

@@ -219,7 +219,7 @@ class Config:
             if not (isinstance(value, str) and value in choices if choices else number):
                 raise ValueError(f"{name}: found {value!r:.60}; expected {choices or f'{kind.__name__} {low}..{high}'}")
         if self.condition_size >= self.hidden_size or (self.decoding, self.training) == ("lemma-first", "same-tense"):
-            raise ValueError("expected condition_size < hidden_size, and training='rows' if lemma-first")
+            raise ValueError("condition_size: expected < hidden_size; lemma-first: expected training='rows'")
 
     @classmethod
     def course(cls, **changes) -> Config:

@@ -39,11 +39,10 @@ def test_python_example_uses_the_public_face():
 def test_every_notebook_and_figure_is_reachable():
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         assert f"notebooks/{path.name}" in README
+    gallery = (ROOT / "figures" / "README.md").read_text(encoding="utf-8")
     for path in (ROOT / "figures").glob("*.pdf"):
-        row = (
-            rf"\| \[{path.stem}\]\(figures/{path.stem}.png\) \(\[PDF\]\(figures/{path.name}\)\) \| .+ \| .{{40,}} \|\n"
-        )
-        assert re.search(row, README), f"{path.stem} has no row with a caption"
+        shown = rf'<img src="{path.stem}\.png" [^>]+>\n\n\[{path.name}\]\({path.name}\): .{{40,}}\n'
+        assert re.search(shown, gallery), f"{path.stem} is not in the gallery with a caption"
 
 
 def test_report_in_one_command(tmp_path):

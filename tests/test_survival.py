@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, equal, fingerprint, lab, small
-from jupyter_client.manager import start_new_kernel
 from matplotlib.figure import Figure
 
 resource = pytest.importorskip("resource", reason="needs POSIX signals and limits")
@@ -29,7 +28,7 @@ def uninterrupted():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
         # processes are forked from one that has imported the module: they start at once
-        PROCESSES.set_forkserver_preload(["lab5_utils", "conftest", "jupyter_client.manager", "torch._dynamo"])
+        PROCESSES.set_forkserver_preload(["lab5_utils", "conftest", "torch._dynamo"])
         forkserver.ensure_running()
         yield lab.train(CONFIG, VERBS, progress=False)
 
@@ -121,23 +120,6 @@ def test_interrupted_by_ctrl_c(tmp_path, monkeypatch, changes):
             train(tmp_path, config)
         assert epoch == 1 or last_epoch(tmp_path) == epoch - 1
     assert equal(uninterrupted, train(tmp_path, config))
-
-
-@pytest.mark.slow
-def test_interrupted_in_a_notebook(tmp_path):
-    uninterrupted = lab.train(small(epochs=150), VERBS, progress=False)
-    manager, client = start_new_kernel()
-    call = f"from test_survival import *; run = train({str(tmp_path)!r}, small(epochs=150))"
-    try:
-        client.execute(call)
-        wait_for((tmp_path / lab.CHECKPOINT).exists)
-        manager.interrupt_kernel()
-        assert client.get_shell_msg(timeout=60)["content"]["ename"] == "KeyboardInterrupt"
-        assert last_epoch(tmp_path) < 150
-        again = f"{call}\nassert fingerprint(run) == {fingerprint(uninterrupted)!r}"
-        assert client.execute(again, reply=True, timeout=120)["content"]["status"] == "ok"
-    finally:
-        manager.shutdown_kernel(now=True)
 
 
 @pytest.fixture

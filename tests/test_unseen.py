@@ -47,12 +47,6 @@ def test_no_derived_verb_is_seen_when_its_root_is_held_out(split_verbs, verbs):
         assert all((root in held) == (derived in held) for root, derived in pairs)
 
 
-def test_families_chain(split_verbs):
-    for split in range(2):
-        sides = split_verbs(rows("act", "react", "overreact", "help"), split, 2)
-        assert {len(side) for side in sides} == {1, 3}
-
-
 @pytest.mark.parametrize("count, split, splits", [(0, 0, 10), (5, 0, 10), (50, 10, 10), (50, -1, 10), (50, 0, 1)])
 def test_a_split_that_leaves_a_side_empty_is_refused_with_the_numbers(split_verbs, verbs, count, split, splits):
     with pytest.raises(ValueError) as caught:

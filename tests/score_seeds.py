@@ -34,10 +34,11 @@ BEFORE = ["bleu4", "bleu4_drawn", "conversion", "gaussian_exact", "distinct", "k
 
 def scores(run, verbs):
     """Returns every score of a run, and its conversions by kind of row: regular, irregular, to or from its past."""
-    right = lab.convert_verbs(run.model, verbs) == np.array(verbs)[:, None]  # (N, 4, 4)
+    once = list(dict.fromkeys(verbs))
+    right = lab.convert_verbs(run.model, once) == np.array(once)[:, None]  # (N, 4, 4)
     off, gap = ~np.eye(4, dtype=bool), np.zeros((4, 4), bool)
     gap[lab.P, : lab.P] = gap[: lab.P, lab.P] = True
-    irregular = np.array([verb not in lab.regular_rows(verb[0]) for verb in verbs])
+    irregular = np.array([verb not in lab.regular_rows(verb[0]) for verb in once])
     kinds = {"regular": right[~irregular][:, off], "irregular": right[irregular][:, off]}
     kinds["irregular, to or from the past"] = right[irregular][:, gap]
     return lab.score(run.model, verbs) | {name: hits.mean() for name, hits in kinds.items()}
@@ -48,7 +49,7 @@ def main(arguments):
     if folder := [argument for argument in arguments if argument != "--ablation"]:
         os.environ["LAB5_DATA"] = str(Path(folder[0]).absolute())
     try:
-        verbs, _ = list(dict.fromkeys(lab.load_verbs())), lab.load_test_pairs()
+        verbs, _ = lab.load_verbs(), lab.load_test_pairs()
     except (FileNotFoundError, ValueError) as error:
         sys.exit(str(error))
     seeds = range(3 if ablation else 5)
@@ -62,7 +63,7 @@ def main(arguments):
         for when, table in {"before refining, 1,000 draws": before, "last epoch, 10,000 draws": after}.items():
             table = table.astype(float).T
             print(f"\n{name}; {when}")
-            print(table.assign(mean=table.mean(1), sd=table.std(1)).round(4).to_string(), flush=True)
+            print(table.assign(mean=table.mean(axis=1), sd=table.std(axis=1)).round(4).to_string(), flush=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from collections import Counter
 
 import make_train
 import pytest
+import score_seeds
 from conftest import ROOT, lab
 
 WALK = ("walk", "walks", "walking", "walked")
@@ -98,3 +99,12 @@ def test_words_to_numbers_and_back(verbs):
     assert lab.tensor_to_words(letters) == words and lengths.tolist() == [len(word) + 1 for word in words]
     assert letters.min() == lab.EOS and letters.max() < lab.SOS
     assert lab.words_to_tensor(["az", "b"])[0].tolist() == [[1, 26, lab.EOS], [2, lab.EOS, lab.EOS]]
+
+
+@pytest.mark.parametrize("name", ["train.txt", "test.txt"])
+def test_the_score_table_refuses_a_folder_without_its_files_before_any_training(tmp_path, monkeypatch, name):
+    write(tmp_path, GOOD if name == "test.txt" else "walk walks\n", "train.txt" if name == "test.txt" else "test.txt")
+    monkeypatch.setattr(lab, "sweep", None)
+    monkeypatch.setenv("LAB5_DATA", "")
+    with pytest.raises(SystemExit, match=f"no file {name} in {tmp_path}"):
+        score_seeds.main([str(tmp_path)])

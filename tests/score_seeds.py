@@ -26,8 +26,8 @@ ABLATION = {
     "no price on the gate": dict(gate_price=0.0),
     "no gate, the tense in the cell": dict(decoding="direct"),
     "no gate, the tense in the hidden state": dict(decoding="direct", context_in="hidden"),
-    "teacher forcing throughout": dict(tf_final=1.0),
     "monotonic, to the weight at which the target rate settles": dict(strategy="monotonic", kl_weight=0.78),
+    "teacher forcing throughout": dict(tf_final=1.0),
 }
 BEFORE = ["bleu4", "bleu4_drawn", "conversion", "gaussian_exact", "distinct", "kl_table"]
 

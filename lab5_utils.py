@@ -174,7 +174,7 @@ def synthesize(verbs, count: int, seed: int) -> list[Verb]:
         middle = rng.choice(vowels[len(middle)]) if rng.random() < 0.5 else middle
         head = rng.choice(heads[kind])
         head = rng.choice(verbs)[0][: rng.randint(0, 4)] + head if kind == "long" else head
-        head = replace(head) if kind != "stressed" else head  # com·mit: only such heads leave it unstressed
+        head = replace(head) if kind != "stressed" else head  # com·mit: its head decides the stress
         stem = head + middle + replace(coda)
         if len(stem) + len(max(endings, key=len)) <= MAX_LETTERS:
             synthetic.append(tuple(stem + ending for ending in endings))
@@ -186,7 +186,7 @@ def synthesize(verbs, count: int, seed: int) -> list[Verb]:
 class Config:
     """Holds every hyperparameter. Unknown names raise TypeError."""
 
-    seed: int = 0  # of weights, batches, noise, scheduled sampling
+    seed: int = 0  # of weights, batches and noise
     epochs: int = 156  # refining included
     batch_size: int = 48  # verbs a step, or words (same-tense)
     hidden_size: int = 256  # H; the course's: 256 or 512
@@ -207,7 +207,7 @@ class Config:
     rate_start: float = 16.0  # nats of target-rate at first, to learn letters with
     rate_end: float = 4.5  # and from .2 on; ln 1227 = 7.1 would name a verb
     tf_final: float = 1.0  # teacher-forcing ratio at the end, linear from 1
-    refine: float = 0.37  # share of epochs, the last, for the encoder alone, KL weight 0
+    refine: float = 0.37  # share of epochs, the last, of the encoder alone
     evaluate_every: int = 32  # epochs from one `score` to the next
 
     def __post_init__(self):
@@ -218,6 +218,8 @@ class Config:
             number = type(value) in (int, kind) and low <= value <= high  # no bool, no NaN
             if not (isinstance(value, str) and value in choices if choices else number):
                 raise ValueError(f"{name}: found {value!r:.60}; expected {choices or f'{kind.__name__} {low}..{high}'}")
+            if kind is float:  # 1 and 1.0 are one run
+                object.__setattr__(self, name, float(value))
         if self.condition_size >= self.hidden_size or (self.decoding, self.training) == ("lemma-first", "same-tense"):
             raise ValueError("condition_size: expected < hidden_size; lemma-first: expected training='rows'")
 
@@ -255,7 +257,7 @@ STRATEGIES = {
     "monotonic": lambda p, e=0.0: min(1.0, 10 * p),  # Bowman et al. 2016; the original's slope
     "cyclical-linear": ramp,
     "cyclical-trapezoid": lambda p, e=0.0: min(1.0, 1.25 * (2 * p % 1)),  # the original's, as the next
-    "cyclical-sigmoid": lambda p, e=0.0: sigmoid(2 * p % 1) if 2 * p % 1 < 0.994 else 0.0,
+    "cyclical-sigmoid": lambda p, e=0.0: sigmoid(2 * p % 1) if 2 * p % 1 <= 0.994 else 0.0,
     "cyclical-cosine": lambda p, e=0.0: (1 - math.cos(math.pi * ramp(p))) / 2,
     "target-rate": lambda p, e=0.0: min(1.0, max(0.0, e)),  # cf. Shao et al. 2020
 }
@@ -383,7 +385,7 @@ class Decoder(nn.Module):
         surprise = lambda scores: F.cross_entropy(scores.transpose(1, 2), target.letters, reduction="none") * mask
         ce = surprise(scores := self.letter(hidden))  # (B, T)
         if self.gated:
-            # −log p(path k) = −Σ_{t<k} log p(x_t) − log p(EOS at k: it opens) − Σ_{t≥k} log p(x_t | tense)
+            # −log p(path k) = −Σ_{t<k} log p(x_t) − log p(EOS at k) − Σ_{t≥k} log p(x_t | tense)
             behind = surprise(self.behind_gate(hidden, scores, target.tense)) + self.price * mask  # (B, T)
             paths = ce.cumsum(1) - ce - scores.log_softmax(2)[..., EOS] + behind.flip(1).cumsum(1).flip(1)  # (B, T)
             paths = (-self.temper * paths).masked_fill(~mask, -torch.inf).logsumexp(1)  # (B,)
@@ -575,14 +577,14 @@ def make_batches(verbs, config, rng):
             torch.stack([lemma, form], 1),
             2 * torch.maximum(lengths[source], lengths[form]) + lengths[lemma],
         )
-    # by length, ties at random
+    # by length
     order = (length + torch.rand(len(source), generator=rng)).argsort().split(config.batch_size)
     order = [order[i] for i in torch.randperm(len(order), generator=rng)]
     return [(words_of(source[i]), [words_of(target) for target in targets[i].T]) for i in order]
 
 
 def train_epoch(model, optimizer, verbs, epoch, rng):
-    """Makes a pass over the verbs; returns its row of the history. Raises FloatingPointError naming the step."""
+    """Makes a pass over the verbs; returns its row of the history. Raises FloatingPointError."""
     config, device, steps, sizes = model.config, next(model.parameters()).device, [], []
     tf_ratio = 1 - (1 - config.tf_final) * (epoch / config.epochs)
     if config.synthetic:
@@ -687,7 +689,7 @@ def atomic_write(path: Path, content: bytes) -> None:
 
 
 def save_checkpoint(path, key, model, rng, history, optimizer):
-    """Saves the last epoch, then the SHA-256 of it and the key, as torch.load verifies nothing."""
+    """Saves the last epoch, then the SHA-256 of it and the key: torch.load verifies nothing."""
     state = {"model": model.state_dict(), "rng": rng.get_state(), "history": history}
     if len(history) < model.config.epochs:
         state["optimizer"] = optimizer.state_dict()
@@ -701,10 +703,8 @@ def resume(folder, key, model, rng):
         return [], make_optimizer(model, refining=False)
     content = path.read_bytes()
     if hashlib.sha256(content[:-32] + key.encode()).digest() != content[-32:]:
-        raise ValueError(
-            f"{path}: damaged, or of another configuration, data or version; delete it, or name a new run_dir"
-        )
-    state = torch.load(io.BytesIO(content[:-32]), map_location="cpu", weights_only=True)  # runs no code of a file
+        raise ValueError(f"{path}: damaged, or of another configuration, data or version: delete it or change run_dir")
+    state = torch.load(io.BytesIO(content[:-32]), map_location="cpu", weights_only=True)  # runs no code
     model.load_state_dict(state["model"])
     rng.set_state(state["rng"])
     optimizer = make_optimizer(model, refining=len(state["history"]) > model.config.joint_epochs)

@@ -1,7 +1,7 @@
 """A conditional sequence-to-sequence VAE that converts English verbs between four tenses.
 
 Shapes: B words in a batch, T characters, K targets of a source, C condition, H hidden, Z latent, N verbs.
-Cross-entropy and KL are in nats per word: summed over characters, summed over dimensions, averaged over words.
+Cross-entropy and KL are in nats per word: summed over characters and dimensions, averaged over words.
 Bad input raises ValueError, or TypeError, naming what was found and expected.
 """
 
@@ -78,18 +78,18 @@ def tensor_to_words(letters) -> list[str]:
 
 # ---- Data ----
 Verb = tuple[str, str, str, str]  # the four forms of a verb, in the order of TENSES
-TestPair = namedtuple("TestPair", "source target source_tense target_tense")  # of test.txt; a tense is 0..3
+TestPair = namedtuple("TestPair", "source target source_tense target_tense")  # a tense is 0..3
 TEST_TENSES = ((SP, P), (SP, PG), (SP, TP), (SP, TP), (P, TP), (SP, PG), (P, SP), (PG, SP), (PG, P), (PG, TP))
 
 
 def load_verbs(path=None) -> list[Verb]:
-    """Reads a verb table, a row a verb, in file order, repeats kept; None: train.txt in $LAB5_DATA, else beside this.
+    """Reads a verb table, in file order, repeats kept; None: train.txt in $LAB5_DATA, else beside this module.
     Raises FileNotFoundError naming file and folder; a ValueError names file and line."""
     return _read_rows(path, "train.txt", 4)
 
 
 def load_test_pairs(path=None) -> list[TestPair]:
-    """Reads the ten conversions; their tenses are those of the course's readme. None: as `load_verbs`."""
+    """Reads the ten conversions; the tenses are the course's. None: as `load_verbs`."""
     rows = _read_rows(path, "test.txt", 2)
     if len(rows) != len(TEST_TENSES):
         raise ValueError(f"{path or 'test.txt'}: found {len(rows)} rows; expected {len(TEST_TENSES)}")
@@ -106,7 +106,7 @@ def _read_rows(path, name, columns):
 
 
 def check_verbs(verbs) -> list[Verb]:
-    """Returns the verbs as tuples, repeats kept; None: `load_verbs()`."""
+    """Returns the verbs as tuples; None: `load_verbs()`."""
     verbs = enumerate(load_verbs() if verbs is None else verbs, 1)
     verbs = [tuple(check_words(verb, f"verb {n}", 4)) for n, verb in verbs]
     if not verbs:
@@ -115,12 +115,11 @@ def check_verbs(verbs) -> list[Verb]:
 
 
 def regular_rows(lemma: str) -> tuple[Verb, Verb]:
-    """Returns the rows that spelling rules give a lemma, plain and with a doubled consonant."""
+    """Returns the rows that spelling rules give a lemma, plain and doubled."""
     check_words([lemma])
-    third, stem, past = lemma + "s", lemma, lemma + "ed"
-    if re.search("(s|x|z|ch|sh|(^|[^aeiou])o)$", lemma):
-        third = lemma + "es"
-    elif re.search("(^|[^aeiou])y$", lemma):
+    third = lemma + ("es" if re.search("(s|x|z|ch|sh|(^|[^aeiou])o)$", lemma) else "s")
+    stem, past = lemma, lemma + "ed"
+    if re.search("(^|[^aeiou])y$", lemma):
         third, past = lemma[:-1] + "ies", lemma[:-1] + "ied"
     elif lemma.endswith("ie"):
         stem, past = lemma[:-2] + "y", lemma + "d"
@@ -135,8 +134,8 @@ VOWELS, CONSONANTS = "aeiou", "bcdfghjklmnprstvwxz"  # y is both, q needs its u
 
 
 def segment(verb):
-    """Segments a regular verb into kind, head (before the last syllable), vowels, coda (no rule looks at it), endings.
-    Kinds: "short", of one syllable; "stressed", of more, and the last consonant doubles; "long". None: no syllable."""
+    """Segments a regular verb into kind, head (before the last syllable), vowels, coda, endings; None: no syllable.
+    Kinds: "short", of one syllable; "stressed", of more, and the last consonant doubles; "long"."""
     lemma = verb[0]
     if not (syllable := re.fullmatch("(.*?)(?<!q)([aeiouy]+)([^aeiouy]*e?)", lemma)):
         return None
@@ -155,14 +154,14 @@ def segment(verb):
 
 
 def synthesize(verbs, count: int, seed: int) -> list[Verb]:
-    """Returns `count` verbs that inflect as a table's regular ones (hallucinated data, Anastasopoulos & Neubig 2019).
-    Each is one of these with the head of another of its kind, perhaps the vowels of a third, and a fifth of the letters
-    of head and coda resampled. By chance it may be a real verb."""
+    """Returns `count` verbs that inflect as regular ones (hallucinated data, Anastasopoulos & Neubig 2019): one of
+    these with the head of another of its kind, perhaps the vowels of a third, and a fifth of the letters of head and
+    coda resampled."""
     verbs, rng = check_verbs(verbs), random.Random(seed)
     regular = [parts for verb in verbs if verb in regular_rows(verb[0]) and (parts := segment(verb))]
     if not regular:
         raise ValueError(f"verbs: found no regular one among {len(verbs)}; expected one")
-    heads, vowels = defaultdict(list), defaultdict(list)  # by kind; by number: a consonant doubles after one vowel
+    heads, vowels = defaultdict(list), defaultdict(list)  # by kind; by number of vowels
     for kind, head, middle, *_ in regular:
         heads[kind].append(head)
         vowels[len(middle)].append(middle)
@@ -174,17 +173,34 @@ def synthesize(verbs, count: int, seed: int) -> list[Verb]:
         middle = rng.choice(vowels[len(middle)]) if rng.random() < 0.5 else middle
         head = rng.choice(heads[kind])
         head = rng.choice(verbs)[0][: rng.randint(0, 4)] + head if kind == "long" else head
-        head = replace(head) if kind != "stressed" else head  # com·mit: its head decides the stress
-        stem = head + middle + replace(coda)
+        stem = (head if kind == "stressed" else replace(head)) + middle + replace(coda)  # com·mit: the head has a say
         if len(stem) + len(max(endings, key=len)) <= MAX_LETTERS:
             synthetic.append(tuple(stem + ending for ending in endings))
     return synthetic
 
 
+def splice(verbs, count: int, seed: int) -> list[Verb]:
+    """Returns `count` rows of four unrelated words, each the head of one word of its tense and the last 3 to 6 letters
+    of another that ends as most, without a new letter triple. No row is looked at."""
+    rng, columns = random.Random(seed), []
+    triples = lambda word: {f"^{word}$"[i : i + 3] for i in range(len(word))}
+    for words in zip(*check_verbs(verbs)):
+        known, endings = set().union(*map(triples, words)), Counter(word[-k:] for word in words for k in (1, 2, 3))
+        ending = max((end for end in endings if 2 * endings[end] > len(words)), key=len, default="")
+        tails = [word for word in words if word.endswith(ending)]
+        columns.append(column := [])
+        while len(column) < count:
+            head = (head := rng.choice(words))[: rng.randint(0, max(0, len(head) - len(ending) - 1))]
+            word = head + rng.choice(tails)[-rng.randint(max(3, len(ending) + 2), 6) :]
+            if triples(word) <= known and len(word) <= MAX_LETTERS:
+                column.append(word)
+    return list(zip(*columns))
+
+
 # ---- Configuration ----
 @dataclass(frozen=True)
 class Config:
-    """Holds every hyperparameter. Unknown names raise TypeError."""
+    """Holds every hyperparameter."""
 
     seed: int = 0  # of weights, batches and noise
     epochs: int = 156  # refining included
@@ -197,14 +213,14 @@ class Config:
     gate_price: float = 0.1  # nats a letter behind the tense gate
     context_in: Literal["cell", "hidden"] = "cell"  # c0; or h0, the original's
     training: Literal["rows", "same-tense"] = "rows"  # a form to lemma and another; or each to itself
-    synthetic: int = 0  # verbs a real one, resampled each epoch
-    reads: Literal["forward", "bidirectional"] = "forward"  # the latter: a form's context has z, too
+    synthetic: int = 0  # verbs (or words) a real one, resampled each epoch
+    reads: Literal["forward", "bidirectional"] = "forward"  # then a form's context has z, too
     optimizer: Literal["adam", "sgd"] = "adam"  # warm-up, cosine decay; or a constant rate
     learning_rate: float = 7e-3  # its highest
     ce_per: Literal["word", "character"] = "word"  # CE in the loss; KL is always per word
     strategy: Literal[*STRATEGIES] = "target-rate"  # of the KL weight
     kl_weight: float = 0.5  # the shape's maximum, as in the loss
-    rate_start: float = 16.0  # nats of target-rate at first, to learn letters with
+    rate_start: float = 16.0  # nats of target-rate, at first
     rate_end: float = 4.5  # and from .2 on; ln 1227 = 7.1 would name a verb
     tf_final: float = 1.0  # teacher-forcing ratio at the end, linear from 1
     refine: float = 0.37  # share of epochs, the last, of the encoder alone
@@ -225,21 +241,21 @@ class Config:
 
     @classmethod
     def course(cls, **changes) -> Config:
-        """Returns the recipe by the lab's rules: each word to itself, in its tense; keywords change values."""
+        """Returns the recipe by the lab's rules; keywords change values."""
         recipe = dict(epochs=84, batch_size=64, decoding="gated", training="same-tense", learning_rate=6e-3)
         recipe |= dict(kl_weight=1.0, rate_start=8.0, rate_end=4.0, tf_final=0.95, refine=0.25, evaluate_every=12)
         return cls(**recipe | changes)
 
     @classmethod
     def classic(cls, **changes) -> Config:
-        """Returns the original's recipe, batched by 16, at 16 times its learning rate. Keywords as above."""
+        """Returns the original's recipe, batched by 16, at 16 times its learning rate."""
         recipe = dict(epochs=500, batch_size=16, embedding_size=256, decoding="direct", context_in="hidden")
         recipe |= dict(training="same-tense", optimizer="sgd", learning_rate=0.8, ce_per="character")
         return cls(**recipe | dict(strategy="monotonic", kl_weight=1.0, tf_final=0.1, refine=0.0) | changes)
 
     @classmethod
     def unseen(cls, **changes) -> Config:
-        """Returns the recipe for verbs never seen; noise seldom decodes to a verb. Keywords as above."""
+        """Returns the recipe for verbs never seen; noise seldom decodes to a verb."""
         recipe = dict(epochs=38, batch_size=64, hidden_size=128, latent_size=64, synthetic=8, reads="bidirectional")
         return cls(**recipe | dict(strategy="constant", kl_weight=0.002, refine=0.0) | changes)
 
@@ -272,7 +288,7 @@ def kl_weight(config, epoch, kl) -> float:
 
 
 def learning_rate(config, epoch, step, steps) -> float:
-    """Returns the rate of step 1..steps of an epoch: Adam's rises and falls, once jointly, once refining."""
+    """Returns the rate of step 1..steps: Adam's rises and falls, once jointly, once refining."""
     first, last = (0, config.joint_epochs) if epoch <= config.joint_epochs else (config.joint_epochs, config.epochs)
     done, total = (epoch - 1 - first) * steps + step, (last - first) * steps
     shape = min(1, done / 100) * (1 + math.cos(math.pi * done / total)) / 2 if config.optimizer == "adam" else 1.0
@@ -327,14 +343,14 @@ class Decoder(nn.Module):
 
     def __init__(self, config):
         super().__init__()
+        C, H = config.condition_size, config.hidden_size
         self.embedding = nn.Embedding(VOCABULARY, config.embedding_size)
         self.lstm = _lstm(config)
-        self.letter = nn.Linear(config.hidden_size, VOCABULARY - 1)  # SOS is never an output
-        self.condition = nn.Embedding(4, config.condition_size)
+        self.letter = nn.Linear(H, VOCABULARY - 1)  # SOS is no output
+        self.condition = nn.Embedding(4, C)
         self.context_in, self.gated = config.context_in, config.decoding == "gated"
-        self.temper, self.price = 1.0, 0.0  # of paths through the gate, by epoch
+        self.temper, self.price = 1.0, 0.0  # of the paths, by epoch
         if self.gated:
-            C, H = config.condition_size, config.hidden_size
             self.tensed = nn.Sequential(nn.Linear(H + C, H // 2), nn.Tanh(), nn.Linear(H // 2, VOCABULARY - 1))
 
     def behind_gate(self, hidden, scores, tense):
@@ -351,7 +367,7 @@ class Decoder(nn.Module):
 
     @torch.no_grad()
     def greedy(self, context, tense, steps=MAX_LETTERS + 1):
-        """Feeds back the likeliest letter until EOS or T = `steps`; returns letters (B, T), end states (B, H)."""
+        """Feeds back the likeliest letter until EOS or `steps`; returns letters (B, T), end states (B, H)."""
         letters = torch.full((len(context), steps), EOS, device=context.device)  # (B, T)
         end = torch.empty_like(context)  # (B, H)
         letter, state = torch.full_like(letters[:, :1], SOS), self.initial_state(context)
@@ -372,8 +388,8 @@ class Decoder(nn.Module):
 
     def loss(self, context, target: Words, free_running):
         """Returns the cross-entropy (B,) of B target words in nats per word, and the state (B, H) each ends in.
-        Words are teacher-forced; those of the mask `free_running` (B,) are fed their own letters up to their own EOS.
-        A first pass finds these; argmax passes no gradient, so the fused second pass equals step-by-step decoding."""
+        Words are teacher-forced; those of the mask `free_running` (B,) are fed their own letters, up to their own EOS:
+        a first pass finds these, and as argmax passes no gradient, the fused second equals step-by-step decoding."""
         fed, lengths, width = target.letters, target.lengths, target.letters.shape[1]
         if free_running.any():
             own, _ = self.greedy(context[free_running], target.tense[free_running], width)
@@ -396,7 +412,7 @@ class Decoder(nn.Module):
 
 
 class CVAE(nn.Module):
-    """Encodes a word given its tense into z, and decodes z given any tense; z is the only path from one to the other.
+    """Encodes a word given its tense into z, and decodes z given any tense; z is the only path between them.
     Decoding is direct, the form from f(z, tense); lemma-first, the lemma (the simple present) from f(z), then the form
     from the state it ended in and the tense; or gated, from f(z), and once a gate has opened, the tense."""
 
@@ -404,33 +420,27 @@ class CVAE(nn.Module):
         super().__init__()
         self.config, self.encoder, self.decoder = config, Encoder(config), Decoder(config)
         self.lemma_first, self.tense_in_context = (config.decoding == name for name in ("lemma-first", "direct"))
-        C, H, Z, bidirectional = (
-            config.condition_size,
-            config.hidden_size,
-            config.latent_size,
-            config.reads != "forward",
-        )
+        C, H, Z = config.condition_size, config.hidden_size, config.latent_size
         self.from_z = nn.Linear(Z + self.tense_in_context * C, H)
-        self.from_lemma = nn.Linear(H + bidirectional * Z + C, H)
+        self.from_lemma = nn.Linear(H + Z * (config.reads == "bidirectional") + C, H)
 
     def context(self, z, tense):
         """Returns the context (B, H) of z (B, Z): f(z) or, for direct decoding, f(z ‖ condition)."""
         return self.from_z(torch.cat([z, self.decoder.condition(tense)], 1) if self.tense_in_context else z)
 
     def form_context(self, end, z, tense):
-        """Returns the context (B, H) of a form from the state (B, H) in which its lemma ended."""
-        known = [end, z] if self.config.reads == "bidirectional" else [end]
-        return self.from_lemma(torch.cat([*known, self.decoder.condition(tense)], 1))
+        """Returns the context (B, H) of a form from the state (B, H) its lemma ended in."""
+        z = z if self.config.reads == "bidirectional" else z[:, :0]
+        return self.from_lemma(torch.cat([end, z, self.decoder.condition(tense)], 1))
 
     def cross_entropy(self, z, targets: list[Words], free_running):
         """Returns nats per word (B, K) of the K targets of each z (B, Z), by the mask `free_running` (B, K)."""
-        if not self.lemma_first:
-            ces = [self.decoder.loss(self.context(z, t.tense), t, mask)[0] for t, mask in zip(targets, free_running.T)]
-            return torch.stack(ces, 1)  # (B, K)
-        (lemma, *forms), (mask, *masks) = targets, free_running.T
-        ce, end = self.decoder.loss(self.context(z, lemma.tense), lemma, mask)
-        ces = [self.decoder.loss(self.form_context(end, z, t.tense), t, mask)[0] for t, mask in zip(forms, masks)]
-        return torch.stack([ce, *ces], 1)  # (B, K)
+        ces, ends = [], []
+        for t, mask in zip(targets, free_running.T):
+            context = self.form_context(ends[0], z, t.tense) if ends and self.lemma_first else self.context(z, t.tense)
+            ce, end = self.decoder.loss(context, t, mask)  # (B,), (B, H)
+            ces, ends = [*ces, ce], [*ends, end]
+        return torch.stack(ces, 1)  # (B, K)
 
     @torch.no_grad()
     def encode(self, words: list[str], tense) -> tuple[Tensor, Tensor]:
@@ -475,8 +485,8 @@ GaussianScore = namedtuple("GaussianScore", "official exact distinct inconsisten
 
 
 def bleu4(output: str, reference: str) -> float:
-    """Returns the course's BLEU-4 of a word, 0..1: NLTK's over characters (Papineni et al. 2002), with its method 1;
-    references of three letters are scored with 1- to 3-grams, weighted 0.33."""
+    """Returns the course's BLEU-4 of a word, 0..1: NLTK's over characters (Papineni et al. 2002), method 1; references
+    of three letters are scored with 1- to 3-grams, weighted 0.33."""
     if not reference:
         raise ValueError("the reference is empty; expected a word")
     weights = (0.33,) * 3 if len(reference) == 3 else (0.25,) * 4
@@ -503,23 +513,18 @@ def convert_verbs(model, verbs) -> np.ndarray:
     return np.array(model.generate(encode_verbs(model, verbs)[0].flatten(0, 1))).reshape(-1, 4, 4)
 
 
-def outcomes(generated, verbs) -> list[str]:
-    """Classifies generated verbs: "row", "inconsistent" (known words of different rows), or "new"."""
-    rows, words = set(verbs), [set(forms) for forms in zip(*verbs)]
-    known = lambda verb: all(form in forms for form, forms in zip(verb, words))
-    return ["row" if verb in rows else "inconsistent" if known(verb) else "new" for verb in generated]
-
-
 def gaussian_score(generated, verbs) -> GaussianScore:
     """Scores verbs from noise: `exact`, the share, 0..1, that are rows of the table; `official`, the course's, counts a
     draw once for every equal row, and so may exceed 1; `distinct`, the number of different rows; `inconsistent`, the
     share of four known words of different rows."""
     rows = Counter(check_verbs(verbs))
+    words = [set(forms) for forms in zip(*rows)]
     if not generated or any(len(verb) != 4 for verb in generated):
         raise ValueError(f"generated: found {generated!r:.60}; expected at least one, of four words")
-    n, found = len(generated), Counter(outcomes(generated, rows))
+    n, exact = len(generated), sum(verb in rows for verb in generated)
+    known = sum(all(map(set.__contains__, words, verb)) for verb in generated)
     official, distinct = sum(rows[verb] for verb in generated) / n, len(rows.keys() & set(generated))
-    return GaussianScore(official, found["row"] / n, distinct, found["inconsistent"] / n)
+    return GaussianScore(official, exact / n, distinct, (known - exact) / n)
 
 
 def sample_prior(model, draws: int, seed=0) -> list[Verb]:
@@ -528,8 +533,8 @@ def sample_prior(model, draws: int, seed=0) -> list[Verb]:
 
 
 def information(model, verbs, seed=0) -> dict[str, float]:
-    """Splits KL over all 4 N words, a sample of z each, in nats per word (Hoffman & Johnson 2016): `kl_table` is
-    `mutual_information`, I(x; z) ≤ ln 4N, plus `marginal_kl`, KL(q(z) ‖ p(z)). `active_units`: Burda et al. 2016."""
+    """Splits KL over all 4 N words, in nats per word (Hoffman & Johnson 2016): `kl_table` = `mutual_information`,
+    I(x; z) ≤ ln 4N, + `marginal_kl`, KL(q(z) ‖ p(z)). `active_units`: Burda et al. 2016."""
     mu, logvar = (x.flatten(0, 1).double() for x in encode_verbs(model, verbs))  # (M, Z), M = 4 N
     z = reparameterize(mu, logvar, torch.Generator().manual_seed(seed))  # (M, Z)
     # log q(z_i | x_j) = −½ Σ [(z_i − μ_j)² / σ_j² + log σ_j² + log 2π]: multiplied out, one matrix product
@@ -546,7 +551,7 @@ def information(model, verbs, seed=0) -> dict[str, float]:
 
 
 def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
-    """Returns every score by name; `distinct` is the mean over blocks of 100 draws, the course's number."""
+    """Returns every score by name; `distinct` is the mean over blocks of 100 draws."""
     drawn, once = sample_prior(model, draws), list(dict.fromkeys(verbs := check_verbs(verbs)))
     gaussian, right = gaussian_score(drawn, verbs), convert_verbs(model, once) == np.array(once)[:, None]  # (N, 4, 4)
     return {
@@ -563,8 +568,8 @@ def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
 
 # ---- Training ----
 def make_batches(verbs, config, rng):
-    """Returns an epoch in batches of like length, each B sources and a list of K targets: a form of every verb, to the
-    lemma and another (rows), or every form, to itself (same-tense)."""
+    """Returns an epoch in batches of like length: a form of every verb, to the lemma and another (rows), or every form,
+    to itself (same-tense)."""
     letters, lengths = words_to_tensor([form for verb in verbs for form in verb])  # (4 N, T), (4 N,)
     words_of = lambda i: Words(letters[i, : lengths[i].max()], lengths[i], i % 4)  # form 4 n + t is verb n in tense t
     source, length = torch.arange(len(letters)), lengths  # (4 N,)
@@ -573,22 +578,20 @@ def make_batches(verbs, config, rng):
         lemma = source[::4]  # (N,)
         source = lemma + torch.randint(4, (len(verbs),), generator=rng)  # (N,)
         form = lemma + torch.rand(len(verbs), 3, generator=rng).argsort(1)[:, 0] + 1  # (N,)
-        targets, length = (
-            torch.stack([lemma, form], 1),
-            2 * torch.maximum(lengths[source], lengths[form]) + lengths[lemma],
-        )
-    # by length
+        targets = torch.stack([lemma, form], 1)  # (N, 2)
+        length = 2 * torch.maximum(lengths[source], lengths[form]) + lengths[lemma]  # (N,)
     order = (length + torch.rand(len(source), generator=rng)).argsort().split(config.batch_size)
     order = [order[i] for i in torch.randperm(len(order), generator=rng)]
     return [(words_of(source[i]), [words_of(target) for target in targets[i].T]) for i in order]
 
 
 def train_epoch(model, optimizer, verbs, epoch, rng):
-    """Makes a pass over the verbs; returns its row of the history. Raises FloatingPointError."""
+    """Passes over the verbs; returns its row of the history. Raises FloatingPointError."""
     config, device, steps, sizes = model.config, next(model.parameters()).device, [], []
     tf_ratio = 1 - (1 - config.tf_final) * (epoch / config.epochs)
     if config.synthetic:
-        verbs = verbs + synthesize(verbs, config.synthetic * len(verbs), int(torch.randint(2**31, (), generator=rng)))
+        make = synthesize if config.training == "rows" else splice
+        verbs = verbs + make(verbs, config.synthetic * len(verbs), int(torch.randint(2**31, (), generator=rng)))
     opening = min(1.0, epoch / (0.3 * config.joint_epochs))  # all paths at first; then a price
     model.decoder.temper, model.decoder.price = 0.3 + 0.7 * opening, config.gate_price * (opening == 1)
     batches = make_batches(verbs, config, rng)
@@ -599,8 +602,7 @@ def train_epoch(model, optimizer, verbs, epoch, rng):
         mu, logvar = model.encoder(source)  # (B, Z)
         z = reparameterize(mu, logvar, rng)  # (B, Z)
         lengths = torch.stack([words.lengths for words in targets], 1)  # (B, K)
-        # scheduled sampling (B, K)
-        free_running = torch.rand(lengths.shape, generator=rng) >= tf_ratio
+        free_running = torch.rand(lengths.shape, generator=rng) >= tf_ratio  # scheduled sampling (B, K)
         ce = model.cross_entropy(z, targets, free_running.to(device))  # nats per word (B, K)
         kl = kl_divergence(mu, logvar)  # nats per word (B,)
         weight = kl_weight(config, epoch, kl.mean().item())
@@ -621,7 +623,7 @@ def train_epoch(model, optimizer, verbs, epoch, rng):
 
 
 def make_optimizer(model, refining):
-    """Returns an optimizer of the whole model or, refining, of the encoder alone, and freezes the rest."""
+    """Returns an optimizer of the model or, refining, of the encoder alone, and freezes the rest."""
     model.requires_grad_(not refining).encoder.requires_grad_(True)
     parameters, config = [p for p in model.parameters() if p.requires_grad], model.config
     if config.optimizer == "sgd":
@@ -631,13 +633,12 @@ def make_optimizer(model, refining):
 
 
 def train(config: Config, verbs=None, *, pairs=None, run_dir=None, progress=True) -> Run:
-    """Trains on verbs (None: `load_verbs()`; repeats count once) and returns the run at its last epoch. Each epoch is
-    saved in `run_dir`, if any, and the same call resumes bit-exactly. History: `ce` with the gate's price, `kl` (nats
-    per word), `kl_weight`, `beta` (it against CE per word), `tf_ratio`, `learning_rate`, `bleu4` and, now and then,
-    `score`. Raises OSError if an epoch cannot be saved, FloatingPointError if a step is not finite."""
+    """Trains on verbs (None: `load_verbs()`; repeats count once); returns the run at its last epoch. Each epoch is saved
+    in `run_dir`, if any; the same call resumes bit-exactly. History: `ce` with the gate's price, `kl` (nats per word),
+    `kl_weight`, `beta` (it against CE per word), `tf_ratio`, `learning_rate`, `bleu4` and, at times, `score`.
+    Raises OSError if an epoch cannot be saved, FloatingPointError if a step is not finite."""
     verbs, pairs = list(dict.fromkeys(check_verbs(verbs))), load_test_pairs() if pairs is None else pairs
-    key, threads = digest(config, verbs, pairs), torch.get_num_threads()
-    folder = Path(run_dir) if run_dir else None
+    key, threads, folder = digest(config, verbs, pairs), torch.get_num_threads(), run_dir and Path(run_dir)
     try:
         torch.set_num_threads(1)  # the same bits on any number of cores
         if folder:
@@ -662,19 +663,18 @@ def train(config: Config, verbs=None, *, pairs=None, run_dir=None, progress=True
 
 
 # ---- Runs ----
-RUNS = HERE / "runs"
-CHECKPOINT = "run.pt"  # a run's last epoch
-VERSION = 4  # raise it when training's arithmetic changes: no older run is used
+RUNS, CHECKPOINT = HERE / "runs", "run.pt"  # a folder a run; its last epoch
+VERSION = 5  # raise it when training's arithmetic changes: no older run is used
 Run = namedtuple("Run", "model history config")  # CVAE; pandas.DataFrame, a row an epoch; Config
 
 
 def digest(config, verbs, pairs) -> str:
-    """Digests all that a run follows from; the pairs' BLEU-4 is in its history."""
+    """Digests all that a run follows from (its history has the pairs' BLEU-4)."""
     return hashlib.sha256(repr((config, verbs, pairs, VERSION)).encode()).hexdigest()
 
 
 def atomic_write(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all. Raises OSError; the old one stays."""
+    """Writes a file whole, or raises OSError and the old one stays."""
     part = path.with_name(f"{path.name}.part")
     try:
         with open(part, "wb") as file:
@@ -689,7 +689,7 @@ def atomic_write(path: Path, content: bytes) -> None:
 
 
 def save_checkpoint(path, key, model, rng, history, optimizer):
-    """Saves the last epoch, then the SHA-256 of it and the key: torch.load verifies nothing."""
+    """Saves the last epoch and the SHA-256 of it and the key: torch.load verifies nothing."""
     state = {"model": model.state_dict(), "rng": rng.get_state(), "history": history}
     if len(history) < model.config.epochs:
         state["optimizer"] = optimizer.state_dict()
@@ -714,15 +714,15 @@ def resume(folder, key, model, rng):
 
 
 def load_or_train(config: Config, verbs=None, *, pairs=None, runs=None, progress=True) -> Run:
-    """Returns the run of exactly this configuration and data, trained or from runs/. Raises as `train`."""
+    """Returns the run of this configuration and data, trained or from runs/. Raises as `train`."""
     verbs, pairs = list(dict.fromkeys(check_verbs(verbs))), load_test_pairs() if pairs is None else pairs
     name = f"{config.strategy}-{config.decoding}-{config.seed}-{digest(config, verbs, pairs)[:16]}"
     return train(config, verbs, pairs=pairs, run_dir=(runs or RUNS) / name, progress=progress)
 
 
 def sweep(configs: list[Config], verbs=None, jobs=-1) -> list[Run]:
-    """Loads or trains runs in parallel processes, a core each, or on a cluster (`joblib.parallel_config`); returns them
-    in order. After an error the same call trains what is missing. Raises as `train`."""
+    """Loads or trains runs, in order, in parallel processes, a core each, or on a cluster (`joblib.parallel_config`).
+    After an error the same call trains what is missing. Raises as `train`."""
     shared = dict(verbs=check_verbs(verbs), pairs=load_test_pairs(), runs=RUNS, progress=False)
     tasks = [joblib.delayed(load_or_train)(config, **shared) for config in configs]
     return list(tqdm(joblib.Parallel(jobs, return_as="generator")(tasks), total=len(tasks)))
@@ -734,7 +734,7 @@ WIDTH = 5.0  # inches of a figure: letters of 6 points or more in a column of 85
 
 
 def set_style() -> None:
-    """Sets the one look of all figures."""
+    """Sets the look of all figures."""
     rc = dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize", "legend.title_fontsize"), 10)
     rc |= dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 9)
     rc |= {"image.cmap": "viridis", "lines.linewidth": 1.5, "figure.dpi": 120, "figure.figsize": (WIDTH, 3.2)}
@@ -743,7 +743,7 @@ def set_style() -> None:
 
 
 def save_fig(fig, name: str) -> None:
-    """Exports a figure as PDF and PNG into figures/, the same bytes each time. Raises OSError."""
+    """Exports a figure as PDF and PNG into figures/. Raises OSError."""
     FIGURES.mkdir(exist_ok=True)
     for suffix, options in {"pdf": dict(metadata={"CreationDate": None}), "png": dict(dpi=200)}.items():
         fig.savefig(drawn := io.BytesIO(), format=suffix, **options)

@@ -7,6 +7,7 @@ from conftest import SMALL, from_notebook, lab
 from score_unseen import by_rules
 
 UNSEEN = lab.Config.unseen(**SMALL | dict(synthetic=2, epochs=4))
+WORDS = lab.Config.course(**SMALL | dict(synthetic=2, epochs=4, refine=0.0))
 
 
 def rows(*lemmas, endings=("", "s", "ing", "ed")):
@@ -120,15 +121,34 @@ def test_a_stressed_ending_keeps_to_heads_that_stress_it():
     assert synthetic == {head + tail for head in ("com", "per", "sub", "re", "pre") for tail in ("mit", "fer")}
 
 
-def test_training_synthesizes_in_every_epoch_from_its_own_table(verbs, monkeypatch):
-    calls, synthesize = [], lab.synthesize
-    monkeypatch.setattr(lab, "synthesize", lambda *args: calls.append(args) or synthesize(*args))
-    history = lab.train(UNSEEN, verbs[:20], progress=False).history
+def test_spliced_words_are_of_one_tense_and_end_as_most_of_it(verbs):
+    ciphers = [str.maketrans("abcdefghijklmnopqrstuvwxyz", letters * 4 + "xy") for letters in ("abcdef", "ghijkl")]
+    table = [(*(form.translate(ciphers[0]) for form in verb[:3]), verb[3].translate(ciphers[1])) for verb in verbs]
+    assert all(set(row[3]) <= set("ghijklxy") and not set(row[0]) & set("ghijkl") for row in lab.splice(table, 200, 0))
+    spliced = lab.splice(verbs, 1000, seed=0)
+    assert spliced == lab.splice(verbs, 1000, seed=0) != lab.splice(verbs, 1000, seed=1)
+    for words, known, ending in zip(zip(*spliced), zip(*verbs), ("", "s", "ing", "ed")):
+        triples = {f"^{word}$"[i : i + 3] for word in known for i in range(len(word))}
+        assert all(f"^{word}$"[i : i + 3] in triples for word in words for i in range(len(word)))
+        assert all(word.endswith(ending) for word in words) and len(set(words) - set(known)) > 600
+    assert lab.splice([("a", "b", "c", "d")], 2, 0) == [("a", "b", "c", "d")] * 2
+
+
+@pytest.mark.parametrize("config, maker", [(UNSEEN, "synthesize"), (WORDS, "splice")])
+def test_training_synthesizes_in_every_epoch_from_its_own_table(verbs, monkeypatch, config, maker):
+    calls, make = [], getattr(lab, maker)
+    monkeypatch.delattr(lab, {"synthesize": "splice", "splice": "synthesize"}[maker])
+    monkeypatch.setattr(lab, maker, lambda *args: calls.append(args) or make(*args))
+    history = lab.train(config, verbs[:20], progress=False).history
     assert [(table, count) for table, count, _ in calls] == [(verbs[:20], 40)] * 4
     assert len({seed for *_, seed in calls}) == 4
-    # 60 verbs, 8 a batch: the learning rate comes down to 0 at the last step of the last epoch
-    steps = [lab.learning_rate(UNSEEN, epoch, 8, 8) for epoch in range(1, 5)]
+    # 60 verbs, or 240 words, 8 a batch: the learning rate comes down to 0 at the last step of the last epoch
+    count = 8 if config is UNSEEN else 30
+    steps = [lab.learning_rate(config, epoch, count, count) for epoch in range(1, 5)]
     assert history["learning_rate"].tolist() == pytest.approx(steps) and steps[2] > 0 == pytest.approx(steps[3])
+
+
+def test_a_table_without_a_regular_verb_is_refused():
     with pytest.raises(ValueError, match="found no regular one among 1; expected one"):
         lab.train(UNSEEN, [("bring", "brings", "bringing", "brought")], progress=False)
 

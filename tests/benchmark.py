@@ -1,9 +1,9 @@
 """Measures how fast training and decoding are, and how soon they reach which score.
 
-    python tests/benchmark.py [loop] [peak] [decode] [ladder]
+    python tests/benchmark.py [loop] [peak] [ladder]
 
-Without a name, all but the ladder (a few minutes; the ladder takes twenty, five seeds a rung). Whatever is compared is
-timed in turn in one process; each line shows min, median and max of its rounds.
+Without a name, all but the ladder (a few minutes; the ladder takes twenty, five seeds a rung), timed in turn in one
+process; each line shows min, median and max of its rounds.
 """
 
 import sys
@@ -19,12 +19,11 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import lab5_utils as lab
 
-ROUNDS, SECONDS = 5, 2.0
+ROUNDS, STEPS = 5, 8  # steps that are timed at a time
 COURSE = dict(training="same-tense", decoding="direct", context_in="hidden", optimizer="sgd", learning_rate=0.05)
-STEPS = 8  # that are timed at a time
 
 
-def rate(work, seconds=SECONDS):
+def rate(work, seconds=2.0):
     """Calls `work` for so many seconds; returns the sum of what it returned, a second."""
     done, start = 0, time.perf_counter()
     while (spent := time.perf_counter() - start) < seconds:
@@ -130,17 +129,6 @@ def peak(verbs):
     torch.set_num_threads(available)
 
 
-def decode(verbs):
-    """Times the two big evaluations on the trained model, in seconds."""
-    model = lab.load_or_train(lab.Config(), verbs).model
-    for name, work in {
-        "10,000 draws × 4 tenses, s": lambda: lab.sample_prior(model, 10_000),
-        f"12 × {len(verbs):,} conversions, s": lambda: lab.convert_verbs(model, verbs),
-    }.items():
-        starts = [(time.perf_counter(), work())[0] for _ in range(ROUNDS)] + [time.perf_counter()]
-        show(name, np.diff(starts), 2)
-
-
 SHORT = {"hidden_size": 128, "batch_size": 32, "rate_end": 7.0}  # faster steps, more of them, an easier rate
 LADDER = {
     "the course's full marks, .7 / .3": {"epochs": 38, "refine": 0.25, "learning_rate": 1e-2} | SHORT,
@@ -163,7 +151,7 @@ def ladder(verbs):
         print(f"{name}: {change or 'as it is'}\n{table.to_string()}", flush=True)
 
 
-SECTIONS = {"loop": loop, "peak": peak, "decode": decode, "ladder": ladder}
+SECTIONS = {"loop": loop, "peak": peak, "ladder": ladder}
 
 if __name__ == "__main__":
     chosen = sys.argv[1:] or [name for name in SECTIONS if name != "ladder"]

@@ -105,7 +105,7 @@ def test_only_words_verbs_and_tenses_are_accepted(words, table, tense, count):
         assert lab.tensor_to_words(lab.words_to_tensor(found)[0]) == found == list(words) and all(map(is_word, found))
     if not isinstance(found := attempt(lab.check_verbs, table), Exception):
         assert found and all(type(verb) is tuple and len(verb) == 4 and all(map(is_word, verb)) for verb in found)
-    assert isinstance(attempt(lab.synthesize, table, 1, 0), (list, Exception))
+    assert all(isinstance(attempt(make, table, 1, 0), (list, Exception)) for make in (lab.synthesize, lab.splice))
     found = attempt(lab.check_tense, tense, count)
     tenses = tense if isinstance(tense, list) else [tense] * count
     good = len(tenses) == count and all(type(t) is int and t in range(4) for t in tenses)

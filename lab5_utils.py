@@ -15,11 +15,13 @@ import random
 import re
 from collections import Counter, defaultdict, namedtuple
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Literal, get_args, get_type_hints
 
 import joblib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -29,8 +31,6 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
-
-HERE = Path(__file__).resolve().parent
 
 # ---- Words ----
 TENSES = ("simple present", "third person", "present progressive", "simple past")
@@ -55,20 +55,18 @@ def check_words(words, where="words", count=None) -> list[str]:
 
 def check_tense(tense, count: int) -> Tensor:
     """Returns `count` tenses (B,) from an int or one int per word."""
-    tenses = np.asarray(tense).tolist() if isinstance(tense, (Tensor, np.ndarray, np.generic)) else tense
-    tenses = [tenses] * count if isinstance(tenses, int) else tenses
-    if not isinstance(tenses, (list, tuple)) or len(tenses) != count or any(t not in range(4) for t in tenses):
+    tenses = np.asarray(tense.tolist() if isinstance(tense, Tensor) else tense)
+    if tenses.shape not in ((), (count,)) or not (np.isin(tenses, [0, 1, 2, 3]) & (tenses.dtype.kind in "iu")).all():
         raise ValueError(f"tense: found {tense!r:.60}; expected 0..3, one for all or {count}")
-    return torch.tensor(tenses, dtype=int)  # (B,)
+    return torch.from_numpy(np.full(count, tenses, dtype=np.int64))  # (B,)
 
 
 def words_to_tensor(words):
     """Turns words into letters (B, T), padded with EOS, and lengths (B,), which count one EOS."""
     lengths = torch.tensor([len(word) + 1 for word in words], dtype=int)  # (B,)
     width = max(map(len, words), default=0) + 1
-    codes = np.frombuffer("".join(word.ljust(width, "`") for word in words).encode(), np.uint8)
-    letters = torch.from_numpy(codes.astype(np.int64)) - ord("`")  # "`", before "a", becomes EOS
-    return letters.view(len(words), width), lengths  # (B, T), (B,)
+    codes = np.frombuffer("".join(word.ljust(width, "`") for word in words).encode(), np.uint8)  # "`" comes before "a"
+    return torch.from_numpy(codes.astype(np.int64) - ord("`")).view(len(words), width), lengths  # (B, T), (B,)
 
 
 def tensor_to_words(letters) -> list[str]:
@@ -77,6 +75,7 @@ def tensor_to_words(letters) -> list[str]:
 
 
 # ---- Data ----
+HERE = Path(__file__).resolve().parent
 Verb = tuple[str, str, str, str]  # the four forms of a verb, in the order of TENSES
 TestPair = namedtuple("TestPair", "source target source_tense target_tense")  # a tense is 0..3
 TEST_TENSES = ((SP, P), (SP, PG), (SP, TP), (SP, TP), (P, TP), (SP, PG), (P, SP), (PG, SP), (PG, P), (PG, TP))
@@ -84,7 +83,7 @@ TEST_TENSES = ((SP, P), (SP, PG), (SP, TP), (SP, TP), (P, TP), (SP, PG), (P, SP)
 
 def load_verbs(path=None) -> list[Verb]:
     """Reads a verb table, in file order, repeats kept; None: train.txt in $LAB5_DATA, else beside this module.
-    Raises FileNotFoundError naming file and folder; a ValueError names file and line."""
+    Raises FileNotFoundError, or ValueError naming file and line."""
     return _read_rows(path, "train.txt", 4)
 
 
@@ -107,8 +106,8 @@ def _read_rows(path, name, columns):
 
 def check_verbs(verbs) -> list[Verb]:
     """Returns the verbs as tuples; None: `load_verbs()`."""
-    verbs = enumerate(load_verbs() if verbs is None else verbs, 1)
-    verbs = [tuple(check_words(verb, f"verb {n}", 4)) for n, verb in verbs]
+    verbs = load_verbs() if verbs is None else verbs
+    verbs = [tuple(check_words(verb, f"verb {n}", 4)) for n, verb in enumerate(verbs, 1)]
     if not verbs:
         raise ValueError("verbs: found none; expected at least one")
     return verbs
@@ -130,9 +129,6 @@ def regular_rows(lemma: str) -> tuple[Verb, Verb]:
 
 
 # ---- Synthetic verbs ----
-VOWELS, CONSONANTS = "aeiou", "bcdfghjklmnprstvwxz"  # y is both, q needs its u
-
-
 def segment(verb):
     """Segments a regular verb into kind, head (before the last syllable), vowels, coda, endings; None: no syllable.
     Kinds: "short", of one syllable; "stressed", of more, and the last consonant doubles; "long"."""
@@ -154,9 +150,8 @@ def segment(verb):
 
 
 def synthesize(verbs, count: int, seed: int) -> list[Verb]:
-    """Returns `count` verbs that inflect as regular ones (hallucinated data, Anastasopoulos & Neubig 2019): one of
-    these with the head of another of its kind, perhaps the vowels of a third, and a fifth of the letters of head and
-    coda resampled."""
+    """Returns `count` verbs (hallucinated data, Anastasopoulos & Neubig 2019): a regular one with the head of another
+    of its kind, perhaps the vowels of a third, and a fifth of the letters of head and coda resampled."""
     verbs, rng = check_verbs(verbs), random.Random(seed)
     regular = [parts for verb in verbs if verb in regular_rows(verb[0]) and (parts := segment(verb))]
     if not regular:
@@ -165,7 +160,8 @@ def synthesize(verbs, count: int, seed: int) -> list[Verb]:
     for kind, head, middle, *_ in regular:
         heads[kind].append(head)
         vowels[len(middle)].append(middle)
-    alike = lambda letter: next((kind for kind in (VOWELS, CONSONANTS) if letter in kind), letter)
+    kinds = "aeiou", "bcdfghjklmnprstvwxz"  # y is both, q needs its u
+    alike = lambda letter: next((kind for kind in kinds if letter in kind), letter)
     replace = lambda word: "".join(rng.choice(alike(letter)) if rng.random() < 0.2 else letter for letter in word)
     synthetic = []
     while len(synthetic) < count:
@@ -177,24 +173,6 @@ def synthesize(verbs, count: int, seed: int) -> list[Verb]:
         if len(stem) + len(max(endings, key=len)) <= MAX_LETTERS:
             synthetic.append(tuple(stem + ending for ending in endings))
     return synthetic
-
-
-def splice(verbs, count: int, seed: int) -> list[Verb]:
-    """Returns `count` rows of four unrelated words, each the head of one word of its tense and the last 3 to 6 letters
-    of another that ends as most, without a new letter triple. No row is looked at."""
-    rng, columns = random.Random(seed), []
-    triples = lambda word: {f"^{word}$"[i : i + 3] for i in range(len(word))}
-    for words in zip(*check_verbs(verbs)):
-        known, endings = set().union(*map(triples, words)), Counter(word[-k:] for word in words for k in (1, 2, 3))
-        ending = max((end for end in endings if 2 * endings[end] > len(words)), key=len, default="")
-        tails = [word for word in words if word.endswith(ending)]
-        columns.append(column := [])
-        while len(column) < count:
-            head = (head := rng.choice(words))[: rng.randint(0, max(0, len(head) - len(ending) - 1))]
-            word = head + rng.choice(tails)[-rng.randint(max(3, len(ending) + 2), 6) :]
-            if triples(word) <= known and len(word) <= MAX_LETTERS:
-                column.append(word)
-    return list(zip(*columns))
 
 
 # ---- Configuration ----
@@ -213,9 +191,9 @@ class Config:
     gate_price: float = 0.1  # nats a letter behind the tense gate
     context_in: Literal["cell", "hidden"] = "cell"  # c0; or h0, the original's
     training: Literal["rows", "same-tense"] = "rows"  # a form to lemma and another; or each to itself
-    synthetic: int = 0  # verbs (or words) a real one, resampled each epoch
+    synthetic: int = 0  # verbs a real one, resampled each epoch
     reads: Literal["forward", "bidirectional"] = "forward"  # then a form's context has z, too
-    optimizer: Literal["adam", "sgd"] = "adam"  # warm-up, cosine decay; or a constant rate
+    optimizer: Literal["adam", "adam-constant", "sgd"] = "adam"  # warm-up, cosine decay; or a constant rate
     learning_rate: float = 7e-3  # its highest
     ce_per: Literal["word", "character"] = "word"  # CE in the loss; KL is always per word
     strategy: Literal[*STRATEGIES] = "target-rate"  # of the KL weight
@@ -265,26 +243,31 @@ class Config:
 
 
 # ---- Schedules ----
-# progress p (epoch / epochs) in (0, 1], nats e of KL over the target rate → share of kl_weight, 0..1
-ramp = lambda p, e=0.0: min(1.0, 2 - 2 * (-4 * p % 1))  # four cycles, half of each rising (Fu et al. 2019)
-sigmoid = lambda x: 1 / (1 + math.exp(-10 * (x - 0.5)))
+# name: shape, 0..1, of progress p (epoch / epochs) in (0, 1] and, if it asks, nats e of KL over the target rate
+ramp = lambda p: min(1.0, 2 - 2 * (-4 * p % 1))  # four cycles, half of each rising (Fu et al. 2019)
 STRATEGIES = {
-    "constant": lambda p, e=0.0: 1.0,
-    "monotonic": lambda p, e=0.0: min(1.0, 10 * p),  # Bowman et al. 2016; the original's slope
+    "constant": lambda p: 1.0,
+    "monotonic": lambda p: min(1.0, 10 * p),  # Bowman et al. 2016; the original's slope
     "cyclical-linear": ramp,
-    "cyclical-trapezoid": lambda p, e=0.0: min(1.0, 1.25 * (2 * p % 1)),  # the original's, as the next
-    "cyclical-sigmoid": lambda p, e=0.0: sigmoid(2 * p % 1) if 2 * p % 1 <= 0.994 else 0.0,
-    "cyclical-cosine": lambda p, e=0.0: (1 - math.cos(math.pi * ramp(p))) / 2,
+    "cyclical-trapezoid": lambda p: min(1.0, 1.25 * (2 * p % 1)),  # the original's, as the next
+    "cyclical-sigmoid": lambda p: 1 / (1 + math.exp(5 - 10 * (2 * p % 1))) if 2 * p % 1 <= 0.994 else 0.0,
+    "cyclical-cosine": lambda p: (1 - math.cos(math.pi * ramp(p))) / 2,
+    "free-bits": lambda p, e=0.0: float(e > 0),  # over all dimensions (Kingma et al. 2016)
     "target-rate": lambda p, e=0.0: min(1.0, max(0.0, e)),  # cf. Shao et al. 2020
 }
 
 
 def kl_weight(config, epoch, kl) -> float:
-    """Returns the KL weight of a step at `kl` nats per word; 0 while the encoder is refined."""
-    progress = epoch / config.epochs  # the target falls linearly until .2
-    target = config.rate_start + (config.rate_end - config.rate_start) * min(1.0, progress / 0.2)
-    shape = STRATEGIES[config.strategy](progress, kl - target) if epoch <= config.joint_epochs else 0.0
-    return config.kl_weight * shape
+    """Returns the KL weight at `kl` nats per word; 0 while the encoder is refined. Raises ValueError."""
+    progress, shape = epoch / config.epochs, STRATEGIES[config.strategy]
+    target = config.rate_start + (config.rate_end - config.rate_start) * min(1.0, progress / 0.2)  # linear until .2
+    try:
+        share = float(shape(*(progress, kl - target)[: len(signature(shape).parameters)]))
+    except Exception as error:  # it may be yours
+        share = error
+    if isinstance(share, Exception) or not 0 <= share <= 1:
+        raise ValueError(f"strategy {config.strategy!r}, progress {progress:g}: found {share!r}; expected 0..1")
+    return config.kl_weight * share if epoch <= config.joint_epochs else 0.0
 
 
 def learning_rate(config, epoch, step, steps) -> float:
@@ -360,9 +343,8 @@ class Decoder(nn.Module):
         return F.pad(scores[..., 1:], (1, 0)) + self.tensed(torch.cat([hidden, condition], 2))  # (B, T, V − 1)
 
     def initial_state(self, context):
-        """Returns h0 and c0 (1, B, H) of a context (B, H)."""
+        """Returns h0, c0 (1, B, H) of a context (B, H): in the cell it lasts, in the hidden state it fades."""
         context = context[None]  # (1, B, H)
-        # in the cell it lasts; in the hidden state it fades
         return (context.tanh(), context) if self.context_in == "cell" else (context, 0 * context)
 
     @torch.no_grad()
@@ -493,9 +475,9 @@ def bleu4(output: str, reference: str) -> float:
     return float(sentence_bleu([reference], output, weights, SmoothingFunction().method1))
 
 
-def mean_bleu4(model, pairs=None, draws=0, seed=0) -> float:
-    """Returns the mean BLEU-4 of pairs, 0..1, at the posterior mean or over `draws` samples of z."""
-    sources, targets, source_tenses, target_tenses = zip(*(load_test_pairs() if pairs is None else pairs))
+def mean_bleu4(model, draws=0, seed=0) -> float:
+    """Returns the mean BLEU-4 of the test pairs, 0..1, at the posterior mean or over `draws` samples of z."""
+    sources, targets, source_tenses, target_tenses = zip(*load_test_pairs())
     mu, logvar = (x.repeat(draws or 1, 1).cpu() for x in model.encode(sources, source_tenses))
     z = reparameterize(mu, logvar, torch.Generator().manual_seed(seed)) if draws else mu
     outputs = model.decode(z, target_tenses * (draws or 1))
@@ -514,9 +496,8 @@ def convert_verbs(model, verbs) -> np.ndarray:
 
 
 def gaussian_score(generated, verbs) -> GaussianScore:
-    """Scores verbs from noise: `exact`, the share, 0..1, that are rows of the table; `official`, the course's, counts a
-    draw once for every equal row, and so may exceed 1; `distinct`, the number of different rows; `inconsistent`, the
-    share of four known words of different rows."""
+    """Scores verbs from noise: `exact`, the share, 0..1, that are rows of the table; `official`, the course's, counts
+    repeats in it, and may exceed 1; `distinct` rows; `inconsistent`, the share of known words of different rows."""
     rows = Counter(check_verbs(verbs))
     words = [set(forms) for forms in zip(*rows)]
     if not generated or any(len(verb) != 4 for verb in generated):
@@ -550,13 +531,13 @@ def information(model, verbs, seed=0) -> dict[str, float]:
     return {"kl_table": kl, "mutual_information": shared, "marginal_kl": kl - shared, "active_units": active}
 
 
-def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
+def score(model, verbs=None, draws=10_000) -> dict[str, float]:
     """Returns every score by name; `distinct` is the mean over blocks of 100 draws."""
     drawn, once = sample_prior(model, draws), list(dict.fromkeys(verbs := check_verbs(verbs)))
     gaussian, right = gaussian_score(drawn, verbs), convert_verbs(model, once) == np.array(once)[:, None]  # (N, 4, 4)
     return {
-        "bleu4": mean_bleu4(model, pairs),
-        "bleu4_drawn": mean_bleu4(model, pairs, draws=20),
+        "bleu4": mean_bleu4(model),
+        "bleu4_drawn": mean_bleu4(model, draws=20),
         "conversion": float(right[:, ~np.eye(4, dtype=bool)].mean()),
         "gaussian_official": gaussian.official,
         "gaussian_exact": gaussian.exact,
@@ -568,8 +549,7 @@ def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
 
 # ---- Training ----
 def make_batches(verbs, config, rng):
-    """Returns an epoch in batches of like length: a form of every verb, to the lemma and another (rows), or every form,
-    to itself (same-tense)."""
+    """Returns an epoch in batches of like length: a form a verb to lemma and another (rows) or each to itself."""
     letters, lengths = words_to_tensor([form for verb in verbs for form in verb])  # (4 N, T), (4 N,)
     words_of = lambda i: Words(letters[i, : lengths[i].max()], lengths[i], i % 4)  # form 4 n + t is verb n in tense t
     source, length = torch.arange(len(letters)), lengths  # (4 N,)
@@ -590,8 +570,7 @@ def train_epoch(model, optimizer, verbs, epoch, rng):
     config, device, steps, sizes = model.config, next(model.parameters()).device, [], []
     tf_ratio = 1 - (1 - config.tf_final) * (epoch / config.epochs)
     if config.synthetic:
-        make = synthesize if config.training == "rows" else splice
-        verbs = verbs + make(verbs, config.synthetic * len(verbs), int(torch.randint(2**31, (), generator=rng)))
+        verbs = verbs + synthesize(verbs, config.synthetic * len(verbs), int(torch.randint(2**31, (), generator=rng)))
     opening = min(1.0, epoch / (0.3 * config.joint_epochs))  # all paths at first; then a price
     model.decoder.temper, model.decoder.price = 0.3 + 0.7 * opening, config.gate_price * (opening == 1)
     batches = make_batches(verbs, config, rng)
@@ -632,19 +611,17 @@ def make_optimizer(model, refining):
     return torch.optim.Adam(parameters, lr=config.learning_rate, betas=betas, fused=True)
 
 
-def train(config: Config, verbs=None, *, pairs=None, run_dir=None, progress=True) -> Run:
-    """Trains on verbs (None: `load_verbs()`; repeats count once); returns the run at its last epoch. Each epoch is saved
-    in `run_dir`, if any; the same call resumes bit-exactly. History: `ce` with the gate's price, `kl` (nats per word),
-    `kl_weight`, `beta` (it against CE per word), `tf_ratio`, `learning_rate`, `bleu4` and, at times, `score`.
-    Raises OSError if an epoch cannot be saved, FloatingPointError if a step is not finite."""
-    verbs, pairs = list(dict.fromkeys(check_verbs(verbs))), load_test_pairs() if pairs is None else pairs
-    key, threads, folder = digest(config, verbs, pairs), torch.get_num_threads(), run_dir and Path(run_dir)
+def train(config: Config, verbs=None, *, run_dir=None, progress=True) -> Run:
+    """Trains on verbs (None: `load_verbs()`; repeats count once); returns the run at its last epoch. Epochs are saved
+    in `run_dir`, if any; the same call resumes bit-exactly. History: `CURVES` (CE with the gate's price) and `score`.
+    Raises as `kl_weight`, OSError (saving), FloatingPointError (a step is not finite)."""
+    verbs, folder, threads = list(dict.fromkeys(check_verbs(verbs))), run_dir and Path(run_dir), torch.get_num_threads()
+    key = digest(config, verbs)
     try:
         torch.set_num_threads(1)  # the same bits on any number of cores
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "lock") if folder else nullcontext()  # it ends with its process
-        with lock, torch.random.fork_rng(devices=[]):
+        with FileLock(folder / "lock") if folder else nullcontext(), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(config.seed)
             model = CVAE(config).to("cuda" if torch.cuda.is_available() else "cpu")
             rng = torch.Generator().manual_seed(config.seed)
@@ -652,9 +629,9 @@ def train(config: Config, verbs=None, *, pairs=None, run_dir=None, progress=True
             for epoch in tqdm(range(len(history) + 1, config.epochs + 1), "epochs", disable=not progress):
                 if epoch == config.joint_epochs + 1:
                     optimizer = make_optimizer(model, refining=True)
-                history.append(train_epoch(model, optimizer, verbs, epoch, rng) | {"bleu4": mean_bleu4(model, pairs)})
+                history.append(train_epoch(model, optimizer, verbs, epoch, rng) | {"bleu4": mean_bleu4(model)})
                 if epoch % config.evaluate_every == 0 or epoch in (config.joint_epochs, config.epochs):
-                    history[-1] |= score(model, verbs, pairs, draws=1000)
+                    history[-1] |= score(model, verbs, draws=1000)
                 if folder:
                     save_checkpoint(folder / CHECKPOINT, key, model, rng, history, optimizer)
     finally:
@@ -668,9 +645,10 @@ VERSION = 5  # raise it when training's arithmetic changes: no older run is used
 Run = namedtuple("Run", "model history config")  # CVAE; pandas.DataFrame, a row an epoch; Config
 
 
-def digest(config, verbs, pairs) -> str:
-    """Digests all that a run follows from (its history has the pairs' BLEU-4)."""
-    return hashlib.sha256(repr((config, verbs, pairs, VERSION)).encode()).hexdigest()
+def digest(config, verbs) -> str:
+    """Digests all that a run follows from. Raises as `kl_weight`."""
+    weights = [kl_weight(config, epoch, kl) for epoch in range(1, config.epochs + 1) for kl in (0, 5, 99)]
+    return hashlib.sha256(repr((config, weights, verbs, load_test_pairs(), VERSION)).encode()).hexdigest()
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -713,33 +691,55 @@ def resume(folder, key, model, rng):
     return state["history"], optimizer
 
 
-def load_or_train(config: Config, verbs=None, *, pairs=None, runs=None, progress=True) -> Run:
+def load_or_train(config: Config, verbs=None, *, runs=None, progress=True) -> Run:
     """Returns the run of this configuration and data, trained or from runs/. Raises as `train`."""
-    verbs, pairs = list(dict.fromkeys(check_verbs(verbs))), load_test_pairs() if pairs is None else pairs
-    name = f"{config.strategy}-{config.decoding}-{config.seed}-{digest(config, verbs, pairs)[:16]}"
-    return train(config, verbs, pairs=pairs, run_dir=(runs or RUNS) / name, progress=progress)
+    verbs = list(dict.fromkeys(check_verbs(verbs)))
+    name = f"{config.strategy}-{config.decoding}-{config.seed}-{digest(config, verbs)[:16]}"
+    return train(config, verbs, run_dir=(runs or RUNS) / name, progress=progress)
+
+
+def _task(strategies, config, **options):
+    STRATEGIES.update(strategies)  # yours, too
+    return load_or_train(config, **options)
 
 
 def sweep(configs: list[Config], verbs=None, jobs=-1) -> list[Run]:
     """Loads or trains runs, in order, in parallel processes, a core each, or on a cluster (`joblib.parallel_config`).
     After an error the same call trains what is missing. Raises as `train`."""
-    shared = dict(verbs=check_verbs(verbs), pairs=load_test_pairs(), runs=RUNS, progress=False)
-    tasks = [joblib.delayed(load_or_train)(config, **shared) for config in configs]
+    shared = dict(verbs=check_verbs(verbs), runs=RUNS, progress=False)
+    checked = [config for config in configs if digest(config, [])]  # or it raises
+    tasks = [joblib.delayed(_task)(STRATEGIES, config, **shared) for config in checked]
     return list(tqdm(joblib.Parallel(jobs, return_as="generator")(tasks), total=len(tasks)))
 
 
 # ---- Figures ----
 FIGURES = HERE / "figures"
 WIDTH = 5.0  # inches of a figure: letters of 6 points or more in a column of 85 mm
+CURVES = {"ce": "cross-entropy, nats per word", "kl": "KL, nats per word", "beta": "KL weight β"}  # column: title
+CURVES |= dict(tf_ratio="teacher-forcing ratio", bleu4="BLEU-4, test pairs", gaussian_exact="Gaussian score, exact")
 
 
 def set_style() -> None:
-    """Sets the look of all figures."""
-    rc = dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize", "legend.title_fontsize"), 10)
-    rc |= dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 9)
-    rc |= {"image.cmap": "viridis", "lines.linewidth": 1.5, "figure.dpi": 120, "figure.figsize": (WIDTH, 3.2)}
-    rc |= {"figure.constrained_layout.use": True, "pdf.fonttype": 42}
-    sns.set_theme("paper", "whitegrid", "colorblind", rc=rc)
+    """Sets the look of figures."""
+    rc = {"image.cmap": "viridis", "lines.linewidth": 1.5, "figure.dpi": 120, "figure.figsize": (WIDTH, 3.2)}
+    rc |= {"figure.constrained_layout.use": True, "pdf.fonttype": 42, "axes.formatter.min_exponent": 5}
+    sns.set_theme("paper", "whitegrid", "colorblind", font_scale=1.05, rc=rc)
+
+
+def draw_curves(runs, curves=CURVES):
+    """Draws a panel a quantity and a line a run, by name or, in a list, by what differs; returns the figure."""
+    if not isinstance(runs, dict):
+        configs = pd.DataFrame([asdict(run.config) for run in runs])
+        changed = configs.loc[:, configs.nunique() > 1].to_dict("records")
+        runs = {", ".join(f"{k}={v}" for k, v in row.items()): run for row, run in zip(changed, runs)}
+    table = pd.concat({name: run.history for name, run in runs.items()}, names=["run"]).reset_index()
+    fig, axes = plt.subplots(len(curves) // 2, 2, figsize=(WIDTH, 0.95 * len(curves)), sharex=True)
+    for ax, (column, title) in zip(axes.flat, curves.items()):
+        sns.lineplot(table.dropna(subset=column), x="epoch", y=column, hue="run", style="run", estimator=None, ax=ax)
+        ax.set(title=title, ylabel=None, yscale="log" if column in ("ce", "kl") else "linear")
+        ax.get_legend().remove()
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return fig
 
 
 def save_fig(fig, name: str) -> None:

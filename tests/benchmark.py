@@ -1,9 +1,9 @@
 """Measures how fast training and decoding are, and how soon they reach which score.
 
-    python tests/benchmark.py [loop] [peak] [ladder]
+    python tests/benchmark.py [loop] [ladder]
 
-Without a name, all but the ladder (a few minutes; the ladder takes twenty, five seeds a rung), timed in turn in one
-process; each line shows min, median and max of its rounds.
+Without a name, the loop (a few minutes; the ladder takes twenty, five seeds a rung), timed in turn in one process; each
+line shows min, median and max of its rounds.
 """
 
 import sys
@@ -36,19 +36,16 @@ def show(name, values, digits=0):
     print(f"{name:56}{low}{mid}{high}", flush=True)
 
 
-def training(config, verbs, unit=lambda config, batch: batch[1][0].lengths.numel() * len(batch[1])):
-    """Returns a function that trains for some steps of full length and returns its units of work, words by default."""
+def training(config, verbs):
+    """Returns a function that trains for some steps of full length and returns the number of words it decoded."""
     model, rng = lab.CVAE(config), torch.Generator().manual_seed(0)
     optimizer = lab.make_optimizer(model, refining=False)
     size = config.batch_size * STEPS // (1 if config.training == "rows" else 4)
-    parts = [verbs[i : i + size] for i in range(0, len(verbs) - size + 1, size)] or [verbs]
-    units = [sum(unit(config, batch) for batch in lab.make_batches(part, config, rng)) for part in parts]  # untimed
-    rounds = cycle(zip(parts, units))
+    parts = cycle([verbs[i : i + size] for i in range(0, len(verbs) - size + 1, size)] or [verbs])
 
     def steps():
-        part, count = next(rounds)
-        lab.train_epoch(model, optimizer, part, 1, rng)
-        return count
+        lab.train_epoch(model, optimizer, part := next(parts), 1, rng)
+        return len(part) * (2 if config.training == "rows" else 4)
 
     rate(steps, 1)  # warm
     return steps
@@ -96,37 +93,8 @@ def loop(verbs):
         config = lab.Config(batch_size=size, **COURSE)
         fast, slow = training(config, verbs), one_at_a_time(config, verbs)
         batched, one = np.array([[rate(fast), rate(slow)] for _ in range(ROUNDS)]).T
-        print(f"course's model, {size} words a batch")
-        show("  batched, words/s", batched), show("  batch 1, a character a call, words/s", one)
-        show("  ratio", batched / one)
-
-
-def operations(config, batch):
-    """Counts the multiplications and additions that the letters of a batch need, forwards and back; no padding."""
-    H, E, (source, targets) = config.hidden_size, config.embedding_size, batch
-    lstm, letter = 4 * H * (E + H), H * (lab.VOCABULARY - 1)
-    decoded = sum(int(words.lengths.sum()) for words in targets)
-    return 2 * 3 * (lstm * (decoded + int(source.lengths.sum())) + letter * decoded)
-
-
-def peak(verbs):
-    """Compares operations a second on real letters with the machine's own float32 matrix product."""
-    a, b = torch.randn(2, 2048, 2048).unbind()
-
-    def product():
-        torch.mm(a, b)
-        return 2 * 2048**3
-
-    available = torch.get_num_threads()
-    for threads in dict.fromkeys((1, available)):
-        torch.set_num_threads(threads)
-        for size in (lab.Config().batch_size, 128):
-            step = training(lab.Config(batch_size=size), verbs, operations)
-            train, mm = np.array([[rate(step), rate(product)] for _ in range(ROUNDS)]).T / 1e9
-            print(f"{threads} threads, {size} verbs a batch")
-            show("  training, GFLOP/s of real letters", train), show("  matrix product of 2048 × 2048, GFLOP/s", mm)
-            show("  share", train / mm, 2)
-    torch.set_num_threads(available)
+        show(f"course's model, {size} words a batch: words/s", batched)
+        show("  batch 1, a character a call, words/s", one), show("  ratio", batched / one)
 
 
 SHORT = {"hidden_size": 128, "batch_size": 32, "rate_end": 7.0}  # faster steps, more of them, an easier rate
@@ -151,13 +119,9 @@ def ladder(verbs):
         print(f"{name}: {change or 'as it is'}\n{table.to_string()}", flush=True)
 
 
-SECTIONS = {"loop": loop, "peak": peak, "ladder": ladder}
-
 if __name__ == "__main__":
-    chosen = sys.argv[1:] or [name for name in SECTIONS if name != "ladder"]
-    if unknown := set(chosen) - set(SECTIONS):
-        sys.exit(f"unknown: {', '.join(unknown)}; expected some of {', '.join(SECTIONS)}")
+    sections = {"loop": loop, "ladder": ladder}
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; min / median / max of {ROUNDS} rounds")
-    for name in chosen:
-        print(f"\n{name}: {SECTIONS[name].__doc__}")
-        SECTIONS[name](lab.load_verbs())
+    for name in sys.argv[1:] or ["loop"]:
+        print(f"\n{name}: {sections[name].__doc__}")
+        sections[name](lab.load_verbs())

@@ -6,6 +6,7 @@ import json
 import random
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def from_notebook(number, name):
     """Returns a function that a notebook defines, from the one cell that defines it."""
     cells = json.loads(next((ROOT / "notebooks").glob(f"{number}_*.ipynb")).read_text("utf-8"))["cells"]
     (source,) = [source for cell in cells if f"def {name}(" in (source := "".join(cell["source"]))]
-    exec(source, namespace := {"lab": lab, "random": random})
+    exec(source, namespace := {"lab": lab, "random": random, "Counter": Counter})
     return namespace[name]
 
 

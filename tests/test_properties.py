@@ -105,7 +105,7 @@ def test_only_words_verbs_and_tenses_are_accepted(words, table, tense, count):
         assert lab.tensor_to_words(lab.words_to_tensor(found)[0]) == found == list(words) and all(map(is_word, found))
     if not isinstance(found := attempt(lab.check_verbs, table), Exception):
         assert found and all(type(verb) is tuple and len(verb) == 4 and all(map(is_word, verb)) for verb in found)
-    assert all(isinstance(attempt(make, table, 1, 0), (list, Exception)) for make in (lab.synthesize, lab.splice))
+    assert isinstance(attempt(lab.synthesize, table, 1, 0), (list, Exception))
     found = attempt(lab.check_tense, tense, count)
     tenses = tense if isinstance(tense, list) else [tense] * count
     good = len(tenses) == count and all(type(t) is int and t in range(4) for t in tenses)
@@ -160,14 +160,6 @@ def test_kl_is_torchs_and_not_negative(rows):
     q, p = torch.distributions.Normal(mu, (logvar / 2).exp()), torch.distributions.Normal(0.0, 1.0)
     ours, theirs = lab.kl_divergence(mu, logvar), torch.distributions.kl_divergence(q, p).sum(1)
     assert ours.shape == (len(rows),) and (ours >= -1e-12).all() and torch.allclose(ours, theirs, rtol=1e-9, atol=1e-9)
-
-
-@cases(
-    1500, name=st.sampled_from(sorted(lab.STRATEGIES)), p=st.floats(0, 1, exclude_min=True), excess=st.floats(-9, 99)
-)
-def test_every_schedule_is_between_0_and_1(name, p, excess):
-    value = lab.STRATEGIES[name](p, excess)
-    assert 0 <= value <= 1 and (name != "target-rate" or value == sorted([0, excess, 1])[1])
 
 
 KINDS = get_type_hints(lab.Config)

@@ -6,7 +6,7 @@ import math
 import re
 
 import pytest
-from conftest import lab
+from conftest import lab, small
 
 COURSE = {  # (weight at epoch e of 500, its maximum)
     "monotonic": (lambda e: min(0.02 * e, 1), 1),
@@ -38,6 +38,32 @@ def test_target_rate_pushes_in_proportion_to_the_excess():
     assert lab.kl_weight(config, 81, 1000.0) == 0, "refining the encoder"
 
 
+def test_free_bits_are_free_and_what_is_above_costs_the_full_weight():
+    config = lab.Config(strategy="free-bits", epochs=10, rate_start=6, rate_end=6, kl_weight=0.7, refine=0.0)
+    assert [lab.kl_weight(config, 3, kl) for kl in (0, 5.9, 6, 6.1, 50)] == [0, 0, 0, 0.7, 0.7]
+
+
+BAD = {  # shape: where it fails, what is found
+    lambda p: 1.2 * p: "0.9: found 1.08",
+    lambda p: -p: "0.1: found -0.1",
+    lambda p: math.nan if p > 0.45 else 0.5: "0.5: found nan",
+    lambda p: 1 / 0 if p > 0.25 else 0.5: "0.3: found ZeroDivisionError",
+    lambda p, e: e: "0.1: found -10.25",
+    lambda p, e, x: 1.0: "0.1: found TypeError",
+}
+
+
+@pytest.mark.parametrize("shape", BAD, ids=BAD.values())
+def test_a_shape_that_leaves_0_to_1_or_raises_is_refused_before_any_work(shape, runs_folder, monkeypatch):
+    monkeypatch.setitem(lab.STRATEGIES, "mine", shape)
+    monkeypatch.setattr(lab, "train_epoch", None)
+    good, bad = small(), small(strategy="mine", epochs=10, refine=0.3)
+    for call in lab.train, lab.load_or_train, lambda config: lab.sweep([good, config]):
+        with pytest.raises(ValueError, match=f"^strategy 'mine', progress {BAD[shape]}.*; expected 0..1$"):
+            call(bad)
+    assert not runs_folder.exists()
+
+
 def test_learning_rate_warms_up_and_decays_jointly_and_again_while_refining():
     config = lab.Config(epochs=8, refine=0.25, learning_rate=0.01)
     for first, last in ((1, 6), (7, 8)):
@@ -45,7 +71,8 @@ def test_learning_rate_warms_up_and_decays_jointly_and_again_while_refining():
         for n, (epoch, step) in enumerate(steps, 1):
             expected = 0.01 * min(n / 100, 1) * math.cos(math.pi / 2 * n / len(steps)) ** 2
             assert lab.learning_rate(config, epoch, step, 50) == pytest.approx(expected, abs=1e-12)
-    assert lab.learning_rate(lab.Config.classic(), 499, 3, 50) == lab.Config.classic().learning_rate
+    for constant in lab.Config.classic(), lab.Config(optimizer="adam-constant"):
+        assert lab.learning_rate(constant, 150, 3, 50) == constant.learning_rate
 
 
 def test_the_classic_recipe_is_the_handouts():

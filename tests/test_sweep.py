@@ -59,6 +59,15 @@ def test_a_sweep_gives_what_single_runs_give_and_an_error_costs_no_finished_run(
 
 
 @pytest.mark.slow
+def test_a_schedule_of_your_own_reaches_every_process_and_a_changed_one_is_trained_anew(runs_folder, monkeypatch):
+    for power in 1, 2:
+        monkeypatch.setitem(lab.STRATEGIES, "mine", lambda p: p**power)
+        configs = [small(strategy="mine", seed=seed, epochs=2, refine=0.0) for seed in range(2)]
+        for run in lab.sweep(configs, VERBS, jobs=2):
+            assert run.history["kl_weight"].tolist() == [0.5 * 0.5**power, 0.5]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_sweep_resumes(tmp_path, how):
     first = script(tmp_path, IMPORT + SWEEP)

@@ -24,11 +24,11 @@ def file(tmp_path, monkeypatch):
     return tmp_path / "run" / lab.CHECKPOINT
 
 
-def check_refused(file, reason, config=CONFIG, verbs=VERBS, pairs=None):
+def check_refused(file, reason, config=CONFIG, verbs=VERBS):
     before = file.read_bytes()
     with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match="delete it") as caught:
         patch.setattr(lab, "train_epoch", None)  # no work is done
-        lab.train(config, verbs, pairs=pairs, run_dir=file.parent, progress=False)
+        lab.train(config, verbs, run_dir=file.parent, progress=False)
     assert str(caught.value).startswith(f"{file}: {reason}") and file.read_bytes() == before
 
 
@@ -40,7 +40,7 @@ def test_damaged_files_by_the_thousand(file):
     damaged += [content[: place()] for _ in range(300)] + [content[:-n] for n in (1, 32, 33)] + [b""]
     damaged += [content + rng.randbytes(rng.randint(1, 100)) for _ in range(100)] + [b"\0" + content, content * 2]
     damaged += [bytes(len(content)), b"\x89PNG\r\n\x1a\n" + content, content.replace(b"\n", b"\r\n")]
-    model, noise, key = lab.CVAE(CONFIG), torch.Generator(), lab.digest(CONFIG, VERBS, lab.load_test_pairs())
+    model, noise, key = lab.CVAE(CONFIG), torch.Generator(), lab.digest(CONFIG, VERBS)
     before = [*map(torch.clone, model.state_dict().values()), noise.get_state()]
     for broken in damaged:
         file.write_bytes(broken)
@@ -64,7 +64,7 @@ def test_a_file_that_would_run_code_is_refused(file, tmp_path, monkeypatch, dump
     dump(torch.load(file, weights_only=True) | {"history": [Bomb()]}, buffer := io.BytesIO())
     file.write_bytes(buffer.getvalue())
     check_refused(file, "damaged")
-    key = lab.digest(CONFIG, VERBS, lab.load_test_pairs())
+    key = lab.digest(CONFIG, VERBS)
     file.write_bytes(buffer.getvalue() + hashlib.sha256(buffer.getvalue() + key.encode()).digest())
     with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
         lab.train(CONFIG, VERBS, run_dir=file.parent, progress=False)
@@ -74,10 +74,13 @@ def test_a_file_that_would_run_code_is_refused(file, tmp_path, monkeypatch, dump
 
 
 def test_another_runs_file_is_never_used(file, monkeypatch):
-    for change in dict(config=OTHER), dict(verbs=VERBS[1:]), dict(pairs=lab.load_test_pairs()[::-1]):
+    for change in dict(config=OTHER), dict(verbs=VERBS[1:]):
         check_refused(file, "damaged, or of another configuration, data or version", **change)
-    monkeypatch.setattr(lab, "VERSION", lab.VERSION + 1)
-    check_refused(file, "damaged, or of another configuration, data or version")
+    pairs, shapes = lab.load_test_pairs()[::-1], lab.STRATEGIES | {CONFIG.strategy: lambda p, e: 0.5 * (e > 0)}
+    for name, other in dict(VERSION=lab.VERSION + 1, load_test_pairs=lambda: pairs, STRATEGIES=shapes).items():
+        with monkeypatch.context() as patch:
+            patch.setattr(lab, name, other)
+            check_refused(file, "damaged, or of another configuration, data or version")
 
 
 def test_a_run_moved_into_anothers_folder_is_refused(runs_folder):

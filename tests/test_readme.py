@@ -25,7 +25,7 @@ def test_ci_runs_the_test_command():
 
 
 def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)]+)\)", README) + re.findall(r'<img src="([^"]+)"', README):
+    for target in re.findall(r"\]\(([^)#]+)", README) + re.findall(r'<img src="([^"]+)"', README):
         assert target.startswith("https://") or target.startswith("http://") or (ROOT / target).exists(), target
 
 

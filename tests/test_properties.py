@@ -23,7 +23,7 @@ MODEL = lab.CVAE(lab.Config(hidden_size=12, latent_size=4, embedding_size=4, con
 def cases(number, /, **strategies):
     """Runs a test on so many generated cases, always the same, five seconds for each at most."""
     same = dict(derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-    return lambda test: settings(max_examples=number, deadline=5000, **same)(given(**strategies)(test))
+    return lambda test: settings(max_examples=number, deadline=60_000, **same)(given(**strategies)(test))
 
 
 def attempt(call, *args, said="expected", errors=(ValueError, TypeError)):

@@ -56,7 +56,7 @@ def check_words(words, where="words", count=None) -> list[str]:
 def check_tense(tense, count: int) -> Tensor:
     """Returns `count` tenses (B,) from an int or one int per word."""
     tenses = np.asarray(tense.tolist() if isinstance(tense, Tensor) else tense)
-    if tenses.shape not in ((), (count,)) or not (np.isin(tenses, [0, 1, 2, 3]) & (tenses.dtype.kind in "iu")).all():
+    if tenses.shape not in ((), (count,)) or not (np.isin(tenses, range(4)) & (tenses.dtype.kind in "iu")).all():
         raise ValueError(f"tense: found {tense!r:.60}; expected 0..3, one for all or {count}")
     return torch.from_numpy(np.full(count, tenses, dtype=np.int64))  # (B,)
 
@@ -65,7 +65,7 @@ def words_to_tensor(words):
     """Turns words into letters (B, T), padded with EOS, and lengths (B,), which count one EOS."""
     lengths = torch.tensor([len(word) + 1 for word in words], dtype=int)  # (B,)
     width = max(map(len, words), default=0) + 1
-    codes = np.frombuffer("".join(word.ljust(width, "`") for word in words).encode(), np.uint8)  # "`" comes before "a"
+    codes = np.frombuffer("".join(word.ljust(width, "`") for word in words).encode(), np.uint8)  # "`" precedes "a"
     return torch.from_numpy(codes.astype(np.int64) - ord("`")).view(len(words), width), lengths  # (B, T), (B,)
 
 
@@ -243,7 +243,7 @@ class Config:
 
 
 # ---- Schedules ----
-# name: shape, 0..1, of progress p (epoch / epochs) in (0, 1] and, if it asks, nats e of KL over the target rate
+# name: shape, 0..1, of progress p (epoch / epochs) and, if it asks, nats e of KL over the target rate
 ramp = lambda p: min(1.0, 2 - 2 * (-4 * p % 1))  # four cycles, half of each rising (Fu et al. 2019)
 STRATEGIES = {
     "constant": lambda p: 1.0,
@@ -252,7 +252,7 @@ STRATEGIES = {
     "cyclical-trapezoid": lambda p: min(1.0, 1.25 * (2 * p % 1)),  # the original's, as the next
     "cyclical-sigmoid": lambda p: 1 / (1 + math.exp(5 - 10 * (2 * p % 1))) if 2 * p % 1 <= 0.994 else 0.0,
     "cyclical-cosine": lambda p: (1 - math.cos(math.pi * ramp(p))) / 2,
-    "free-bits": lambda p, e=0.0: float(e > 0),  # over all dimensions (Kingma et al. 2016)
+    "free-bits": lambda p, e=0.0: float(e > 0),  # Kingma et al. 2016, all dimensions
     "target-rate": lambda p, e=0.0: min(1.0, max(0.0, e)),  # cf. Shao et al. 2020
 }
 
@@ -260,7 +260,7 @@ STRATEGIES = {
 def kl_weight(config, epoch, kl) -> float:
     """Returns the KL weight at `kl` nats per word; 0 while the encoder is refined. Raises ValueError."""
     progress, shape = epoch / config.epochs, STRATEGIES[config.strategy]
-    target = config.rate_start + (config.rate_end - config.rate_start) * min(1.0, progress / 0.2)  # linear until .2
+    target = config.rate_start + (config.rate_end - config.rate_start) * min(1.0, progress / 0.2)  # until .2
     try:
         share = float(shape(*(progress, kl - target)[: len(signature(shape).parameters)]))
     except Exception as error:  # it may be yours
@@ -343,7 +343,7 @@ class Decoder(nn.Module):
         return F.pad(scores[..., 1:], (1, 0)) + self.tensed(torch.cat([hidden, condition], 2))  # (B, T, V − 1)
 
     def initial_state(self, context):
-        """Returns h0, c0 (1, B, H) of a context (B, H): in the cell it lasts, in the hidden state it fades."""
+        """Returns h0, c0 (1, B, H) of a context (B, H): it lasts in the cell, fades in the hidden state."""
         context = context[None]  # (1, B, H)
         return (context.tanh(), context) if self.context_in == "cell" else (context, 0 * context)
 
@@ -475,9 +475,9 @@ def bleu4(output: str, reference: str) -> float:
     return float(sentence_bleu([reference], output, weights, SmoothingFunction().method1))
 
 
-def mean_bleu4(model, draws=0, seed=0) -> float:
-    """Returns the mean BLEU-4 of the test pairs, 0..1, at the posterior mean or over `draws` samples of z."""
-    sources, targets, source_tenses, target_tenses = zip(*load_test_pairs())
+def mean_bleu4(model, pairs=None, draws=0, seed=0) -> float:
+    """Returns the mean BLEU-4 of pairs, 0..1, at the posterior mean or over `draws` samples of z."""
+    sources, targets, source_tenses, target_tenses = zip(*(pairs or load_test_pairs()))
     mu, logvar = (x.repeat(draws or 1, 1).cpu() for x in model.encode(sources, source_tenses))
     z = reparameterize(mu, logvar, torch.Generator().manual_seed(seed)) if draws else mu
     outputs = model.decode(z, target_tenses * (draws or 1))
@@ -531,13 +531,13 @@ def information(model, verbs, seed=0) -> dict[str, float]:
     return {"kl_table": kl, "mutual_information": shared, "marginal_kl": kl - shared, "active_units": active}
 
 
-def score(model, verbs=None, draws=10_000) -> dict[str, float]:
+def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
     """Returns every score by name; `distinct` is the mean over blocks of 100 draws."""
     drawn, once = sample_prior(model, draws), list(dict.fromkeys(verbs := check_verbs(verbs)))
     gaussian, right = gaussian_score(drawn, verbs), convert_verbs(model, once) == np.array(once)[:, None]  # (N, 4, 4)
     return {
-        "bleu4": mean_bleu4(model),
-        "bleu4_drawn": mean_bleu4(model, draws=20),
+        "bleu4": mean_bleu4(model, pairs),
+        "bleu4_drawn": mean_bleu4(model, pairs, draws=20),
         "conversion": float(right[:, ~np.eye(4, dtype=bool)].mean()),
         "gaussian_official": gaussian.official,
         "gaussian_exact": gaussian.exact,
@@ -614,9 +614,9 @@ def make_optimizer(model, refining):
 def train(config: Config, verbs=None, *, run_dir=None, progress=True) -> Run:
     """Trains on verbs (None: `load_verbs()`; repeats count once); returns the run at its last epoch. Epochs are saved
     in `run_dir`, if any; the same call resumes bit-exactly. History: `CURVES` (CE with the gate's price) and `score`.
-    Raises as `kl_weight`, OSError (saving), FloatingPointError (a step is not finite)."""
+    Raises as `kl_weight`, OSError (saving), FloatingPointError (not finite)."""
     verbs, folder, threads = list(dict.fromkeys(check_verbs(verbs))), run_dir and Path(run_dir), torch.get_num_threads()
-    key = digest(config, verbs)
+    key, pairs = digest(config, verbs), load_test_pairs()
     try:
         torch.set_num_threads(1)  # the same bits on any number of cores
         if folder:
@@ -629,9 +629,9 @@ def train(config: Config, verbs=None, *, run_dir=None, progress=True) -> Run:
             for epoch in tqdm(range(len(history) + 1, config.epochs + 1), "epochs", disable=not progress):
                 if epoch == config.joint_epochs + 1:
                     optimizer = make_optimizer(model, refining=True)
-                history.append(train_epoch(model, optimizer, verbs, epoch, rng) | {"bleu4": mean_bleu4(model)})
+                history.append(train_epoch(model, optimizer, verbs, epoch, rng) | {"bleu4": mean_bleu4(model, pairs)})
                 if epoch % config.evaluate_every == 0 or epoch in (config.joint_epochs, config.epochs):
-                    history[-1] |= score(model, verbs, draws=1000)
+                    history[-1] |= score(model, verbs, pairs, draws=1000)
                 if folder:
                     save_checkpoint(folder / CHECKPOINT, key, model, rng, history, optimizer)
     finally:
@@ -714,20 +714,20 @@ def sweep(configs: list[Config], verbs=None, jobs=-1) -> list[Run]:
 
 # ---- Figures ----
 FIGURES = HERE / "figures"
-WIDTH = 5.0  # inches of a figure: letters of 6 points or more in a column of 85 mm
-CURVES = {"ce": "cross-entropy, nats per word", "kl": "KL, nats per word", "beta": "KL weight β"}  # column: title
+WIDTH = 5.0  # inches: letters of 6 points or more in a column of 85 mm
+CURVES = {"ce": "cross-entropy, nats per word", "kl": "KL, nats per word", "beta": "KL weight β"}
 CURVES |= dict(tf_ratio="teacher-forcing ratio", bleu4="BLEU-4, test pairs", gaussian_exact="Gaussian score, exact")
 
 
 def set_style() -> None:
-    """Sets the look of figures."""
+    """Sets the figures' look."""
     rc = {"image.cmap": "viridis", "lines.linewidth": 1.5, "figure.dpi": 120, "figure.figsize": (WIDTH, 3.2)}
     rc |= {"figure.constrained_layout.use": True, "pdf.fonttype": 42, "axes.formatter.min_exponent": 5}
     sns.set_theme("paper", "whitegrid", "colorblind", font_scale=1.05, rc=rc)
 
 
 def draw_curves(runs, curves=CURVES):
-    """Draws a panel a quantity and a line a run, by name or, in a list, by what differs; returns the figure."""
+    """Draws a panel a quantity, a line a run, by name or, of a list, what differs; returns the figure."""
     if not isinstance(runs, dict):
         configs = pd.DataFrame([asdict(run.config) for run in runs])
         changed = configs.loc[:, configs.nunique() > 1].to_dict("records")

@@ -2,8 +2,7 @@
 
     python tests/benchmark.py [loop] [ladder]
 
-Without a name, the loop (a few minutes; the ladder takes twenty, five seeds a rung), timed in turn in one process; each
-line shows min, median and max of its rounds.
+Without a name, the loop (a few minutes; the ladder takes twenty, five seeds a rung); min, median, max of its rounds.
 """
 
 import sys

@@ -3,8 +3,7 @@
     python tests/score_seeds.py [data folder]
     python tests/score_seeds.py --ablation [data folder]
 
-The last epoch of each seed, 10,000 draws; every seed, and mean ± sd. A core trains a seed; what is trained is kept in
-runs/, so an interrupted table goes on where it stopped.
+The last epoch of each seed, 10,000 draws; every seed, and mean ± sd. What is trained is kept in runs/.
 """
 
 import os

@@ -23,7 +23,7 @@ MODEL = lab.CVAE(lab.Config(hidden_size=12, latent_size=4, embedding_size=4, con
 def cases(number, /, **strategies):
     """Runs a test on so many generated cases, always the same, five seconds for each at most."""
     same = dict(derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-    return lambda test: settings(max_examples=number, deadline=60_000, **same)(given(**strategies)(test))
+    return lambda test: settings(max_examples=number, deadline=5000, **same)(given(**strategies)(test))
 
 
 def attempt(call, *args, said="expected", errors=(ValueError, TypeError)):
@@ -160,6 +160,12 @@ def test_kl_is_torchs_and_not_negative(rows):
     q, p = torch.distributions.Normal(mu, (logvar / 2).exp()), torch.distributions.Normal(0.0, 1.0)
     ours, theirs = lab.kl_divergence(mu, logvar), torch.distributions.kl_divergence(q, p).sum(1)
     assert ours.shape == (len(rows),) and (ours >= -1e-12).all() and torch.allclose(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+@cases(1500, name=st.sampled_from([*lab.STRATEGIES]), p=st.floats(0, 1, exclude_min=True), excess=st.floats(-9, 99))
+def test_every_schedule_is_between_0_and_1(name, p, excess):
+    value = lab.STRATEGIES[name](*(p, excess)[: 1 + (name in ("free-bits", "target-rate"))])
+    assert 0 <= value <= 1 and (name != "target-rate" or value == sorted([0, excess, 1])[1])
 
 
 KINDS = get_type_hints(lab.Config)

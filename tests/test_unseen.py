@@ -63,8 +63,7 @@ def test_a_split_that_leaves_a_side_empty_is_refused_with_the_numbers(split_verb
     ],
 )  # fmt: skip
 def test_spelling_rules(row):
-    forms = tuple(row.split()[-4:])
-    assert (forms in lab.regular_rows(forms[0])) != row.startswith("irregular")
+    assert (tuple(row.split()[-4:]) in lab.regular_rows(row.split()[-4])) != row.startswith("irregular")
 
 
 @pytest.mark.parametrize(
@@ -137,9 +136,7 @@ def test_training_synthesizes_in_every_epoch_from_its_own_table(verbs, monkeypat
     history = lab.train(UNSEEN, verbs[:20], progress=False).history
     assert [(table, count) for table, count, _ in calls] == [(verbs[:20], 40)] * 4
     assert len({seed for *_, seed in calls}) == 4
-    steps = [
-        lab.learning_rate(UNSEEN, epoch, 8, 8) for epoch in range(1, 5)
-    ]  # 8 batches of 8 verbs; the rate ends at 0
+    steps = [lab.learning_rate(UNSEEN, epoch, 8, 8) for epoch in range(1, 5)]  # 8 batches; the rate ends at 0
     assert history["learning_rate"].tolist() == pytest.approx(steps) and steps[2] > 0 == pytest.approx(steps[3])
 
 

@@ -7,6 +7,7 @@ Bad input raises ValueError, or TypeError, naming what was found and expected.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import math
@@ -15,7 +16,7 @@ import random
 import re
 from collections import Counter, defaultdict, namedtuple
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
 from typing import Literal, get_args, get_type_hints
@@ -181,27 +182,27 @@ class Config:
     """Holds every hyperparameter."""
 
     seed: int = 0  # of weights, batches and noise
-    epochs: int = 156  # refining included
-    batch_size: int = 48  # verbs a step, or words (same-tense)
-    hidden_size: int = 256  # H; the course's: 256 or 512
-    latent_size: int = 32  # Z; the course's
+    epochs: int = 160  # refining included
+    batch_size: int = 40  # verbs a step, or words (same-tense)
+    hidden_size: int = 192  # H; the course's: 256 or 512
+    latent_size: int = 64  # Z; the course's: 32
     condition_size: int = 8  # C, of a tense; the course's
     embedding_size: int = 32  # of a letter
     decoding: Literal["lemma-first", "gated", "direct"] = "lemma-first"  # see `CVAE`
     gate_price: float = 0.1  # nats a letter behind the tense gate
     context_in: Literal["cell", "hidden"] = "cell"  # c0; or h0, the original's
     training: Literal["rows", "same-tense"] = "rows"  # a form to lemma and another; or each to itself
-    synthetic: int = 0  # verbs a real one, resampled each epoch
-    reads: Literal["forward", "bidirectional"] = "forward"  # then a form's context has z, too
+    synthetic: int = 8  # verbs a real one, resampled each epoch, when refining
+    reads: Literal["forward", "bidirectional"] = "bidirectional"  # the encoder
     optimizer: Literal["adam", "adam-constant", "sgd"] = "adam"  # warm-up, cosine decay; or a constant rate
-    learning_rate: float = 7e-3  # its highest
+    learning_rate: float = 6e-3  # its highest
     ce_per: Literal["word", "character"] = "word"  # CE in the loss; KL is always per word
     strategy: Literal[*STRATEGIES] = "target-rate"  # of the KL weight
     kl_weight: float = 0.5  # the shape's maximum, as in the loss
     rate_start: float = 16.0  # nats of target-rate, at first
     rate_end: float = 4.5  # and from .2 on; ln 1227 = 7.1 would name a verb
     tf_final: float = 1.0  # teacher-forcing ratio at the end, linear from 1
-    refine: float = 0.37  # share of epochs, the last, of the encoder alone
+    refine: float = 0.25  # share of epochs, the last: of the encoder alone or, with synthetic verbs, all
     evaluate_every: int = 32  # epochs from one `score` to the next
 
     def __post_init__(self):
@@ -220,22 +221,16 @@ class Config:
     @classmethod
     def course(cls, **changes) -> Config:
         """Returns the recipe by the lab's rules; keywords change values."""
-        recipe = dict(epochs=84, batch_size=64, decoding="gated", training="same-tense", learning_rate=6e-3)
-        recipe |= dict(kl_weight=1.0, rate_start=8.0, rate_end=4.0, tf_final=0.95, refine=0.25, evaluate_every=12)
-        return cls(**recipe | changes)
+        recipe = dict(epochs=84, batch_size=64, hidden_size=256, latent_size=32, decoding="gated", synthetic=0)
+        recipe |= dict(training="same-tense", reads="forward", kl_weight=1.0, rate_start=8.0)
+        return cls(**recipe | dict(rate_end=4.0, tf_final=0.95, refine=0.25, evaluate_every=12) | changes)
 
     @classmethod
     def classic(cls, **changes) -> Config:
         """Returns the original's recipe, batched by 16, at 16 times its learning rate."""
-        recipe = dict(epochs=500, batch_size=16, embedding_size=256, decoding="direct", context_in="hidden")
-        recipe |= dict(training="same-tense", optimizer="sgd", learning_rate=0.8, ce_per="character")
-        return cls(**recipe | dict(strategy="monotonic", kl_weight=1.0, tf_final=0.1, refine=0.0) | changes)
-
-    @classmethod
-    def unseen(cls, **changes) -> Config:
-        """Returns the recipe for verbs never seen; noise seldom decodes to a verb."""
-        recipe = dict(epochs=38, batch_size=64, hidden_size=128, latent_size=64, synthetic=8, reads="bidirectional")
-        return cls(**recipe | dict(strategy="constant", kl_weight=0.002, refine=0.0) | changes)
+        recipe = dict(epochs=500, batch_size=16, embedding_size=256, decoding="direct", context_in="hidden", refine=0.0)
+        recipe |= dict(optimizer="sgd", learning_rate=0.8, ce_per="character", strategy="monotonic", tf_final=0.1)
+        return cls.course(**recipe | dict(evaluate_every=32) | changes)
 
     @property
     def joint_epochs(self) -> int:
@@ -258,7 +253,7 @@ STRATEGIES = {
 
 
 def kl_weight(config, epoch, kl) -> float:
-    """Returns the KL weight at `kl` nats per word; 0 while the encoder is refined. Raises ValueError."""
+    """Returns the KL weight at `kl` nats per word; 0 in the `refine` epochs. Raises ValueError."""
     progress, shape = epoch / config.epochs, STRATEGIES[config.strategy]
     target = config.rate_start + (config.rate_end - config.rate_start) * min(1.0, progress / 0.2)  # until .2
     try:
@@ -316,8 +311,7 @@ class Encoder(nn.Module):
         position = words.lengths[:, None] - 2 - torch.arange(words.letters.shape[1], device=h0.device)  # (B, T)
         backward = words.letters.gather(1, position.clamp(min=0)).where(position >= 0, EOS)  # EOS last (B, T)
         outputs = [lstm(self.embedding(x), (h0, 0 * h0)) for lstm, x in zip(self.lstms, (words.letters, backward))]
-        # each word's state after its EOS
-        end = torch.cat([h[torch.arange(len(h)), words.lengths - 1] for h, _ in outputs], 1)  # (B, H) or (B, 2 H)
+        end = torch.cat([h[torch.arange(len(h)), words.lengths - 1] for h, _ in outputs], 1)  # at EOS (B, H or 2 H)
         return self.mu(end), self.logvar(end)  # (B, Z)
 
 
@@ -404,7 +398,8 @@ class CVAE(nn.Module):
         self.lemma_first, self.tense_in_context = (config.decoding == name for name in ("lemma-first", "direct"))
         C, H, Z = config.condition_size, config.hidden_size, config.latent_size
         self.from_z = nn.Linear(Z + self.tense_in_context * C, H)
-        self.from_lemma = nn.Linear(H + Z * (config.reads == "bidirectional") + C, H)
+        self.from_lemma = nn.Linear(H + Z + C, H)
+        self.generator = None  # while noise is rehearsed: this model as it was
 
     def context(self, z, tense):
         """Returns the context (B, H) of z (B, Z): f(z) or, for direct decoding, f(z ‖ condition)."""
@@ -412,7 +407,6 @@ class CVAE(nn.Module):
 
     def form_context(self, end, z, tense):
         """Returns the context (B, H) of a form from the state (B, H) its lemma ended in."""
-        z = z if self.config.reads == "bidirectional" else z[:, :0]
         return self.from_lemma(torch.cat([end, z, self.decoder.condition(tense)], 1))
 
     def cross_entropy(self, z, targets: list[Words], free_running):
@@ -548,11 +542,10 @@ def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
 
 
 # ---- Training ----
-def make_batches(verbs, config, rng):
-    """Returns an epoch in batches of like length: a form a verb to lemma and another (rows) or each to itself."""
+def make_batches(verbs, config, rng, device):
+    """Returns an epoch in batches of like length: sources, targets (rows: lemma and another form; else itself), n."""
     letters, lengths = words_to_tensor([form for verb in verbs for form in verb])  # (4 N, T), (4 N,)
-    words_of = lambda i: Words(letters[i, : lengths[i].max()], lengths[i], i % 4)  # form 4 n + t is verb n in tense t
-    source, length = torch.arange(len(letters)), lengths  # (4 N,)
+    source, length = torch.arange(len(letters)), lengths  # (4 N,); form 4 n + t is verb n in tense t
     targets = source[:, None]  # (4 N, 1)
     if config.training == "rows":
         lemma = source[::4]  # (N,)
@@ -561,23 +554,30 @@ def make_batches(verbs, config, rng):
         targets = torch.stack([lemma, form], 1)  # (N, 2)
         length = 2 * torch.maximum(lengths[source], lengths[form]) + lengths[lemma]  # (N,)
     order = (length + torch.rand(len(source), generator=rng)).argsort().split(config.batch_size)
+    words = lambda i: Words(*(x.to(device) for x in (letters[i, : lengths[i].max()], lengths[i], i % 4)))
     order = [order[i] for i in torch.randperm(len(order), generator=rng)]
-    return [(words_of(source[i]), [words_of(target) for target in targets[i].T]) for i in order]
+    return [(words(source[i]), [words(target) for target in targets[i].T], source[i] // 4) for i in order]
+
+
+def rehearse(generator, steps, rng, device):
+    """Returns, a step, noise, what the generator makes of it, and no free running (pseudorehearsal, Robins 1995)."""
+    config = replace(generator.config, batch_size=(generator.config.batch_size + 1) // 2)
+    z = torch.randn(steps * config.batch_size, config.latent_size, generator=rng)
+    batches = make_batches(generator.generate(z), config, rng, device)
+    return [(z[n].to(device), words, torch.zeros(len(n), len(words), dtype=bool)) for _, words, n in batches]
 
 
 def train_epoch(model, optimizer, verbs, epoch, rng):
     """Passes over the verbs; returns its row of the history. Raises FloatingPointError."""
     config, device, steps, sizes = model.config, next(model.parameters()).device, [], []
     tf_ratio = 1 - (1 - config.tf_final) * (epoch / config.epochs)
-    if config.synthetic:
-        verbs = verbs + synthesize(verbs, config.synthetic * len(verbs), int(torch.randint(2**31, (), generator=rng)))
+    if model.generator:
+        verbs = 3 * verbs + synthesize(verbs, config.synthetic * len(verbs), 1000 * config.seed + epoch)
     opening = min(1.0, epoch / (0.3 * config.joint_epochs))  # all paths at first; then a price
     model.decoder.temper, model.decoder.price = 0.3 + 0.7 * opening, config.gate_price * (opening == 1)
-    batches = make_batches(verbs, config, rng)
-    if epoch > config.joint_epochs and model.lemma_first:  # refining: one batch in three with the form
-        batches = [(source, targets[: 1 if i % 3 else 2]) for i, (source, targets) in enumerate(batches)]
-    for step, (source, targets) in enumerate(batches, 1):
-        source, *targets = (Words(*(x.to(device) for x in words)) for words in (source, *targets))
+    batches = make_batches(verbs, config, rng, device)
+    rehearsed = rehearse(model.generator, len(batches), rng, device) if model.generator else [None] * len(batches)
+    for step, ((source, targets, _), known) in enumerate(zip(batches, rehearsed), 1):
         mu, logvar = model.encoder(source)  # (B, Z)
         z = reparameterize(mu, logvar, rng)  # (B, Z)
         lengths = torch.stack([words.lengths for words in targets], 1)  # (B, K)
@@ -586,8 +586,9 @@ def train_epoch(model, optimizer, verbs, epoch, rng):
         kl = kl_divergence(mu, logvar)  # nats per word (B,)
         weight = kl_weight(config, epoch, kl.mean().item())
         unit = lengths if config.ce_per == "character" else torch.tensor(1.0)
-        # L = CE + kl_weight · KL
+        # L = CE + kl_weight · KL, and the CE of what noise decoded to
         loss = (ce / unit).mean() + weight * kl.mean()
+        loss = loss + model.cross_entropy(*known).mean() if known else loss
         optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 5.0)
@@ -602,9 +603,11 @@ def train_epoch(model, optimizer, verbs, epoch, rng):
 
 
 def make_optimizer(model, refining):
-    """Returns an optimizer of the model or, refining, of the encoder alone, and freezes the rest."""
-    model.requires_grad_(not refining).encoder.requires_grad_(True)
-    parameters, config = [p for p in model.parameters() if p.requires_grad], model.config
+    """Returns an optimizer of all; refining, of the encoder or, with synthetic verbs, of all, beside a copy."""
+    config, alone = model.config, refining and not model.config.synthetic
+    model.requires_grad_(not alone).encoder.requires_grad_(True)
+    model.generator = copy.deepcopy(model).requires_grad_(False) if refining and not alone else None
+    parameters = [p for p in model.parameters() if p.requires_grad]
     if config.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=config.learning_rate)
     betas = (0.9, 0.999 if refining else 0.99)  # a short memory while z is noisy
@@ -632,6 +635,7 @@ def train(config: Config, verbs=None, *, run_dir=None, progress=True) -> Run:
                 history.append(train_epoch(model, optimizer, verbs, epoch, rng) | {"bleu4": mean_bleu4(model, pairs)})
                 if epoch % config.evaluate_every == 0 or epoch in (config.joint_epochs, config.epochs):
                     history[-1] |= score(model, verbs, pairs, draws=1000)
+                model.generator = model.generator if epoch < config.epochs else None
                 if folder:
                     save_checkpoint(folder / CHECKPOINT, key, model, rng, history, optimizer)
     finally:
@@ -641,7 +645,7 @@ def train(config: Config, verbs=None, *, run_dir=None, progress=True) -> Run:
 
 # ---- Runs ----
 RUNS, CHECKPOINT = HERE / "runs", "run.pt"  # a folder a run; its last epoch
-VERSION = 5  # raise it when training's arithmetic changes: no older run is used
+VERSION = 6  # raise it when training's arithmetic changes: no older run is used
 Run = namedtuple("Run", "model history config")  # CVAE; pandas.DataFrame, a row an epoch; Config
 
 
@@ -683,9 +687,9 @@ def resume(folder, key, model, rng):
     if hashlib.sha256(content[:-32] + key.encode()).digest() != content[-32:]:
         raise ValueError(f"{path}: damaged, or of another configuration, data or version: delete it or change run_dir")
     state = torch.load(io.BytesIO(content[:-32]), map_location="cpu", weights_only=True)  # runs no code
+    optimizer = make_optimizer(model, len(state["history"]) > model.config.joint_epochs and "optimizer" in state)
     model.load_state_dict(state["model"])
     rng.set_state(state["rng"])
-    optimizer = make_optimizer(model, refining=len(state["history"]) > model.config.joint_epochs)
     if "optimizer" in state:
         optimizer.load_state_dict(state["optimizer"])
     return state["history"], optimizer
@@ -704,11 +708,11 @@ def _task(strategies, config, **options):
 
 
 def sweep(configs: list[Config], verbs=None, jobs=-1) -> list[Run]:
-    """Loads or trains runs, in order, in parallel processes, a core each, or on a cluster (`joblib.parallel_config`).
-    After an error the same call trains what is missing. Raises as `train`."""
+    """Loads or trains runs, in order, a core each, or on a cluster (`joblib.parallel_config`). Raises as `train`."""
     shared = dict(verbs=check_verbs(verbs), runs=RUNS, progress=False)
-    checked = [config for config in configs if digest(config, [])]  # or it raises
-    tasks = [joblib.delayed(_task)(STRATEGIES, config, **shared) for config in checked]
+    tasks = [
+        joblib.delayed(_task)(STRATEGIES, config, **shared) for config in configs if digest(config, [])
+    ]  # or raises
     return list(tqdm(joblib.Parallel(jobs, return_as="generator")(tasks), total=len(tasks)))
 
 
@@ -726,12 +730,8 @@ def set_style() -> None:
     sns.set_theme("paper", "whitegrid", "colorblind", font_scale=1.05, rc=rc)
 
 
-def draw_curves(runs, curves=CURVES):
-    """Draws a panel a quantity, a line a run, by name or, of a list, what differs; returns the figure."""
-    if not isinstance(runs, dict):
-        configs = pd.DataFrame([asdict(run.config) for run in runs])
-        changed = configs.loc[:, configs.nunique() > 1].to_dict("records")
-        runs = {", ".join(f"{k}={v}" for k, v in row.items()): run for row, run in zip(changed, runs)}
+def draw_curves(runs: dict, curves=CURVES):
+    """Draws a panel a quantity, a line a run, by name; returns the figure."""
     table = pd.concat({name: run.history for name, run in runs.items()}, names=["run"]).reset_index()
     fig, axes = plt.subplots(len(curves) // 2, 2, figsize=(WIDTH, 0.95 * len(curves)), sharex=True)
     for ax, (column, title) in zip(axes.flat, curves.items()):

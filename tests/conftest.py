@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import lab5_utils as lab  # noqa: E402
 
-SMALL = dict(hidden_size=64, latent_size=16, embedding_size=16, batch_size=8, evaluate_every=1000)
+SMALL = dict(hidden_size=64, latent_size=16, embedding_size=16, batch_size=8, evaluate_every=1000, synthetic=0)
 small = functools.partial(lab.Config, **SMALL, epochs=6)  # trains forty verbs in a fraction of a second
 
 

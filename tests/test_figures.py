@@ -33,16 +33,16 @@ def test_the_same_figure_is_the_same_bytes(draw):
     assert first[0].startswith(b"%PDF") and first[1].startswith(b"\x89PNG")
 
 
-def test_curves_show_the_histories_and_say_what_differs(draw, verbs):
+def test_curves_show_the_histories_by_name(draw, verbs):
     configs = [small(kl_weight=weight, strategy="constant", refine=0.5) for weight in (0.1, 0.2)]
     runs = [lab.train(config, verbs[:20], progress=False) for config in configs]
-    fig = lab.draw_curves(runs)
+    fig = lab.draw_curves(dict(zip(["weight 0.1", "0.2"], runs)))
     lines = {ax.get_title(): ax.lines[:2] for ax in fig.axes}
     for column, title in lab.CURVES.items():
         for run, line in zip(runs, lines[title]):
             assert line.get_ydata().tolist() == run.history[column].dropna().tolist()
     assert len({(line.get_color(), line.get_linestyle(), str(line._dash_pattern)) for line in lines[title]}) == 2
-    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["kl_weight=0.1", "kl_weight=0.2"]
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["weight 0.1", "0.2"]
     fig = lab.draw_curves({"a": runs[0], "b": runs[0]}, {"kl": "KL", "ce": "CE"})
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["a", "b"] and len(fig.axes) == 2
 

@@ -170,8 +170,8 @@ def test_every_schedule_is_between_0_and_1(name, p, excess):
 
 KINDS = get_type_hints(lab.Config)
 LOW = {n: int(kind is int and n not in ("seed", "synthetic")) for n, kind in KINDS.items()} | {"hidden_size": 2}
-HIGH = dict.fromkeys(KINDS, 2**31 - 1) | {"tf_final": 1, "refine": 0.9, "condition_size": 2**31 - 2}
-TOGETHER = dict(decoding="direct", training="rows", condition_size=1, hidden_size=2**31 - 1)
+HIGH = dict.fromkeys(KINDS, 2**31 - 1) | {"tf_final": 1, "refine": 0.9, "directions": 2, "condition_size": 2**31 - 3}
+TOGETHER = dict(decoding="direct", training="rows", condition_size=1, hidden_size=2**31 - 2, directions=1)
 numbers = {n: (st.integers if KINDS[n] is int else st.floats)(LOW[n], HIGH[n]) for n in KINDS if not get_args(KINDS[n])}
 values = numbers | {name: st.sampled_from(get_args(KINDS[name])) for name in KINDS if get_args(KINDS[name])}
 near = st.one_of(*values.values()) | st.floats() | st.integers(-2, 2) | st.integers(2**31 - 3, 2**31 + 3)

@@ -111,10 +111,10 @@ def test_killed_in_the_middle_of_a_write(uninterrupted, tmp_path):
     assert equal(uninterrupted, train(tmp_path))
 
 
-@pytest.mark.parametrize("changes", [{}, dict(refine=0.5), DIRECT, dict(synthetic=2)])
+@pytest.mark.parametrize("changes", [{}, dict(refine=0.5), DIRECT, dict(synthetic=2, refine=0.5)])
 def test_interrupted_by_ctrl_c(tmp_path, monkeypatch, changes):
     uninterrupted = lab.train(config := small(**changes), VERBS, progress=False)
-    for epoch in (1, 3, 4, 6):  # the encoder is refined from 4 or 6 on
+    for epoch in (1, 3, 4, 6):  # refining starts at 4 or 6
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             in_epoch(epoch, lambda: signal.raise_signal(signal.SIGINT), patch)
             train(tmp_path, config)

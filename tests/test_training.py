@@ -13,15 +13,13 @@ GOLDEN = [  # configuration; ce and kl of its two epochs
     (lab.Config.classic(**SMALL | dict(epochs=2)), [20.4233, 12.76138], [0.04460184, 0.008054625]),
     (lab.Config.course(**SMALL | dict(epochs=4, rate_start=0.1, rate_end=0.1)),
      [28.92923, 27.19815, 24.64339, 24.71552], [0.1606152, 0.2992327, 0.3744205, 0.5848881]),
-    (small(epochs=2, synthetic=2, reads="bidirectional", strategy="constant", tf_final=0.5),
+    (lab.Config(**SMALL | dict(epochs=4, synthetic=2), refine=0.5, strategy="constant", tf_final=0.5),
      [25.75228, 19.4425], [0.05479834, 0.02554094]),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("config, ce, kl", GOLDEN, ids=["lemma-first", "classic", "course", "synthetic"])
 def test_golden_losses(verbs, config, ce, kl):
-    if config.synthetic and int(torch.randint(2**31, (), generator=torch.Generator().manual_seed(0))) != 398764591:
-        pytest.skip("this torch draws other integers, and so other synthetic verbs")
     history = lab.train(config, verbs[:40], progress=False).history
     found, expected = [history["ce"].tolist(), history["kl"].tolist()], [pytest.approx(x, rel=1e-4) for x in (ce, kl)]
     assert found == expected, "training computes something else: raise VERSION and renew these numbers"
@@ -58,16 +56,14 @@ def test_target_rate_holds_the_rate(verbs):
 
 
 def test_refining_trains_the_encoder_alone(verbs, monkeypatch):
-    weights, counts, train_epoch, cross_entropy = [], [], lab.train_epoch, lab.CVAE.cross_entropy
+    weights, train_epoch = [], lab.train_epoch
 
     def record(model, *args):
         weights.append(copy.deepcopy(model.state_dict()))
         return train_epoch(model, *args)
 
-    count = lambda model, z, targets, mask: counts.append(len(targets)) or cross_entropy(model, z, targets, mask)
-    monkeypatch.setattr(lab, "train_epoch", record), monkeypatch.setattr(lab.CVAE, "cross_entropy", count)
+    monkeypatch.setattr(lab, "train_epoch", record)
     refined = lab.train(small(epochs=4, refine=0.5), verbs[:20], progress=False).model.state_dict()
-    assert counts == [2, 2, 2] * 2 + [2, 1, 1] * 2, "refining, one batch in three decodes the form beside the lemma"
     for name in refined:
         assert torch.equal(weights[2][name], refined[name]) != name.startswith("encoder."), name
         assert not torch.equal(weights[0][name], weights[2][name]), name
@@ -83,13 +79,14 @@ def test_gradients_are_clipped_to_a_norm_of_5(verbs, monkeypatch):
 @pytest.mark.parametrize("config", [small(batch_size=32), lab.Config.classic(batch_size=32)])
 def test_an_epoch_is_every_verb_or_every_form_once(verbs, config):
     """Rows: a form of every verb to its lemma and to another form; same-tense: every form to itself."""
-    batches, seen = lab.make_batches(verbs, config, torch.Generator()), []
+    batches, seen = lab.make_batches(verbs, config, torch.Generator(), "cpu"), []
     row_of = {(form, t): verb for verb in verbs for t, form in enumerate(verb)}
-    for source, targets in batches:
+    for source, targets, numbers in batches:
+        assert [verbs[n][t] for n, t in zip(numbers, source.tense)] == lab.tensor_to_words(source.letters)
         words = [list(zip(lab.tensor_to_words(w.letters), w.tense.tolist())) for w in (source, *targets)]
         assert all(((w.letters != lab.EOS).sum(1) + 1 == w.lengths).all() for w in (source, *targets))
         seen += zip(*words)
-    targets = [words for _, targets in batches for words in targets]
+    targets = [words for _, targets, _ in batches for words in targets]
     assert sum(w.lengths.sum() for w in targets) / sum(w.letters.numel() for w in targets) > 0.85, "of like length"
     if config.training == "same-tense":
         assert sorted(seen) == sorted(zip(row_of, row_of))
@@ -97,5 +94,5 @@ def test_an_epoch_is_every_verb_or_every_form_once(verbs, config):
         assert all(row_of[source] == row_of[lemma] == row_of[form] for source, lemma, form in seen)
         assert sorted(lemma for _, lemma, _ in seen) == [(verb[0], 0) for verb in verbs]
         assert {t for (_, t), *_ in seen} == {0, 1, 2, 3} and {t for *_, (_, t) in seen} == {1, 2, 3}
-    again = lab.make_batches(verbs, config, torch.Generator().manual_seed(1))
-    assert any(a.letters.shape != b.letters.shape for (a, _), (b, _) in zip(batches, again)), "shuffled"
+    again = lab.make_batches(verbs, config, torch.Generator().manual_seed(1), "cpu")
+    assert any(a.letters.shape != b.letters.shape for (a, *_), (b, *_) in zip(batches, again)), "shuffled"

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+import torch
 from conftest import SMALL, from_notebook, lab
 from score_unseen import by_rules
 
@@ -130,14 +131,26 @@ def test_spliced_words_are_of_one_tense_and_end_as_most_of_it(verbs):
     assert splice([("a", "b", "c", "d")], 2, 0) == [("a", "b", "c", "d")] * 2
 
 
-def test_training_synthesizes_in_every_epoch_from_its_own_table(verbs, monkeypatch):
-    calls, make = [], lab.synthesize
-    monkeypatch.setattr(lab, "synthesize", lambda *args: calls.append(args) or make(*args))
-    history = lab.train(UNSEEN, verbs[:20], progress=False).history
-    assert [(table, count) for table, count, _ in calls] == [(verbs[:20], 40)] * 4
-    assert len({seed for *_, seed in calls}) == 4
-    steps = [lab.learning_rate(UNSEEN, epoch, 8, 8) for epoch in range(1, 5)]  # 8 batches; the rate ends at 0
-    assert history["learning_rate"].tolist() == pytest.approx(steps) and steps[2] > 0 == pytest.approx(steps[3])
+def test_refining_with_synthetic_verbs_rehearses_what_noise_decoded_to(verbs, monkeypatch):
+    made, calls, generators, synthesize, cross_entropy = [], [], [], lab.synthesize, lab.CVAE.cross_entropy
+
+    def record(model, z, targets, free_running):
+        if model.generator and not z.requires_grad:
+            rows = model.generator.generate(z)
+            for words in targets:
+                assert lab.tensor_to_words(words.letters) == [row[t] for row, t in zip(rows, words.tense)]
+            made.append((len(z), free_running.any().item()))
+            generators.append(torch.cat([weight.flatten() for weight in model.generator.parameters()]))
+        return cross_entropy(model, z, targets, free_running)
+
+    monkeypatch.setattr(lab, "synthesize", lambda *args: calls.append(args) or synthesize(*args))
+    monkeypatch.setattr(lab.CVAE, "cross_entropy", record)
+    run = lab.train(UNSEEN, verbs[:20], progress=False)
+    assert [(table, count) for table, count, _ in calls] == [(verbs[:20], 40)] * 2, "in the last two epochs"
+    assert len({seed for *_, seed in calls}) == 2 and made == [(8, False)] * 26, "a batch to each of 13, teacher-forced"
+    assert torch.equal(generators[0], generators[-1]) and run.model.generator is None
+    weights = torch.cat([weight.flatten() for weight in run.model.parameters()])
+    assert weights.shape == generators[0].shape and not torch.equal(weights, generators[0]), "all else is trained"
 
 
 def test_a_table_without_a_regular_verb_is_refused():
@@ -146,7 +159,7 @@ def test_a_table_without_a_regular_verb_is_refused():
 
 
 def test_synthetic_verbs_teach_the_forms_of_unseen_ones(split_verbs, verbs):
-    config = lab.Config.unseen(hidden_size=96, latent_size=32, embedding_size=32, epochs=6, evaluate_every=1000)
+    config = lab.Config(hidden_size=96, latent_size=32, epochs=14, refine=0.5, evaluate_every=1000)
     training, held = split_verbs([verb for verb in verbs if len(verb[0]) < 5])
     words = lab.convert_verbs(lab.train(config, training, progress=False).model, held)
     assert (words[:, lab.SP, 1:] == [verb[1:] for verb in held]).mean() > 0.25

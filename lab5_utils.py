@@ -192,8 +192,8 @@ class Config:
     gate_price: float = 0.1  # nats a letter behind the tense gate
     context_in: Literal["cell", "hidden"] = "cell"  # c0; or h0, the original's
     training: Literal["rows", "same-tense"] = "rows"  # a form to lemma and another; or each to itself
-    synthetic: int = 8  # verbs a real one, resampled each epoch, when refining
-    directions: int = 2  # that the encoder reads in, sharing H; 1: forward
+    synthetic: int = 8  # verbs a real one, resampled, when refining
+    directions: int = 2  # of the encoder, sharing H; 1: forward
     optimizer: Literal["adam", "adam-constant", "sgd"] = "adam"  # warm-up, cosine decay; or a constant rate
     learning_rate: float = 6e-3  # its highest
     ce_per: Literal["word", "character"] = "word"  # CE in the loss; KL is always per word
@@ -202,7 +202,7 @@ class Config:
     rate_start: float = 16.0  # nats of target-rate, at first
     rate_end: float = 4.5  # and from .2 on; ln 1227 = 7.1 would name a verb
     tf_final: float = 1.0  # teacher-forcing ratio at the end, linear from 1
-    refine: float = 0.25  # share of epochs, the last: of the encoder alone or, with synthetic verbs, all
+    refine: float = 0.25  # share of epochs, the last: the encoder alone or, with synthetic verbs, all
     evaluate_every: int = 32  # epochs from one `score` to the next
 
     def __post_init__(self):
@@ -217,7 +217,7 @@ class Config:
                 object.__setattr__(self, name, float(value))
         share, odd = divmod(self.hidden_size, self.directions)
         if odd or self.condition_size >= share or (self.decoding, self.training) == ("lemma-first", "same-tense"):
-            raise ValueError("condition_size: expected < hidden_size / directions (whole); lemma-first: training='rows'")
+            raise ValueError("condition_size: expected < hidden_size / directions; lemma-first: training='rows'")
 
     @classmethod
     def course(cls, **changes) -> Config:
@@ -527,7 +527,7 @@ def information(model, verbs, seed=0) -> dict[str, float]:
 
 
 def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
-    """Returns every score by name; `distinct`: the mean over blocks of 100 draws; `information`: of 2,000 verbs."""
+    """Returns every score by name; `distinct`: mean over blocks of 100 draws; `information` of 2,000 verbs."""
     drawn, once = sample_prior(model, draws), list(dict.fromkeys(verbs := check_verbs(verbs)))
     gaussian, right = gaussian_score(drawn, verbs), convert_verbs(model, once) == np.array(once)[:, None]  # (N, 4, 4)
     return {
@@ -562,9 +562,8 @@ def make_batches(verbs, config, rng, device):
 
 def rehearse(generator, steps, rng, device):
     """Returns, for each step, noise and what the generator makes of it (pseudorehearsal, Robins 1995)."""
-    config = generator.config
-    z = torch.randn(steps * config.batch_size, config.latent_size, generator=rng)  # (N, Z)
-    return [(z[n].to(device), words) for _, words, n in make_batches(generator.generate(z), config, rng, device)]
+    z = torch.randn(steps * generator.config.batch_size, generator.config.latent_size, generator=rng)
+    return [(z[n].to(device), x) for _, x, n in make_batches(generator.generate(z), generator.config, rng, device)]
 
 
 def train_epoch(model, optimizer, verbs, epoch, rng):
@@ -592,7 +591,7 @@ def train_epoch(model, optimizer, verbs, epoch, rng):
         optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 5.0)
-        if not (loss.isfinite() and norm.isfinite()):  # it would spoil every weight
+        if not (loss.isfinite() and norm.isfinite()):  # spoils every weight
             raise FloatingPointError(f"loss {loss.item()}, gradient norm {norm.item()} in epoch {epoch}, step {step}")
         optimizer.param_groups[0]["lr"] = rate = learning_rate(config, epoch, step, len(batches))
         optimizer.step()
@@ -616,8 +615,8 @@ def make_optimizer(model, refining):
 
 def train(config: Config, verbs=None, *, run_dir=None, progress=True) -> Run:
     """Trains on verbs (None: `load_verbs()`; repeats count once); returns the run at its last epoch. Epochs are saved
-    in `run_dir`, if any; the same call resumes bit-exactly. History: `CURVES` (CE with the gate's price) and `score`.
-    Raises as `kl_weight`, OSError (saving), FloatingPointError (not finite)."""
+    in `run_dir`, if any; the same call resumes bit-exactly. History: `CURVES` (CE with the gate's price) and `score`;
+    `progress`: a bar, or a function of it as well. Raises as `kl_weight`, OSError, FloatingPointError (not finite)."""
     verbs, folder, threads = list(dict.fromkeys(check_verbs(verbs))), run_dir and Path(run_dir), torch.get_num_threads()
     key, pairs = digest(config, verbs), load_test_pairs()
     try:
@@ -638,6 +637,7 @@ def train(config: Config, verbs=None, *, run_dir=None, progress=True) -> Run:
                 model.generator = model.generator if epoch < config.epochs else None
                 if folder:
                     save_checkpoint(folder / CHECKPOINT, key, model, rng, history, optimizer)
+                callable(progress) and progress(history)
     finally:
         torch.set_num_threads(threads)
     return Run(model, pd.DataFrame(history).set_index("epoch"), config)

@@ -1,4 +1,4 @@
-"""Trains `Config.unseen()` on the whole table and asks it for every other verb that two dictionaries agree on.
+"""Trains `Config()` on the whole table and asks it for every other verb that two dictionaries agree on.
 
     python tests/score_unseen.py [file of verbs to leave out]
 
@@ -42,10 +42,10 @@ def by_rules(lemma):
 def main():
     left_out = lab.load_verbs(sys.argv[1]) if len(sys.argv) > 1 else []
     verbs = other_verbs({verb[0] for verb in lab.load_verbs() + left_out})
-    model = lab.load_or_train(lab.Config.unseen()).model
+    model = lab.load_or_train(lab.Config()).model
     ours = model.generate(model.encode([verb[0] for verb in verbs], lab.SP)[0])
     table = pd.DataFrame(
-        {"Config.unseen()": exact(ours, verbs), "lemminflect": exact(map(by_rules, [v[0] for v in verbs]), verbs)}
+        {"Config()": exact(ours, verbs), "lemminflect": exact(map(by_rules, [v[0] for v in verbs]), verbs)}
     )
     print(f"{len(verbs)} verbs\n{table.round(4).to_string()}")
     wrong = [f"{a} ({b})" for answer, verb in zip(ours, verbs) for a, b in zip(answer[1:], verb[1:]) if a != b]

@@ -189,7 +189,7 @@ class Config:
     condition_size: int = 8  # C, of a tense; the course's
     embedding_size: int = 32  # of a letter
     decoding: Literal["lemma-first", "gated", "direct"] = "lemma-first"  # see `CVAE`
-    gate_price: float = 0.1  # nats a letter behind the tense gate
+    gate_price: float = 0.1  # nats a letter behind the gate
     context_in: Literal["cell", "hidden"] = "cell"  # c0; or h0, the original's
     training: Literal["rows", "same-tense"] = "rows"  # a form to lemma and another; or each to itself
     synthetic: int = 8  # verbs a real one, resampled, when refining
@@ -198,9 +198,9 @@ class Config:
     learning_rate: float = 6e-3  # its highest
     ce_per: Literal["word", "character"] = "word"  # CE in the loss; KL is always per word
     strategy: Literal[*STRATEGIES] = "target-rate"  # of the KL weight
-    kl_weight: float = 0.5  # the shape's maximum, as in the loss
+    kl_weight: float = 0.5  # the shape's maximum
     rate_start: float = 16.0  # nats of target-rate, at first
-    rate_end: float = 4.5  # and from .2 on; ln 1227 = 7.1 would name a verb
+    rate_end: float = 4.5  # and from .2 on; ln 1227 = 7.1 names a verb
     tf_final: float = 1.0  # teacher-forcing ratio at the end, linear from 1
     refine: float = 0.25  # share of epochs, the last: the encoder alone or, with synthetic verbs, all
     evaluate_every: int = 32  # epochs from one `score` to the next
@@ -616,11 +616,12 @@ def make_optimizer(model, refining):
 def train(config: Config, verbs=None, *, run_dir=None, progress=True) -> Run:
     """Trains on verbs (None: `load_verbs()`; repeats count once); returns the run at its last epoch. Epochs are saved
     in `run_dir`, if any; the same call resumes bit-exactly. History: `CURVES` (CE with the gate's price) and `score`;
-    `progress`: a bar, or a function of it as well. Raises as `kl_weight`, OSError, FloatingPointError (not finite)."""
+    `progress`: a bar, or a function of it. Raises as `kl_weight`, `synthesize`, OSError, FloatingPointError."""
     verbs, folder, threads = list(dict.fromkeys(check_verbs(verbs))), run_dir and Path(run_dir), torch.get_num_threads()
     key, pairs = digest(config, verbs), load_test_pairs()
+    config.synthetic and synthesize(verbs, 0, 0)  # or it raises
     try:
-        torch.set_num_threads(1)  # the same bits on any number of cores
+        torch.set_num_threads(1)  # same bits on any number of cores
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock") if folder else nullcontext(), torch.random.fork_rng(devices=[]):
@@ -645,7 +646,7 @@ def train(config: Config, verbs=None, *, run_dir=None, progress=True) -> Run:
 
 # ---- Runs ----
 RUNS, CHECKPOINT = HERE / "runs", "run.pt"  # a folder a run; its last epoch
-VERSION = 6  # raise it when training's arithmetic changes: no older run is used
+VERSION = 6  # raise it when training's arithmetic changes
 Run = namedtuple("Run", "model history config")  # CVAE; pandas.DataFrame, a row an epoch; Config
 
 
@@ -690,8 +691,7 @@ def resume(folder, key, model, rng):
     optimizer = make_optimizer(model, len(state["history"]) > model.config.joint_epochs and "optimizer" in state)
     model.load_state_dict(state["model"])
     rng.set_state(state["rng"])
-    if "optimizer" in state:
-        optimizer.load_state_dict(state["optimizer"])
+    optimizer.load_state_dict(state.get("optimizer", optimizer.state_dict()))
     return state["history"], optimizer
 
 

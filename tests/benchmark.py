@@ -1,8 +1,6 @@
-"""Measures how fast training and decoding are, and how soon they reach which score.
+"""Measures how fast training is, in words decoded a second: min, median, max of its rounds (a minute).
 
-    python tests/benchmark.py [loop] [ladder]
-
-Without a name, the loop (a few minutes; the ladder takes twenty, five seeds a rung); min, median, max of its rounds.
+python tests/benchmark.py
 """
 
 import sys
@@ -11,7 +9,6 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from torch.nn import functional as F
 
@@ -19,9 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import lab5_utils as lab
 
 ROUNDS, STEPS = 5, 8  # steps that are timed at a time
-PLAIN = dict(latent_size=32, directions=1, synthetic=0)
-COURSE = dict(training="same-tense", decoding="direct", context_in="hidden", optimizer="sgd", learning_rate=0.05)
-COURSE |= dict(hidden_size=256) | PLAIN
+COURSE = dict(optimizer="sgd", learning_rate=0.05, embedding_size=32, ce_per="word")
 
 
 def rate(work, seconds=2.0):
@@ -91,38 +86,13 @@ def one_at_a_time(config, verbs):
 def loop(verbs):
     """Compares words decoded a second: batched against one word and one character at a time."""
     for size in (16, 256):
-        config = lab.Config(batch_size=size, **COURSE)
+        config = lab.Config.classic(batch_size=size, **COURSE)
         fast, slow = training(config, verbs), one_at_a_time(config, verbs)
         batched, one = np.array([[rate(fast), rate(slow)] for _ in range(ROUNDS)]).T
         show(f"course's model, {size} words a batch: words/s", batched)
         show("  batch 1, a character a call, words/s", one), show("  ratio", batched / one)
 
 
-SHORT = PLAIN | {"hidden_size": 128, "batch_size": 32, "rate_end": 7.0, "learning_rate": 7e-3, "refine": 0.37}
-LADDER = {
-    "the course's full marks, .7 / .3": SHORT | {"epochs": 38, "refine": 0.25, "learning_rate": 1e-2},
-    "the best pair reported, .957 drawn / .444": SHORT | {"epochs": 84},
-    "the recipe": {},
-}
-
-
-def ladder(verbs):
-    """Trains from nothing with three budgets, five seeds each, and shows seconds and scores of the last epoch."""
-    columns = ["bleu4", "bleu4_drawn", "conversion", "gaussian_exact", "distinct"]
-    for name, change in LADDER.items():
-        rows = []
-        for seed in range(5):
-            start = time.perf_counter()
-            model = lab.train(lab.Config(seed=seed, evaluate_every=1000, **change), verbs, progress=False).model
-            seconds, scores = time.perf_counter() - start, lab.score(model, verbs)
-            rows.append({"seconds": seconds} | {column: scores[column] for column in columns})
-        table = pd.DataFrame(rows).agg(["min", "mean", "max", "std"]).round(3)
-        print(f"{name}: {change or 'as it is'}\n{table.to_string()}", flush=True)
-
-
 if __name__ == "__main__":
-    sections = {"loop": loop, "ladder": ladder}
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; min / median / max of {ROUNDS} rounds")
-    for name in sys.argv[1:] or ["loop"]:
-        print(f"\n{name}: {sections[name].__doc__}")
-        sections[name](lab.load_verbs())
+    loop(lab.load_verbs())

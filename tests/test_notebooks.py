@@ -9,6 +9,7 @@ import pytest
 from conftest import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+GALLERY = (ROOT / "figures" / "README.md").read_text(encoding="utf-8")
 TAGS = {"nbval-ignore-output", "nbval-check-output", "nbval-skip", "raises-exception"}
 
 
@@ -87,3 +88,4 @@ def test_every_figure_is_exported_and_named_after_its_notebook(notebook):
             assert name[:2] == notebook.number
             for suffix in (".pdf", ".png"):
                 assert (ROOT / "figures" / (name + suffix)).stat().st_size > 1000
+            assert f'<img src="{name}.png" width="480" alt="{cell.metadata["alt"]}">' in GALLERY

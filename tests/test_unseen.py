@@ -144,12 +144,13 @@ def test_refining_with_synthetic_verbs_rehearses_what_noise_decoded_to(verbs, mo
     monkeypatch.setattr(lab, "synthesize", lambda *args: calls.append(args) or synthesize(*args))
     monkeypatch.setattr(lab.CVAE, "cross_entropy", record)
     model = lab.train(UNSEEN, verbs[:20], progress=False).model
-    assert [(table, count) for table, count, _ in calls] == [(verbs[:20], 40)] * 2, "in the last two epochs"
-    assert len({seed for *_, seed in calls}) == 2 and made == [(8, False)] * 26, "a batch to each of 13, teacher-forced"
+    assert [(table, n) for table, n, _ in calls] == [(verbs[:20], n) for n in (0, 40, 40)], "asked once, in two epochs"
+    assert len({seed for *_, seed in calls[1:]}) == 2 and made == [(8, False)] * 26, "a batch to each of 13, teacher-forced"
     assert len(kept) == 1 and model.generator is None and model.from_z.weight.sum().item() not in kept
 
 
-def test_a_table_without_a_regular_verb_is_refused():
+def test_a_table_without_a_regular_verb_is_refused_before_any_epoch(monkeypatch):
+    monkeypatch.setattr(lab, "train_epoch", lambda *_: pytest.fail("an epoch was trained"))
     with pytest.raises(ValueError, match="found no regular one among 1; expected one"):
         lab.train(UNSEEN, [("bring", "brings", "bringing", "brought")], progress=False)
 

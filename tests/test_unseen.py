@@ -87,8 +87,10 @@ def test_synthetic_verbs_inflect_by_the_rules_and_are_new(verbs):
     synthetic = lab.synthesize(verbs, 4000, seed=0)
     assert len(synthetic) == 4000 and synthetic == lab.synthesize(verbs, 4000, seed=0)
     assert synthetic != lab.synthesize(verbs, 4000, seed=1)
-    assert sum(verb in lab.regular_rows(verb[0]) for verb in synthetic) > 0.998 * 4000
-    assert sum(verb in set(verbs) for verb in synthetic) < 0.05 * 4000 and len(set(synthetic)) > 0.8 * 4000
+    odd = [verb for verb in synthetic if verb not in lab.regular_rows(verb[0])]
+    ends = {tuple(form[-3:] for form in verb) for verb in verbs if verb not in lab.regular_rows(verb[0])}
+    assert 0.005 * 4000 < sum(tuple(form[-3:] for form in verb) in ends for verb in odd) > len(odd) - 0.003 * 4000
+    assert sum(verb in set(verbs) for verb in synthetic) < 0.07 * 4000 and len(set(synthetic)) > 0.8 * 4000
     lemmas = [verb[0] for verb in synthetic[:400] if len(verb[0]) > 3]
     agree = [by_rules(lemma) in lab.regular_rows(lemma) for lemma in lemmas]  # as lemminflect's rules do
     assert sum(agree) / len(agree) > 0.95
@@ -102,18 +104,20 @@ def test_synthetic_verbs_come_from_the_given_ones_alone():
 
 
 def test_a_fifth_of_the_letters_is_replaced_by_others_of_their_class():
-    heads = [verb[0][-11:-3] for verb in lab.synthesize(rows("bananyquolk"), 3000, seed=0)]
-    pairs = [pair for head in heads for pair in zip("bananyqu", head)]
+    lemmas = [verb[0] for verb in lab.synthesize(rows("bananyquolk"), 3000, seed=0)]
+    pairs = [pair for lemma in lemmas for pair in zip("bananyquol", lemma[-11:-1])]
     assert all((a in "aeiou") == (b in "aeiou") and (a == b or a not in "yq") for a, b in pairs)
     changed = sum(a != b for a, b in pairs) / sum(a not in "yq" for a, _ in pairs)
-    assert 0.16 < changed < 0.2, "some are replaced by themselves"
+    assert 0.85 * 0.16 < changed < 0.85 * 0.2, "some are replaced by themselves, and three in twenty are compounds"
 
 
 def test_a_stressed_ending_keeps_to_heads_that_stress_it():
     table = rows("com", "per", "sub", endings="mit mits mitting mitted".split())
     table += rows("re", "pre", endings="fer fers ferring ferred".split())
     synthetic = {verb[0] for verb in lab.synthesize(table, 300, seed=0)}
-    assert synthetic == {head + tail for head in ("com", "per", "sub", "re", "pre") for tail in ("mit", "fer")}
+    bare = {head + tail for head in ("com", "per", "sub", "re", "pre") for tail in ("mit", "fer")}
+    lemmas, beginnings = [verb[0] for verb in table], {verb[0][:n] for verb in table for n in range(7)}
+    assert bare < synthetic <= bare | {before + lemma for before in beginnings for lemma in lemmas}, "or a compound"
 
 
 def test_spliced_words_are_of_one_tense_and_end_as_most_of_it(verbs):

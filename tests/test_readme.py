@@ -50,7 +50,7 @@ def test_report_in_one_command():
     script = re.search(r"`\.venv/bin/python (\S+report\.py)`", README)[1]
     subprocess.run([sys.executable, "-W", "ignore", script], cwd=ROOT, check=True, capture_output=True)
     page = (ROOT / "report" / "report.html").read_text(encoding="utf-8")
-    titles = [page.index(f"<h1 id=\"{number}-") for number in ("01", "02", "03", "04", "05", "06")]
+    titles = [page.index(f'<h1 id="{number}-') for number in ("01", "02", "03", "04", "05", "06")]
     targets = set(re.findall(r'href="#([^"]+)"', page))
     assert titles == sorted(titles) and targets <= set(re.findall(r'id="([^"]+)"', page)) and ".ipynb" not in page
     assert page.count("data:image/png;base64") > 20 and "No description has been provided" not in page

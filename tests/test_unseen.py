@@ -149,7 +149,7 @@ def test_refining_with_synthetic_verbs_rehearses_what_noise_decoded_to(verbs, mo
     monkeypatch.setattr(lab.CVAE, "cross_entropy", record)
     model = lab.train(UNSEEN, verbs[:20], progress=False).model
     assert [(table, n) for table, n, _ in calls] == [(verbs[:20], n) for n in (0, 40, 40)], "asked once, in two epochs"
-    assert len({seed for *_, seed in calls[1:]}) == 2 and made == [(8, False)] * 26, "a batch to each of 13, teacher-forced"
+    assert len({seed for *_, seed in calls[1:]}) == 2 and made == [(8, False)] * 26, "a batch to each of 13, forced"
     assert len(kept) == 1 and model.generator is None and model.from_z.weight.sum().item() not in kept
 
 

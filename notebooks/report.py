@@ -37,6 +37,9 @@ def merged():
 def main():
     OUT.mkdir(exist_ok=True)
     page, _ = HTMLExporter().from_notebook_node(report := merged())
+    outputs = [(cell, output) for cell in report.cells for output in cell.get("outputs", [])]
+    texts = iter([cell.metadata["alt"] for cell, output in outputs if "image/png" in output.get("data", {})])
+    page = re.sub("No description has been provided for this image", lambda _: next(texts), page)  # nbconvert's
     (OUT / "report.html").write_text(page, encoding="utf-8")
     widget = "application/vnd.jupyter.widget-view+json"
     for cell in report.cells:

@@ -55,6 +55,12 @@ def test_target_rate_holds_the_rate(verbs):
     assert lab.train(config, verbs[:60], progress=False).history["kl"].iloc[-20:].mean() == pytest.approx(3.0, abs=0.7)
 
 
+def test_progress_may_be_a_function_of_the_history(verbs):
+    seen = []
+    run = lab.train(small(), verbs[:20], progress=lambda history: seen.append([row["ce"] for row in history]))
+    assert seen == [run.history["ce"].tolist()[:epoch] for epoch in range(1, 7)]
+
+
 def test_refining_trains_the_encoder_alone(verbs, monkeypatch):
     weights, train_epoch = [], lab.train_epoch
 

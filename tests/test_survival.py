@@ -88,7 +88,7 @@ def train_and_stop_at(line, how, config, folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("how, code", [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 1)])
 def test_stopped_at_every_line_of_every_save(uninterrupted, tmp_path, how, code):
-    config = small(epochs=2, refine=0.5, hidden_size=16)
+    config = small(epochs=2, refine=0.5, hidden_size=18)
     uninterrupted, line, process = lab.train(config, VERBS, progress=False), 0, None
     while not process or process.exitcode:
         process = start(train_and_stop_at, line := line + 1, how, config, folder := tmp_path / str(line))

@@ -118,7 +118,7 @@ def test_a_folder_with_spaces_and_letters_of_other_scripts(tmp_path):
     for name in ("lab5_utils.py", "train.txt", "test.txt"):
         shutil.copy(ROOT / name, folder)
     code = "from matplotlib.figure import Figure\nimport lab5_utils as lab\nif __name__ == '__main__':\n"
-    code += "    lab.sweep([lab.Config(hidden_size=16, epochs=1)], lab.load_verbs()[:20], jobs=2)\n"
+    code += "    lab.sweep([lab.Config(hidden_size=18, epochs=1)], lab.load_verbs()[:20], jobs=2)\n"
     (process := script(folder, code + "    lab.save_fig(Figure(), '00_empty')\n")).wait(timeout=120)
     assert process.returncode == 0 and (folder / "figures/00_empty.pdf").exists(), process.stderr.read()
     assert len(list(folder.glob("runs/*/run.pt"))) == 1

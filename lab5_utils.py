@@ -38,12 +38,12 @@ TENSES = ("simple present", "third person", "present progressive", "simple past"
 SP, TP, PG, P = range(4)
 EOS, SOS, VOCABULARY = 0, 27, 28  # a to z are 1 to 26; EOS ends and pads a word, SOS starts decoding
 MAX_LETTERS = 32  # of a word; decoding stops one later
-CHUNK = 512  # words at a time
+CHUNK = 512  # words
 Words = namedtuple("Words", "letters lengths tense")  # (B, T), padded with EOS; (B,), EOS counted; (B,)
 
 
-def check_words(words, where="words", count=None) -> list[str]:
-    """Returns the words as a list; `where` and `count` are for the error."""
+def check_words(words, where="words", count=None):
+    """Returns the words as a list."""
     if isinstance(words, str):
         raise TypeError(f"{where}: found {words!r:.60}; expected a list of words")
     for word in (words := list(words)):
@@ -54,7 +54,7 @@ def check_words(words, where="words", count=None) -> list[str]:
     return words
 
 
-def check_tense(tense, count: int) -> Tensor:
+def check_tense(tense, count: int):
     """Returns `count` tenses (B,) from an int or one int per word."""
     tenses = np.asarray(tense.tolist() if isinstance(tense, Tensor) else tense)
     if tenses.shape not in ((), (count,)) or not (np.isin(tenses, range(4)) & (tenses.dtype.kind in "iu")).all():
@@ -63,14 +63,14 @@ def check_tense(tense, count: int) -> Tensor:
 
 
 def words_to_tensor(words):
-    """Turns words into letters (B, T), padded with EOS, and lengths (B,), which count one EOS."""
+    """Turns words into letters (B, T), padded with EOS, and lengths (B,), one EOS counted."""
     lengths = torch.tensor([len(word) + 1 for word in words], dtype=int)  # (B,)
     width = max(map(len, words), default=0) + 1
     codes = np.frombuffer("".join(word.ljust(width, "`") for word in words).encode(), np.uint8)  # "`" precedes "a"
     return torch.from_numpy(codes.astype(np.int64) - ord("`")).view(len(words), width), lengths  # (B, T), (B,)
 
 
-def tensor_to_words(letters) -> list[str]:
+def tensor_to_words(letters):
     """Turns letters (B, T) back into words; a word ends at its first EOS."""
     return [bytes(row).decode().split("`")[0] for row in letters.cpu().numpy().astype(np.uint8) + ord("`")]
 
@@ -105,7 +105,7 @@ def _read_rows(path, name, columns):
     return [tuple(check_words(line.split(" "), f"{path}, line {n}", columns)) for n, line in enumerate(lines, 1)]
 
 
-def check_verbs(verbs) -> list[Verb]:
+def check_verbs(verbs):
     """Returns the verbs as tuples; None: `load_verbs()`."""
     verbs = load_verbs() if verbs is None else verbs
     verbs = [tuple(check_words(verb, f"verb {n}", 4)) for n, verb in enumerate(verbs, 1)]
@@ -152,7 +152,7 @@ def segment(verb):
 
 def synthesize(verbs, count: int, seed: int) -> list[Verb]:
     """Returns `count` verbs (hallucinated data, Anastasopoulos & Neubig 2019): a regular one with the head of another
-    of its kind, and a fifth of its letters up to the endings resampled; or a compound, which inflects as its last part."""
+    of its kind, a fifth of the letters up to the endings resampled; or a compound, inflected as its last part."""
     verbs, rng = check_verbs(verbs), random.Random(seed)
     regular = [parts for verb in verbs if verb in regular_rows(verb[0]) and (parts := segment(verb))]
     if not regular:
@@ -253,7 +253,7 @@ STRATEGIES = {
 }
 
 
-def kl_weight(config, epoch, kl) -> float:
+def kl_weight(config, epoch, kl):
     """Returns the KL weight at `kl` nats per word; 0 in the `refine` epochs. Raises ValueError."""
     progress, shape = epoch / config.epochs, STRATEGIES[config.strategy]
     target = config.rate_start + (config.rate_end - config.rate_start) * min(1.0, progress / 0.2)  # until .2
@@ -263,7 +263,7 @@ def kl_weight(config, epoch, kl) -> float:
     return config.kl_weight * share if epoch <= config.joint_epochs else 0.0
 
 
-def learning_rate(config, epoch, step, steps) -> float:
+def learning_rate(config, epoch, step, steps):
     """Returns the rate of step 1..steps: Adam's rises and falls, once jointly, once refining."""
     first, last = (0, config.joint_epochs) if epoch <= config.joint_epochs else (config.joint_epochs, config.epochs)
     done, total = (epoch - 1 - first) * steps + step, (last - first) * steps
@@ -329,13 +329,13 @@ class Decoder(nn.Module):
             self.tensed = nn.Sequential(nn.Linear(H + C, H // 2), nn.Tanh(), nn.Linear(H // 2, VOCABULARY - 1))
 
     def behind_gate(self, hidden, scores, tense):
-        """Returns scores (B, T, V − 1) behind the gate: those before it, plus what the tense adds."""
+        """Returns scores (B, T, V − 1) behind the gate."""
         condition = self.condition(tense)[:, None].expand(-1, hidden.shape[1], -1)  # (B, T, C)
         # W h without EOS, which opened the gate, + MLP(h ‖ condition)
         return F.pad(scores[..., 1:], (1, 0)) + self.tensed(torch.cat([hidden, condition], 2))  # (B, T, V − 1)
 
     def initial_state(self, context):
-        """Returns h0, c0 (1, B, H) of a context (B, H): it lasts in the cell, fades in the hidden state."""
+        """Returns h0, c0 (1, B, H) of a context (B, H), which lasts in the cell, fades in the hidden state."""
         context = context[None]  # (1, B, H)
         return (context.tanh(), context) if self.context_in == "cell" else (context, 0 * context)
 
@@ -446,7 +446,7 @@ class CVAE(nn.Module):
             tense = tense.flatten()  # (B K,)
             z = z if self.lemma_first else z.repeat_interleave(K, 0)
             letters, end = self.decoder.greedy(self.context(z, tense), tense)
-            if self.lemma_first:  # these are lemmas: spell the other forms
+            if self.lemma_first:  # these are lemmas: now the forms
                 letters, others = letters.repeat_interleave(K, 0), (tense != SP).nonzero()[:, 0]  # (B K, T), (b,)
                 context = self.form_context(end[others // K], z[others // K], tense[others])
                 letters[others], _ = self.decoder.greedy(context, tense)
@@ -531,36 +531,41 @@ def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
         "bleu4": mean_bleu4(model, pairs),
         "bleu4_drawn": mean_bleu4(model, pairs, draws=20),
         "conversion": float(right[:, ~np.eye(4, dtype=bool)].mean()),
-        "gaussian_official": gaussian.official,
-        "gaussian_exact": gaussian.exact,
-        "gaussian_inconsistent": gaussian.inconsistent,
+        **{f"gaussian_{name}": getattr(gaussian, name) for name in ("official", "exact", "inconsistent")},
         "distinct": float(np.mean([len(set(drawn[i : i + 100]) & set(verbs)) for i in range(0, draws - 99, 100)])),
         **information(model, once[:2000]),
     }
 
 
 # ---- Training ----
-def make_batches(verbs, config, rng, device):
-    """Returns an epoch in batches of like length: sources, targets (rows: lemma and another form; else itself), n."""
-    letters, lengths = words_to_tensor([form for verb in verbs for form in verb])  # (4 N, T), (4 N,)
-    source, length = torch.arange(len(letters)), lengths  # (4 N,); form 4 n + t is verb n in tense t
-    targets = source[:, None]  # (4 N, 1)
-    if config.training == "rows":
-        lemma = source[::4]  # (N,)
-        source = lemma + torch.randint(4, (len(verbs),), generator=rng)  # (N,)
-        form = lemma + torch.rand(len(verbs), 3, generator=rng).argsort(1)[:, 0] + 1  # (N,)
-        targets = torch.stack([lemma, form], 1)  # (N, 2)
-        length = 2 * torch.maximum(lengths[source], lengths[form]) + lengths[lemma]  # (N,)
-    order = (length + torch.rand(len(source), generator=rng)).argsort().split(config.batch_size)
-    words = lambda i: Words(*(x.to(device) for x in (letters[i, : lengths[i].max()], lengths[i], i % 4)))
+def choose(verbs, config, rng):
+    """Returns words, pairs of these to train on, source and targets (N, 1 + K), and the pairs' size (N,)."""
+    form = torch.arange(4 * len(verbs))  # 4 n + t is verb n in tense t
+    words = Words(*words_to_tensor([word for verb in verbs for word in verb]), form % 4)
+    if config.training == "same-tense":
+        return words, form[:, None].expand(-1, 2), words.lengths
+    source, other = (form[::4] + torch.randint(low, 4, (len(verbs),), generator=rng) for low in (0, 1))
+    pairs = torch.stack([source, form[::4], other], 1)  # (N, 3)
+    return words, pairs, (words.lengths[pairs] ** 2).sum(1)
+
+
+def make_batches(words, pairs, size, config, rng, device):
+    """Returns batches of like size, in random order: which pairs (N, K), and the words of each column."""
+    letters, lengths, tense = (x.to(device) for x in words)
+    take = lambda i: Words(letters[i, : lengths[i].max()], lengths[i], tense[i])
+    order = (size + torch.rand(len(size), generator=rng)).argsort().split(config.batch_size)
     order = [order[i] for i in torch.randperm(len(order), generator=rng)]
-    return [(words(source[i]), [words(target) for target in targets[i].T], source[i] // 4) for i in order]
+    return [(n, [take(column) for column in pairs[n].T]) for n in order]
 
 
 def rehearse(generator, steps, rng, device):
-    """Returns, for each step, noise and what the generator makes of it (pseudorehearsal, Robins 1995)."""
-    z = torch.randn(steps * generator.config.batch_size, generator.config.latent_size, generator=rng)
-    return [(z[n].to(device), x) for _, x, n in make_batches(generator.generate(z), generator.config, rng, device)]
+    """Returns, for each step, noise, and the lemma and a form it decodes to (pseudorehearsal, Robins 1995)."""
+    config, pairs = generator.config, torch.arange(2 * steps * generator.config.batch_size).view(-1, 2)  # (N, 2)
+    z = torch.randn(len(pairs), config.latent_size, generator=rng)  # (N, Z)
+    tense = F.pad(torch.randint(1, 4, (len(z), 1), generator=rng), (1, 0))  # (N, 2)
+    words = Words(*words_to_tensor(generator._decode(z, tense)), tense.flatten())
+    batches = make_batches(words, pairs, (words.lengths[pairs] ** 2).sum(1), config, rng, device)
+    return [(z[n].to(device), targets) for n, targets in batches]
 
 
 def train_epoch(model, optimizer, verbs, epoch, rng):
@@ -571,9 +576,9 @@ def train_epoch(model, optimizer, verbs, epoch, rng):
         verbs = 3 * verbs + synthesize(verbs, config.synthetic * len(verbs), 1000 * config.seed + epoch)
     opening = min(1.0, epoch / (0.3 * config.joint_epochs))  # all paths at first; then a price
     model.decoder.temper, model.decoder.price = 0.3 + 0.7 * opening, config.gate_price * (opening == 1)
-    batches = make_batches(verbs, config, rng, device)
+    batches = make_batches(*choose(verbs, config, rng), config, rng, device)
     rehearsed = rehearse(model.generator, len(batches), rng, device) if model.generator else [None] * len(batches)
-    for step, ((source, targets, _), known) in enumerate(zip(batches, rehearsed), 1):
+    for step, ((_, (source, *targets)), known) in enumerate(zip(batches, rehearsed), 1):
         mu, logvar = model.encoder(source)  # (B, Z)
         z = reparameterize(mu, logvar, rng)  # (B, Z)
         lengths = torch.stack([words.lengths for words in targets], 1)  # (B, K)
@@ -588,7 +593,7 @@ def train_epoch(model, optimizer, verbs, epoch, rng):
         optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 5.0)
-        if not (loss.isfinite() and norm.isfinite()):  # spoils every weight
+        if not (loss.isfinite() and norm.isfinite()):
             raise FloatingPointError(f"loss {loss.item()}, gradient norm {norm.item()} in epoch {epoch}, step {step}")
         optimizer.param_groups[0]["lr"] = rate = learning_rate(config, epoch, step, len(batches))
         optimizer.step()
@@ -599,7 +604,7 @@ def train_epoch(model, optimizer, verbs, epoch, rng):
 
 
 def make_optimizer(model, refining):
-    """Returns an optimizer of all or, refining, of the encoder; with synthetic verbs, of all beside a copy."""
+    """Returns an optimizer of all or, refining, of the encoder; with synthetic verbs of all, beside a copy."""
     config, alone = model.config, refining and not model.config.synthetic
     model.requires_grad_(not alone).encoder.requires_grad_(True)
     model.generator = copy.deepcopy(model).requires_grad_(False) if refining and not alone else None
@@ -643,17 +648,17 @@ def train(config: Config, verbs=None, *, run_dir=None, progress=True) -> Run:
 
 # ---- Runs ----
 RUNS, CHECKPOINT = HERE / "runs", "run.pt"  # a folder a run; its last epoch
-VERSION = 6  # raise it when training's arithmetic changes
-Run = namedtuple("Run", "model history config")  # CVAE; pandas.DataFrame, a row an epoch; Config
+VERSION = 7  # raise it when training's arithmetic changes
+Run = namedtuple("Run", "model history config")  # CVAE; DataFrame, a row an epoch; Config
 
 
-def digest(config, verbs) -> str:
+def digest(config, verbs):
     """Digests all that a run follows from. Raises as `kl_weight`."""
     weights = [kl_weight(config, epoch, kl) for epoch in range(1, config.epochs + 1) for kl in (0, 5, 99)]
     return hashlib.sha256(repr((config, weights, verbs, load_test_pairs(), VERSION)).encode()).hexdigest()
 
 
-def atomic_write(path: Path, content: bytes) -> None:
+def atomic_write(path, content: bytes):
     """Writes a file whole, or raises OSError and the old one stays."""
     part = path.with_name(f"{path.name}.part")
     try:
@@ -669,7 +674,7 @@ def atomic_write(path: Path, content: bytes) -> None:
 
 
 def save_checkpoint(path, key, model, rng, history, optimizer):
-    """Saves the last epoch and the SHA-256 of it and the key: torch.load verifies nothing."""
+    """Saves the last epoch, and the SHA-256 of it and the key."""
     state = {"model": model.state_dict(), "rng": rng.get_state(), "history": history}
     if len(history) < model.config.epochs:
         state["optimizer"] = optimizer.state_dict()
@@ -707,9 +712,7 @@ def _task(strategies, config, **options):
 def sweep(configs: list[Config], verbs=None, jobs=-1) -> list[Run]:
     """Loads or trains runs, in order, a core each, or on a cluster (`joblib.parallel_config`). Raises as `train`."""
     shared = dict(verbs=check_verbs(verbs), runs=RUNS, progress=False)
-    tasks = [
-        joblib.delayed(_task)(STRATEGIES, config, **shared) for config in configs if digest(config, [])
-    ]  # or raises
+    tasks = [joblib.delayed(_task)(STRATEGIES, c, **shared) for c in configs if digest(c, [])]  # or raises
     return list(tqdm(joblib.Parallel(jobs, return_as="generator")(tasks), total=len(tasks)))
 
 

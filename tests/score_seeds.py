@@ -49,7 +49,7 @@ def main(arguments):
         verbs, _ = lab.load_verbs(), lab.load_test_pairs()
     except (FileNotFoundError, ValueError) as error:
         sys.exit(str(error))
-    seeds = range(3)
+    seeds = range(3 if ablation else 5)
     recipes = {name: lambda x=x, **seed: lab.Config.course(**x | seed) for name, x in ABLATION.items()}
     recipes = recipes if ablation else RECIPES
     runs = iter(lab.sweep([recipe(seed=seed) for recipe in recipes.values() for seed in seeds], verbs))

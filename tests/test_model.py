@@ -108,7 +108,8 @@ def test_loss_of_a_batch_is_the_loss_of_its_words(decoding, verbs):
     torch.manual_seed(0)
     config = lab.Config(**SMALL, decoding=decoding)
     model, condition = lab.CVAE(config), lambda tense: model.decoder.condition.weight[tense]
-    ((_, targets, _),) = lab.make_batches(verbs[:8], config, torch.Generator().manual_seed(0), "cpu")
+    rng = torch.Generator().manual_seed(0)
+    ((_, (_, *targets)),) = lab.make_batches(*lab.choose(verbs[:8], config, rng), config, rng, "cpu")
     z, free, end = torch.randn(8, 16), torch.arange(16).view(8, 2) % 3 == 0, None
     together = model.cross_entropy(z, targets, free)
     for i in range(8):

@@ -287,7 +287,7 @@ def reparameterize(mu, logvar, rng):
 
 def _lstm(config, share=1):
     lstm = nn.LSTM(config.embedding_size, config.hidden_size // share, batch_first=True)
-    lstm.bias_ih_l0.data.view(4, -1)[1] = 1.0  # the forget gate starts out open (Jozefowicz et al. 2015)
+    lstm.bias_ih_l0.data.view(4, -1)[1] = 1.0  # the forget gate starts open (Jozefowicz et al. 2015)
     return lstm
 
 
@@ -539,7 +539,7 @@ def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
 
 # ---- Training ----
 def choose(verbs, config, rng):
-    """Returns words, pairs of these to train on, source and targets (N, 1 + K), and the pairs' size (N,)."""
+    """Returns words, pairs of these to train on, source and targets (N, 1 + K), and their size (N,)."""
     form = torch.arange(4 * len(verbs))  # 4 n + t is verb n in tense t
     words = Words(*words_to_tensor([word for verb in verbs for word in verb]), form % 4)
     if config.training == "same-tense":
@@ -647,9 +647,9 @@ def train(config: Config, verbs=None, *, run_dir=None, progress=True) -> Run:
 
 
 # ---- Runs ----
-RUNS, CHECKPOINT = HERE / "runs", "run.pt"  # a folder a run; its last epoch
+RUNS, CHECKPOINT = HERE / "runs", "run.pt"  # a folder per run; its last epoch
 VERSION = 7  # raise it when training's arithmetic changes
-Run = namedtuple("Run", "model history config")  # CVAE; DataFrame, a row an epoch; Config
+Run = namedtuple("Run", "model history config")  # CVAE; DataFrame, a row per epoch; Config
 
 
 def digest(config, verbs):
@@ -731,7 +731,7 @@ def set_style() -> None:
 
 
 def draw_curves(runs: dict, curves=CURVES):
-    """Draws a panel a quantity, a line a run, by name; returns the figure."""
+    """Draws a panel per quantity, a line per run, by name; returns the figure."""
     table = pd.concat({name: run.history for name, run in runs.items()}, names=["run"]).reset_index()
     fig, axes = plt.subplots(len(curves) // 2, 2, figsize=(WIDTH, 0.95 * len(curves)), sharex=True)
     for ax, (column, title) in zip(axes.flat, curves.items()):

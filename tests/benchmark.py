@@ -1,6 +1,6 @@
 """Measures how fast training is, in words decoded a second: min, median, max of its rounds (a minute).
 
-python tests/benchmark.py
+    python tests/benchmark.py
 """
 
 import sys

@@ -179,7 +179,7 @@ def synthesize(verbs, count: int, seed: int) -> list[Verb]:
 # ---- Configuration ----
 @dataclass(frozen=True)
 class Config:
-    """Holds every hyperparameter."""
+    """Holds the hyperparameters."""
 
     seed: int = 0  # of weights, batches and noise
     epochs: int = 160  # refining included
@@ -305,7 +305,7 @@ class Encoder(nn.Module):
         """Encodes B words; returns mu and logvar, each (B, Z)."""
         condition = self.condition(words.tense)  # (B, C)
         # h0 = 0 ‖ condition
-        h0 = F.pad(condition, (self.lstms[0].hidden_size - condition.shape[1], 0))[None]  # (1, B, H)
+        h0 = F.pad(condition, (self.lstms[0].hidden_size - condition.shape[1], 0))[None]  # (1, B, H / directions)
         position = words.lengths[:, None] - 2 - torch.arange(words.letters.shape[1], device=h0.device)  # (B, T)
         backward = words.letters.gather(1, position.clamp(min=0)).where(position >= 0, EOS)  # EOS last (B, T)
         outputs = [lstm(self.embedding(x), (h0, 0 * h0)) for lstm, x in zip(self.lstms, (words.letters, backward))]
@@ -368,7 +368,7 @@ class Decoder(nn.Module):
         if free_running.any():
             own, _ = self.greedy(context[free_running], target.tense[free_running], width)
             fed = fed.index_put((free_running,), own)
-            lengths = lengths.index_put((free_running,), torch.minimum(lengths[free_running], (own != EOS).sum(1) + 1))
+            lengths = torch.minimum(lengths, (fed != EOS).sum(1) + 1)
         inputs = F.pad(fed[:, :-1], (1, 0), value=SOS)  # (B, T)
         hidden, _ = self.lstm(self.embedding(inputs), self.initial_state(context))  # (B, T, H)
         mask = torch.arange(width, device=hidden.device) < lengths[:, None]  # (B, T)
@@ -434,7 +434,7 @@ class CVAE(nn.Module):
     def generate(self, z: Tensor) -> list[Verb]:
         """Decodes the four forms of each z (N, Z)."""
         words = self._decode(z, torch.arange(4).expand(len(z), 4))
-        return list(zip(*(words[tense::4] for tense in range(4))))
+        return list(zip(*[iter(words)] * 4))
 
     @torch.no_grad()
     def _decode(self, z, tense):
@@ -449,7 +449,7 @@ class CVAE(nn.Module):
             if self.lemma_first:  # these are lemmas: now the forms
                 letters, others = letters.repeat_interleave(K, 0), (tense != SP).nonzero()[:, 0]  # (B K, T), (b,)
                 context = self.form_context(end[others // K], z[others // K], tense[others])
-                letters[others], _ = self.decoder.greedy(context, tense)
+                letters[others], _ = self.decoder.greedy(context, tense[others])
             words += tensor_to_words(letters)
         return words
 
@@ -491,7 +491,7 @@ def gaussian_score(generated, verbs) -> GaussianScore:
     """Scores verbs from noise: `exact`, the share, 0..1, that are rows of the table; `official`, the course's, counts
     repeats in it, and may exceed 1; `distinct` rows; `inconsistent`, the share of known words of different rows."""
     rows = Counter(check_verbs(verbs))
-    words = [set(forms) for forms in zip(*rows)]
+    words = [*map(set, zip(*rows))]
     if not generated or any(len(verb) != 4 for verb in generated):
         raise ValueError(f"generated: found {generated!r:.60}; expected at least one, of four words")
     n, exact = len(generated), sum(verb in rows for verb in generated)
@@ -586,7 +586,7 @@ def train_epoch(model, optimizer, verbs, epoch, rng):
         ce = model.cross_entropy(z, targets, free_running.to(device))  # nats per word (B, K)
         kl = kl_divergence(mu, logvar)  # nats per word (B,)
         weight = kl_weight(config, epoch, kl.mean().item())
-        unit = lengths if config.ce_per == "character" else torch.tensor(1.0)
+        unit = lengths ** (config.ce_per == "character")  # or 1
         # L = CE + kl_weight · KL, and the CE of what noise decoded to
         loss = (ce / unit).mean() + weight * kl.mean()
         loss = loss + model.cross_entropy(*known, torch.zeros(1, 2, dtype=bool)).mean() if known else loss
@@ -621,11 +621,10 @@ def train(config: Config, verbs=None, *, run_dir=None, progress=True) -> Run:
     `progress`: a bar, or a function of it. Raises as `kl_weight`, `synthesize`, OSError, FloatingPointError."""
     verbs, folder, threads = list(dict.fromkeys(check_verbs(verbs))), run_dir and Path(run_dir), torch.get_num_threads()
     key, pairs = digest(config, verbs), load_test_pairs()
-    config.synthetic and synthesize(verbs, 0, 0)  # or it raises
+    config.refine and config.synthetic and synthesize(verbs, 0, 0)  # or it raises
     try:
         torch.set_num_threads(1)  # same bits on any number of cores
-        if folder:
-            folder.mkdir(parents=True, exist_ok=True)
+        folder and folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock") if folder else nullcontext(), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(config.seed)
             model = CVAE(config).to("cuda" if torch.cuda.is_available() else "cpu")
@@ -641,6 +640,7 @@ def train(config: Config, verbs=None, *, run_dir=None, progress=True) -> Run:
                 if folder:
                     save_checkpoint(folder / CHECKPOINT, key, model, rng, history, optimizer)
                 callable(progress) and progress(history)
+            model.requires_grad_(True).decoder.price = 0.0  # as when loaded
     finally:
         torch.set_num_threads(threads)
     return Run(model, pd.DataFrame(history).set_index("epoch"), config)
@@ -654,7 +654,7 @@ Run = namedtuple("Run", "model history config")  # CVAE; DataFrame, a row per ep
 
 def digest(config, verbs):
     """Digests all that a run follows from. Raises as `kl_weight`."""
-    weights = [kl_weight(config, epoch, kl) for epoch in range(1, config.epochs + 1) for kl in (0, 5, 99)]
+    weights = [kl_weight(config, n, kl) for n in range(1, config.epochs + 1) for kl in (0, config.rate_end + 0.3, 99)]
     return hashlib.sha256(repr((config, weights, verbs, load_test_pairs(), VERSION)).encode()).hexdigest()
 
 
@@ -683,7 +683,7 @@ def save_checkpoint(path, key, model, rng, history, optimizer):
 
 
 def resume(folder, key, model, rng):
-    """Restores model and rng from a checkpoint, if any; returns history and optimizer."""
+    """Restores model and rng if saved; returns history and optimizer."""
     if not folder or not (path := folder / CHECKPOINT).exists():
         return [], make_optimizer(model, refining=False)
     content = path.read_bytes()
@@ -701,7 +701,7 @@ def load_or_train(config: Config, verbs=None, *, runs=None, progress=True) -> Ru
     """Returns the run of this configuration and data, trained or from runs/. Raises as `train`."""
     verbs = list(dict.fromkeys(check_verbs(verbs)))
     name = f"{config.strategy}-{config.decoding}-{config.seed}-{digest(config, verbs)[:16]}"
-    return train(config, verbs, run_dir=(runs or RUNS) / name, progress=progress)
+    return train(config, verbs, run_dir=Path(runs or RUNS) / name, progress=progress)
 
 
 def _task(strategies, config, **options):

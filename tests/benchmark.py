@@ -1,7 +1,4 @@
-"""Measures how fast training is, in words decoded a second: min, median, max of its rounds (a minute).
-
-    python tests/benchmark.py
-"""
+"""Measures how fast training is, in words decoded a second: min, median, max of its rounds (a minute)."""
 
 import sys
 import time

@@ -20,8 +20,9 @@ small = functools.partial(lab.Config, **SMALL, epochs=6)  # trains forty verbs i
 
 
 def equal(a, b):
-    """Tells whether two runs have the same weights and the same history, bit for bit."""
-    return fingerprint(a) == fingerprint(b) and a.history.equals(b.history)
+    """Tells whether two runs have the same weights and history, bit for bit, and models that go on alike."""
+    state = lambda model: [model.decoder.price, model.decoder.temper, *(p.requires_grad for p in model.parameters())]
+    return fingerprint(a) == fingerprint(b) and a.history.equals(b.history) and state(a.model) == state(b.model)
 
 
 def fingerprint(run):

@@ -154,7 +154,7 @@ def test_decoding_stops_at_a_fixed_maximum():
 @pytest.mark.parametrize(
     "words, tense, error, message",
     [
-        ("walk", 0, TypeError, "'walk'; expected"), (["walk", 3], 0, ValueError, "3"), (["ö"], 0, ValueError, "ö"),
+        ("walk", 0, TypeError, "'walk'; expected"), (["walk", 3], 0, ValueError, "found 3;"), (["ö"], 0, ValueError, "ö"),
         (["walk", ""], 0, ValueError, "''"), (["a" * 33], 0, ValueError, "1 to 32 letters"), (["b"], 4, ValueError, "4"),
         (["walk\n"], 0, ValueError, "walk"), (["walk"], -1, ValueError, "-1"), (["walk"], 0.5, ValueError, "0.5"),
         (["walk", "go"], [0, 1, 2], ValueError, "one for all or 2"), (["walk"], "sp", ValueError, "sp"),

@@ -76,7 +76,8 @@ def test_a_file_that_would_run_code_is_refused(file, tmp_path, monkeypatch, dump
 def test_another_runs_file_is_never_used(file, monkeypatch):
     for change in dict(config=OTHER), dict(verbs=VERBS[1:]):
         check_refused(file, "damaged, or of another configuration, data or version", **change)
-    pairs, shapes = lab.load_test_pairs()[::-1], lab.STRATEGIES | {CONFIG.strategy: lambda p, e: 0.5 * (e > 0)}
+    pairs = lab.load_test_pairs()[::-1]
+    shapes = lab.STRATEGIES | {CONFIG.strategy: lambda p, e: min(1.0, max(0.0, e / 2))}
     for name, other in dict(VERSION=lab.VERSION + 1, load_test_pairs=lambda: pairs, STRATEGIES=shapes).items():
         with monkeypatch.context() as patch:
             patch.setattr(lab, name, other)

@@ -82,7 +82,7 @@ def specification(content, columns):
     return next((n for n, row in enumerate(rows, 1) if len(row) != columns or not all(map(is_word, row))), rows)
 
 
-@cases(3000, file=files(), name=st.text(st.characters(exclude_characters="/\\"), min_size=1, max_size=400))
+@cases(2000, file=files(), name=st.text(st.characters(exclude_characters="/\\"), min_size=1, max_size=400))
 def test_files_are_loaded_exactly_where_the_specification_has_them(tmp_path, file, name):
     path, (columns, content) = tmp_path / "words.txt", file
     path.write_bytes(content)
@@ -97,7 +97,7 @@ def test_files_are_loaded_exactly_where_the_specification_has_them(tmp_path, fil
     assert name in str(missing)
 
 
-@cases(2000, words=some_words, table=some_verbs, tense=some_tenses, count=st.integers(0, 3))
+@cases(1500, words=some_words, table=some_verbs, tense=some_tenses, count=st.integers(0, 3))
 def test_only_words_verbs_and_tenses_are_accepted(words, table, tense, count):
     found = attempt(lab.check_words, words)
     assert isinstance(found, list) or not isinstance(words, list) or not all(map(is_word, words))
@@ -181,7 +181,7 @@ values = numbers | {name: st.sampled_from(get_args(KINDS[name])) for name in KIN
 near = st.one_of(*values.values()) | st.floats() | st.integers(-2, 2) | st.integers(2**31 - 3, 2**31 + 3)
 
 
-@cases(3000, values=st.fixed_dictionaries({}, optional=values),
+@cases(2000, values=st.fixed_dictionaries({}, optional=values),
        name=st.sampled_from(sorted(KINDS)), value=junk | near)  # fmt: skip
 def test_a_config_takes_what_is_in_range_and_refuses_the_rest_by_name(values, name, value):
     config = lab.Config(**values | TOGETHER)

@@ -62,7 +62,7 @@ def test_killed_at_random_moments(uninterrupted, tmp_path):
     train(tmp_path / "timed")
     seconds = time.perf_counter() - begun
     rng, kills, runs, epochs = random.Random(0), 0, 0, set()
-    while kills < 60:
+    while kills < 40:
         process = start(train, folder := tmp_path / str(runs))
         process.join(rng.uniform(0, 0.7 * seconds))
         process.kill()

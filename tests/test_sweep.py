@@ -24,7 +24,7 @@ TRAIN = "print(fingerprint(lab.train(small(seed=2, epochs=3, tf_final=0.5), lab.
 SWEEP = """
 if __name__ == "__main__":
     lab.RUNS = lab.Path("runs")
-    print(*map(fingerprint, lab.sweep([small(seed=seed, epochs=30) for seed in range(3)], lab.load_verbs()[:40], 2)))
+    print(*map(fingerprint, lab.sweep([small(seed=seed, epochs=20) for seed in range(3)], lab.load_verbs()[:40], 2)))
 """
 
 
@@ -78,7 +78,7 @@ def test_an_interrupted_sweep_resumes(tmp_path, how):
     output, errors = first.communicate(timeout=60)
     assert first.returncode and not output and ("KeyboardInterrupt" in errors or how == "SIGKILL")
     again, errors = script(tmp_path, IMPORT + SWEEP).communicate(timeout=120)
-    runs = [lab.train(small(seed=seed, epochs=30), VERBS, progress=False) for seed in range(3)]
+    runs = [lab.train(small(seed=seed, epochs=20), VERBS, progress=False) for seed in range(3)]
     assert again.split() == [*map(fingerprint, runs)], errors
 
 

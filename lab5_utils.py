@@ -604,7 +604,7 @@ def train_epoch(model, optimizer, verbs, epoch, rng):
 
 
 def make_optimizer(model, refining):
-    """Returns an optimizer of all or, refining, of the encoder; with synthetic verbs of all, beside a copy."""
+    """Returns an optimizer of all or, refining, of the encoder; with synthetic verbs, of all beside a copy."""
     config, alone = model.config, refining and not model.config.synthetic
     model.requires_grad_(not alone).encoder.requires_grad_(True)
     model.generator = copy.deepcopy(model).requires_grad_(False) if refining and not alone else None

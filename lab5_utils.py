@@ -54,7 +54,7 @@ def check_words(words, where="words", count=None):
     return words
 
 
-def check_tense(tense, count: int):
+def check_tense(tense, count):
     """Returns `count` tenses (B,) from an int or one int per word."""
     tenses = np.asarray(tense.tolist() if isinstance(tense, Tensor) else tense)
     if tenses.shape not in ((), (count,)) or not (np.isin(tenses, range(4)) & (tenses.dtype.kind in "iu")).all():
@@ -83,8 +83,7 @@ TEST_TENSES = ((SP, P), (SP, PG), (SP, TP), (SP, TP), (P, TP), (SP, PG), (P, SP)
 
 
 def load_verbs(path=None) -> list[Verb]:
-    """Reads a verb table, in file order, repeats kept; None: train.txt in $LAB5_DATA, else beside this module.
-    Raises FileNotFoundError, or ValueError naming file and line."""
+    """Reads a verb table, repeats kept; None: train.txt in $LAB5_DATA or here. Raises FileNotFoundError, ValueError."""
     return _read_rows(path, "train.txt", 4)
 
 
@@ -97,7 +96,7 @@ def load_test_pairs(path=None) -> list[TestPair]:
 
 
 def _read_rows(path, name, columns):
-    folder = Path(os.environ.get("LAB5_DATA") or HERE)  # relative: to here or to this module
+    folder = Path(os.environ.get("LAB5_DATA") or HERE)  # relative: to cwd or to this module
     path = Path(path or (folder if folder.is_dir() else HERE / folder) / name)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no file {path.name} in {path.absolute().parent} (LAB5_DATA sets another folder)")
@@ -108,13 +107,12 @@ def _read_rows(path, name, columns):
 def check_verbs(verbs):
     """Returns the verbs as tuples; None: `load_verbs()`."""
     verbs = load_verbs() if verbs is None else verbs
-    verbs = [tuple(check_words(verb, f"verb {n}", 4)) for n, verb in enumerate(verbs, 1)]
-    if not verbs:
+    if not (checked := [tuple(check_words(verb, f"verb {n}", 4)) for n, verb in enumerate(verbs, 1)]):
         raise ValueError("verbs: found none; expected at least one")
-    return verbs
+    return checked
 
 
-def regular_rows(lemma: str) -> tuple[Verb, Verb]:
+def regular_rows(lemma):
     """Returns the rows that spelling rules give a lemma, plain and doubled."""
     check_words([lemma])
     third = lemma + ("es" if re.search("(s|x|z|ch|sh|(^|[^aeiou])o)$", lemma) else "s")
@@ -168,7 +166,7 @@ def synthesize(verbs, count: int, seed: int) -> list[Verb]:
         before = rng.choice(verbs)[0][: rng.randint(0, 6)]
         kind, _, middle, coda, endings = rng.choice(rng.choice(alike) if rng.random() < 0.25 else regular)
         head = before * (kind == "long") + rng.choice(heads[kind])
-        stem = head if kind == "stressed" else replace(head + middle + coda)  # com·mit: the head has a say
+        stem = head if kind == "stressed" else replace(head + middle + coda)  # com·mit: the head stays
         if rng.random() < 0.15:  # over·run, side·step
             stem, endings = before, rng.choice(verbs)
         if len(stem) + len(max(endings, key=len)) <= MAX_LETTERS:
@@ -182,7 +180,7 @@ class Config:
     """Holds the hyperparameters."""
 
     seed: int = 0  # of weights, batches and noise
-    epochs: int = 160  # refining included
+    epochs: int = 144  # refining included
     batch_size: int = 40  # verbs a step, or words (same-tense)
     hidden_size: int = 192  # H; the course's: 256 or 512
     latent_size: int = 64  # Z; the course's: 32
@@ -192,18 +190,18 @@ class Config:
     gate_price: float = 0.1  # nats a letter behind the gate
     context_in: Literal["cell", "hidden"] = "cell"  # c0; or h0, the original's
     training: Literal["rows", "same-tense"] = "rows"  # a form to lemma and another; or each to itself
-    synthetic: int = 8  # verbs a real one, resampled, when refining
+    synthetic: int = 8  # per real verb, new in each refining epoch
     directions: int = 2  # of the encoder, sharing H; 1: forward
     optimizer: Literal["adam", "adam-constant", "sgd"] = "adam"  # warm-up, cosine decay; or a constant rate
-    learning_rate: float = 6e-3  # its highest
+    learning_rate: float = 6e-3  # highest
     ce_per: Literal["word", "character"] = "word"  # CE in the loss; KL is always per word
     strategy: Literal[*STRATEGIES] = "target-rate"  # of the KL weight
     kl_weight: float = 0.5  # the shape's maximum
-    rate_start: float = 16.0  # nats of target-rate, at first
-    rate_end: float = 4.5  # and from .2 on; ln 1227 = 7.1 names a verb
+    rate_start: float = 16.0  # target KL in nats, at first
+    rate_end: float = 4.5  # from .2 on; ln 1227 = 7.1 names a verb
     tf_final: float = 1.0  # teacher-forcing ratio at the end, linear from 1
-    refine: float = 0.25  # share of epochs, the last: the encoder alone or, with synthetic verbs, all
-    evaluate_every: int = 32  # epochs from one `score` to the next
+    refine: float = 0.25  # share of epochs, the last: the encoder alone; with synthetic verbs, all
+    evaluate_every: int = 32  # epochs between `score`s
 
     def __post_init__(self):
         for name, kind in get_type_hints(Config).items():
@@ -215,13 +213,13 @@ class Config:
                 raise ValueError(f"{name}: found {value!r:.60}; expected {choices or f'{kind.__name__} {low}..{high}'}")
             if kind is float:  # 1 and 1.0 are one run
                 object.__setattr__(self, name, float(value))
-        share, odd = divmod(self.hidden_size, self.directions)
-        if odd or self.condition_size >= share or (self.decoding, self.training) == ("lemma-first", "same-tense"):
-            raise ValueError("condition_size: expected < hidden_size / directions; lemma-first: training='rows'")
+        H, odd = divmod(self.hidden_size, self.directions)
+        if odd or self.condition_size >= H or (self.decoding, self.training) == ("lemma-first", "same-tense"):
+            raise ValueError(f"hidden_size/directions: {H + odd / 2}; expected int > condition_size; lemma-first: rows")
 
     @classmethod
     def course(cls, **changes) -> Config:
-        """Returns the recipe by the lab's rules; keywords change values."""
+        """Returns the recipe by the lab's rules; keywords change it."""
         recipe = dict(epochs=84, batch_size=64, hidden_size=256, latent_size=32, decoding="gated", synthetic=0)
         recipe |= dict(training="same-tense", directions=1, kl_weight=1.0, rate_start=8.0)
         return cls(**recipe | dict(rate_end=4.0, tf_final=0.95, evaluate_every=12) | changes)
@@ -360,10 +358,11 @@ class Decoder(nn.Module):
                 break
         return letters, end
 
-    def loss(self, context, target: Words, free_running):
-        """Returns the cross-entropy (B,) of B target words in nats per word, and the state (B, H) each ends in.
-        Words are teacher-forced; those of the mask `free_running` (B,) are fed their own letters, up to their own EOS:
-        a first pass finds these, and as argmax passes no gradient, the fused second equals step-by-step decoding."""
+    def loss(self, context, target: Words, free_running, teacher=None):
+        """Returns the cross-entropy (B,) of B target words, or against a teacher's (soft targets, Hinton et al. 2015;
+        not gated), in nats per word, the state (B, H) each ends in, and scores (B, T, V − 1). Words are teacher-forced;
+        those of the mask `free_running` (B,) are fed their own letters, up to their own EOS: a first pass finds these,
+        and as argmax passes no gradient, the fused second equals step-by-step decoding."""
         fed, lengths, width = target.letters, target.lengths, target.letters.shape[1]
         if free_running.any():
             own, _ = self.greedy(context[free_running], target.tense[free_running], width)
@@ -372,7 +371,8 @@ class Decoder(nn.Module):
         inputs = F.pad(fed[:, :-1], (1, 0), value=SOS)  # (B, T)
         hidden, _ = self.lstm(self.embedding(inputs), self.initial_state(context))  # (B, T, H)
         mask = torch.arange(width, device=hidden.device) < lengths[:, None]  # (B, T)
-        surprise = lambda scores: F.cross_entropy(scores.transpose(1, 2), target.letters, reduction="none") * mask
+        right = target.letters if teacher is None or self.gated else teacher.softmax(2).mT  # (B, T) or (B, V − 1, T)
+        surprise = lambda scores: F.cross_entropy(scores.mT, right, reduction="none") * mask
         ce = surprise(scores := self.letter(hidden))  # (B, T)
         if self.gated:
             # −log p(path k) = −Σ_{t<k} log p(x_t) − log p(EOS at k) − Σ_{t≥k} log p(x_t | tense)
@@ -382,7 +382,7 @@ class Decoder(nn.Module):
             # CE = −1/τ log [T^(τ − 1) Σ_k p(path k)^τ], and τ = 1 but early in training
             ce = ((1 - self.temper) * lengths.log() - paths)[:, None] / self.temper  # (B, 1)
         # CE = −Σ_t log p(x_t | x_<t, z)
-        return ce.sum(1), hidden[torch.arange(len(lengths)), lengths - 1]  # (B,), (B, H)
+        return ce.sum(1), hidden[torch.arange(len(lengths)), lengths - 1], scores  # (B,), (B, H), (B, T, V − 1)
 
 
 class CVAE(nn.Module):
@@ -399,22 +399,20 @@ class CVAE(nn.Module):
         self.from_lemma = nn.Linear(H + Z + C, H)
         self.generator = None  # while noise is rehearsed: this model as it was
 
-    def context(self, z, tense):
-        """Returns the context (B, H) of z (B, Z): f(z) or, for direct decoding, f(z ‖ condition)."""
-        return self.from_z(torch.cat([z, self.decoder.condition(tense)], 1) if self.tense_in_context else z)
+    def context(self, z, tense, end=None):
+        """Returns the context (B, H) of z (B, Z) or, for a form, of z and its lemma's end state (B, H)."""
+        condition = self.decoder.condition(tense)  # (B, C)
+        if end is not None:
+            return self.from_lemma(torch.cat([end, z, condition], 1))
+        return self.from_z(torch.cat([z, condition], 1) if self.tense_in_context else z)
 
-    def form_context(self, end, z, tense):
-        """Returns the context (B, H) of a form from the state (B, H) its lemma ended in."""
-        return self.from_lemma(torch.cat([end, z, self.decoder.condition(tense)], 1))
-
-    def cross_entropy(self, z, targets: list[Words], free_running):
-        """Returns nats per word (B, K) of the K targets of each z (B, Z), by the mask `free_running` (B, K)."""
-        ces, ends = [], []
-        for t, mask in zip(targets, free_running.T):
-            context = self.form_context(ends[0], z, t.tense) if ends and self.lemma_first else self.context(z, t.tense)
-            ce, end = self.decoder.loss(context, t, mask)  # (B,), (B, H)
-            ces, ends = [*ces, ce], [*ends, end]
-        return torch.stack(ces, 1)  # (B, K)
+    def cross_entropy(self, z, targets: list[Words], free_running, teacher=(None, None)):
+        """Returns nats per word (B, K) of K targets of each z (B, Z), and their scores; as `Decoder.loss`."""
+        done = []
+        for t, mask, soft in zip(targets, free_running.T, teacher):
+            context = self.context(z, t.tense, done[0][1] if done and self.lemma_first else None)
+            done.append(self.decoder.loss(context, t, mask, soft))
+        return torch.stack([ce for ce, *_ in done], 1), [scores for *_, scores in done]  # (B, K), K of (B, T, V − 1)
 
     @torch.no_grad()
     def encode(self, words: list[str], tense) -> tuple[Tensor, Tensor]:
@@ -448,7 +446,7 @@ class CVAE(nn.Module):
             letters, end = self.decoder.greedy(self.context(z, tense), tense)
             if self.lemma_first:  # these are lemmas: now the forms
                 letters, others = letters.repeat_interleave(K, 0), (tense != SP).nonzero()[:, 0]  # (B K, T), (b,)
-                context = self.form_context(end[others // K], z[others // K], tense[others])
+                context = self.context(z[others // K], tense[others], end[others // K])
                 letters[others], _ = self.decoder.greedy(context, tense[others])
             words += tensor_to_words(letters)
         return words
@@ -467,11 +465,11 @@ def bleu4(output: str, reference: str) -> float:
     return float(sentence_bleu([reference], output, weights, SmoothingFunction().method1))
 
 
-def mean_bleu4(model, pairs=None, draws=0, seed=0) -> float:
+def mean_bleu4(model, pairs=None, draws=0) -> float:
     """Returns the mean BLEU-4 of pairs, 0..1, at the posterior mean or over `draws` samples of z."""
     sources, targets, source_tenses, target_tenses = zip(*(pairs or load_test_pairs()))
     mu, logvar = (x.repeat(draws or 1, 1).cpu() for x in model.encode(sources, source_tenses))
-    z = reparameterize(mu, logvar, torch.Generator().manual_seed(seed)) if draws else mu
+    z = reparameterize(mu, logvar, torch.Generator().manual_seed(0)) if draws else mu
     outputs = model.decode(z, target_tenses * (draws or 1))
     return float(np.mean([bleu4(*pair) for pair in zip(outputs, targets * (draws or 1))]))
 
@@ -482,14 +480,14 @@ def encode_verbs(model, verbs):
     return tuple(x.cpu().view(-1, 4, x.shape[1]) for x in model.encode(forms, [0, 1, 2, 3] * (len(forms) // 4)))
 
 
-def convert_verbs(model, verbs) -> np.ndarray:
+def convert_verbs(model, verbs):
     """Converts every form to every tense at the posterior mean: words (N, 4, 4), by verb, source, target."""
     return np.array(model.generate(encode_verbs(model, verbs)[0].flatten(0, 1))).reshape(-1, 4, 4)
 
 
 def gaussian_score(generated, verbs) -> GaussianScore:
     """Scores verbs from noise: `exact`, the share, 0..1, that are rows of the table; `official`, the course's, counts
-    repeats in it, and may exceed 1; `distinct` rows; `inconsistent`, the share of known words of different rows."""
+    repeats in it, and may exceed 1; `distinct` rows; `inconsistent`, the share of four known words, but no row."""
     rows = Counter(check_verbs(verbs))
     words = [*map(set, zip(*rows))]
     if not generated or any(len(verb) != 4 for verb in generated):
@@ -505,11 +503,11 @@ def sample_prior(model, draws: int, seed=0) -> list[Verb]:
     return model.generate(torch.randn(draws, model.config.latent_size, generator=torch.Generator().manual_seed(seed)))
 
 
-def information(model, verbs, seed=0) -> dict[str, float]:
+def information(model, verbs):
     """Splits KL over all 4 N words, in nats per word (Hoffman & Johnson 2016): `kl_table` = `mutual_information`,
     I(x; z) ≤ ln 4N, + `marginal_kl`, KL(q(z) ‖ p(z)). `active_units`: Burda et al. 2016."""
     mu, logvar = (x.flatten(0, 1).double() for x in encode_verbs(model, verbs))  # (M, Z), M = 4 N
-    z = reparameterize(mu, logvar, torch.Generator().manual_seed(seed))  # (M, Z)
+    z = reparameterize(mu, logvar, torch.Generator().manual_seed(0))  # (M, Z)
     # log q(z_i | x_j) = −½ Σ [(z_i − μ_j)² / σ_j² + log σ_j² + log 2π]: multiplied out, one matrix product
     precision = (-logvar).exp()
     constant = (mu**2 * precision + logvar + math.log(2 * math.pi)).sum(1, keepdim=True)  # (M, 1)
@@ -520,21 +518,21 @@ def information(model, verbs, seed=0) -> dict[str, float]:
     # I(x; z) = E[log q(z | x) − log q(z)]
     kl, shared = kl_divergence(mu, logvar).mean().item(), ((of_z * of_x).sum(1) - mixture).mean().item()
     active = int((mu.var(0) > 0.01).sum())  # AU = #{j : Var_x(E[z_j | x]) > 0.01}
-    return {"kl_table": kl, "mutual_information": shared, "marginal_kl": kl - shared, "active_units": active}
+    return dict(kl_table=kl, mutual_information=shared, marginal_kl=kl - shared, active_units=active)
 
 
-def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
+def score(model, verbs=None, pairs=None, draws=10_000):
     """Returns every score by name; `distinct`: mean over blocks of 100 draws; `information` of 2,000 verbs."""
     drawn, once = sample_prior(model, draws), list(dict.fromkeys(verbs := check_verbs(verbs)))
     gaussian, right = gaussian_score(drawn, verbs), convert_verbs(model, once) == np.array(once)[:, None]  # (N, 4, 4)
-    return {
-        "bleu4": mean_bleu4(model, pairs),
-        "bleu4_drawn": mean_bleu4(model, pairs, draws=20),
-        "conversion": float(right[:, ~np.eye(4, dtype=bool)].mean()),
+    return dict(
+        bleu4=mean_bleu4(model, pairs),
+        bleu4_drawn=mean_bleu4(model, pairs, draws=20),
+        conversion=float(right[:, ~np.eye(4, dtype=bool)].mean()),
         **{f"gaussian_{name}": getattr(gaussian, name) for name in ("official", "exact", "inconsistent")},
-        "distinct": float(np.mean([len(set(drawn[i : i + 100]) & set(verbs)) for i in range(0, draws - 99, 100)])),
+        distinct=float(np.mean([len(set(drawn[i : i + 100]) & set(verbs)) for i in range(0, draws - 99, 100)])),
         **information(model, once[:2000]),
-    }
+    )
 
 
 # ---- Training ----
@@ -549,23 +547,25 @@ def choose(verbs, config, rng):
     return words, pairs, (words.lengths[pairs] ** 2).sum(1)
 
 
-def make_batches(words, pairs, size, config, rng, device):
-    """Returns batches of like size, in random order: which pairs (N, K), and the words of each column."""
+def make_batches(words, pairs, size, count, rng, device):
+    """Returns batches of `count`, alike in size, in random order: which pairs, and the words of each column."""
     letters, lengths, tense = (x.to(device) for x in words)
     take = lambda i: Words(letters[i, : lengths[i].max()], lengths[i], tense[i])
-    order = (size + torch.rand(len(size), generator=rng)).argsort().split(config.batch_size)
+    order = (size + torch.rand(len(size), generator=rng)).argsort().split(count)
     order = [order[i] for i in torch.randperm(len(order), generator=rng)]
     return [(n, [take(column) for column in pairs[n].T]) for n in order]
 
 
 def rehearse(generator, steps, rng, device):
-    """Returns, for each step, noise, and the lemma and a form it decodes to (pseudorehearsal, Robins 1995)."""
-    config, pairs = generator.config, torch.arange(2 * steps * generator.config.batch_size).view(-1, 2)  # (N, 2)
+    """Yields for each step noise, the lemma and a form it decodes to, and their scores (pseudorehearsal, Robins 1995)."""
+    config, count = generator.config, -(-generator.config.batch_size // 2)
+    pairs = torch.arange(2 * steps * count).view(-1, 2)  # (N, 2)
     z = torch.randn(len(pairs), config.latent_size, generator=rng)  # (N, Z)
     tense = F.pad(torch.randint(1, 4, (len(z), 1), generator=rng), (1, 0))  # (N, 2)
     words = Words(*words_to_tensor(generator._decode(z, tense)), tense.flatten())
-    batches = make_batches(words, pairs, (words.lengths[pairs] ** 2).sum(1), config, rng, device)
-    return [(z[n].to(device), targets) for n, targets in batches]
+    for n, targets in make_batches(words, pairs, (words.lengths[pairs] ** 2).sum(1), count, rng, device):
+        known = z[n].to(device), targets, torch.zeros(1, 2, dtype=bool)
+        yield *known, generator.cross_entropy(*known)[1]
 
 
 def train_epoch(model, optimizer, verbs, epoch, rng):
@@ -576,49 +576,49 @@ def train_epoch(model, optimizer, verbs, epoch, rng):
         verbs = 3 * verbs + synthesize(verbs, config.synthetic * len(verbs), 1000 * config.seed + epoch)
     opening = min(1.0, epoch / (0.3 * config.joint_epochs))  # all paths at first; then a price
     model.decoder.temper, model.decoder.price = 0.3 + 0.7 * opening, config.gate_price * (opening == 1)
-    batches = make_batches(*choose(verbs, config, rng), config, rng, device)
+    batches = make_batches(*choose(verbs, config, rng), config.batch_size, rng, device)
     rehearsed = rehearse(model.generator, len(batches), rng, device) if model.generator else [None] * len(batches)
     for step, ((_, (source, *targets)), known) in enumerate(zip(batches, rehearsed), 1):
         mu, logvar = model.encoder(source)  # (B, Z)
         z = reparameterize(mu, logvar, rng)  # (B, Z)
         lengths = torch.stack([words.lengths for words in targets], 1)  # (B, K)
         free_running = torch.rand(lengths.shape, generator=rng) >= tf_ratio  # scheduled sampling (B, K)
-        ce = model.cross_entropy(z, targets, free_running.to(device))  # nats per word (B, K)
+        ce, _ = model.cross_entropy(z, targets, free_running.to(device))  # nats per word (B, K)
         kl = kl_divergence(mu, logvar)  # nats per word (B,)
         weight = kl_weight(config, epoch, kl.mean().item())
         unit = lengths ** (config.ce_per == "character")  # or 1
-        # L = CE + kl_weight · KL, and the CE of what noise decoded to
+        # L = CE + kl_weight · KL (+ CE of rehearsal)
         loss = (ce / unit).mean() + weight * kl.mean()
-        loss = loss + model.cross_entropy(*known, torch.zeros(1, 2, dtype=bool)).mean() if known else loss
+        loss = loss + model.cross_entropy(*known)[0].mean() if known else loss
         optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 5.0)
         if not (loss.isfinite() and norm.isfinite()):
-            raise FloatingPointError(f"loss {loss.item()}, gradient norm {norm.item()} in epoch {epoch}, step {step}")
+            raise FloatingPointError(f"loss {loss:g}, gradient norm {norm:g} in epoch {epoch}, step {step}")
         optimizer.param_groups[0]["lr"] = rate = learning_rate(config, epoch, step, len(batches))
         optimizer.step()
         steps.append((ce.mean().item(), kl.mean().item(), weight, weight * unit.float().mean().item()))
         sizes.append(len(ce))
     row = dict(zip(("ce", "kl", "kl_weight", "beta"), np.average(steps, 0, sizes).tolist()))
-    return {"epoch": epoch} | row | {"tf_ratio": tf_ratio, "learning_rate": rate}
+    return dict(epoch=epoch, **row, tf_ratio=tf_ratio, learning_rate=rate)
 
 
 def make_optimizer(model, refining):
-    """Returns an optimizer of all or, refining, of the encoder; with synthetic verbs, of all beside a copy."""
+    """Returns an optimizer of all; refining, of the encoder, or with synthetic verbs all but a frozen copy."""
     config, alone = model.config, refining and not model.config.synthetic
     model.requires_grad_(not alone).encoder.requires_grad_(True)
     model.generator = copy.deepcopy(model).requires_grad_(False) if refining and not alone else None
     parameters = [p for p in model.parameters() if p.requires_grad]
     if config.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=config.learning_rate)
-    betas = (0.9, 0.999 if refining else 0.99)  # a short memory while z is noisy
+    betas = (0.9, 0.999 if refining else 0.99)  # short while z is noisy
     return torch.optim.Adam(parameters, lr=config.learning_rate, betas=betas, fused=True)
 
 
 def train(config: Config, verbs=None, *, run_dir=None, progress=True) -> Run:
     """Trains on verbs (None: `load_verbs()`; repeats count once); returns the run at its last epoch. Epochs are saved
-    in `run_dir`, if any; the same call resumes bit-exactly. History: `CURVES` (CE with the gate's price) and `score`;
-    `progress`: a bar, or a function of it. Raises as `kl_weight`, `synthesize`, OSError, FloatingPointError."""
+    in `run_dir`, if any, and resumed, bit-exactly on a CPU. History: `CURVES` (CE with the gate's price) and `score`;
+    `progress`: a bar, or called with history. Raises as `kl_weight`, `synthesize`, OSError, FloatingPointError."""
     verbs, folder, threads = list(dict.fromkeys(check_verbs(verbs))), run_dir and Path(run_dir), torch.get_num_threads()
     key, pairs = digest(config, verbs), load_test_pairs()
     config.refine and config.synthetic and synthesize(verbs, 0, 0)  # or it raises
@@ -637,8 +637,7 @@ def train(config: Config, verbs=None, *, run_dir=None, progress=True) -> Run:
                 if epoch % config.evaluate_every == 0 or epoch in (config.joint_epochs, config.epochs):
                     history[-1] |= score(model, verbs, pairs, draws=1000)
                 model.generator = model.generator if epoch < config.epochs else None
-                if folder:
-                    save_checkpoint(folder / CHECKPOINT, key, model, rng, history, optimizer)
+                folder and save_checkpoint(folder / CHECKPOINT, key, model, rng, history, optimizer)
                 callable(progress) and progress(history)
             model.requires_grad_(True).decoder.price = 0.0  # as when loaded
     finally:
@@ -648,12 +647,12 @@ def train(config: Config, verbs=None, *, run_dir=None, progress=True) -> Run:
 
 # ---- Runs ----
 RUNS, CHECKPOINT = HERE / "runs", "run.pt"  # a folder per run; its last epoch
-VERSION = 7  # raise it when training's arithmetic changes
+VERSION = 8  # raise it when training's arithmetic changes
 Run = namedtuple("Run", "model history config")  # CVAE; DataFrame, a row per epoch; Config
 
 
 def digest(config, verbs):
-    """Digests all that a run follows from. Raises as `kl_weight`."""
+    """Hashes all that determines a run. Raises as `kl_weight`."""
     weights = [kl_weight(config, n, kl) for n in range(1, config.epochs + 1) for kl in (0, config.rate_end + 0.3, 99)]
     return hashlib.sha256(repr((config, weights, verbs, load_test_pairs(), VERSION)).encode()).hexdigest()
 
@@ -675,7 +674,7 @@ def atomic_write(path, content: bytes):
 
 def save_checkpoint(path, key, model, rng, history, optimizer):
     """Saves the last epoch, and the SHA-256 of it and the key."""
-    state = {"model": model.state_dict(), "rng": rng.get_state(), "history": history}
+    state = dict(model=model.state_dict(), rng=rng.get_state(), history=history)
     if len(history) < model.config.epochs:
         state["optimizer"] = optimizer.state_dict()
     torch.save(state, buffer := io.BytesIO())

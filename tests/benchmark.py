@@ -13,7 +13,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import lab5_utils as lab
 
 ROUNDS, STEPS = 5, 8  # steps that are timed at a time
-COURSE = dict(optimizer="sgd", learning_rate=0.05, embedding_size=32, ce_per="word")
 
 
 def rate(work, seconds=2.0):
@@ -33,12 +32,12 @@ def training(config, verbs):
     """Returns a function that trains for some steps of full length and returns the number of words it decoded."""
     model, rng = lab.CVAE(config), torch.Generator().manual_seed(0)
     optimizer = lab.make_optimizer(model, refining=False)
-    size = config.batch_size * STEPS // (1 if config.training == "rows" else 4)
+    size = config.batch_size * STEPS // 4  # of four words each
     parts = cycle([verbs[i : i + size] for i in range(0, len(verbs) - size + 1, size)] or [verbs])
 
     def steps():
         lab.train_epoch(model, optimizer, part := next(parts), 1, rng)
-        return len(part) * (2 if config.training == "rows" else 4)
+        return 4 * len(part)
 
     rate(steps, 1)  # warm
     return steps
@@ -80,16 +79,11 @@ def one_at_a_time(config, verbs):
     return update
 
 
-def loop(verbs):
-    """Compares words decoded a second: batched against one word and one character at a time."""
+if __name__ == "__main__":
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; min / median / max of {ROUNDS} rounds")
     for size in (16, 256):
-        config = lab.Config.classic(batch_size=size, **COURSE)
-        fast, slow = training(config, verbs), one_at_a_time(config, verbs)
+        changes = dict(batch_size=size, optimizer="sgd", learning_rate=0.05, embedding_size=32, ce_per="word")
+        fast, slow = (make(lab.Config.classic(**changes), lab.load_verbs()) for make in (training, one_at_a_time))
         batched, one = np.array([[rate(fast), rate(slow)] for _ in range(ROUNDS)]).T
         show(f"course's model, {size} words a batch: words/s", batched)
         show("  batch 1, a character a call, words/s", one), show("  ratio", batched / one)
-
-
-if __name__ == "__main__":
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; min / median / max of {ROUNDS} rounds")
-    loop(lab.load_verbs())

@@ -65,7 +65,7 @@ def test_fused_loss_equals_letter_by_letter(decoder, free):
     target, lengths = lab.words_to_tensor(WORDS)
     parameters = [p for name, p in decoder.named_parameters() if decoder.gated or "condition" not in name] + [context]
     tense = torch.arange(5) % 4
-    ce, end = decoder.loss(context, lab.Words(target, lengths, tense), torch.tensor(free))
+    ce, end, _ = decoder.loss(context, lab.Words(target, lengths, tense), torch.tensor(free))
     fused = torch.autograd.grad((ce * torch.arange(1.0, 6)).sum() + end.pow(2).sum(), parameters)
     slow = [decode_by_letter(decoder, *word) for word in zip(context, target, lengths, free, tense)]
     slow_ce, slow_end = torch.stack([word[0] for word in slow]), torch.stack([word[2] for word in slow])
@@ -109,9 +109,14 @@ def test_loss_of_a_batch_is_the_loss_of_its_words(decoding, verbs):
     config = lab.Config(**SMALL, decoding=decoding)
     model, condition = lab.CVAE(config), lambda tense: model.decoder.condition.weight[tense]
     rng = torch.Generator().manual_seed(0)
-    ((_, (_, *targets)),) = lab.make_batches(*lab.choose(verbs[:8], config, rng), config, rng, "cpu")
+    ((_, (_, *targets)),) = lab.make_batches(*lab.choose(verbs[:8], config, rng), 8, rng, "cpu")
     z, free, end = torch.randn(8, 16), torch.arange(16).view(8, 2) % 3 == 0, None
-    together = model.cross_entropy(z, targets, free)
+    together, scores = model.cross_entropy(z, targets, free)
+    soft, own = model.cross_entropy(z, targets, free & False, teacher := [torch.randn_like(x) for x in scores])
+    for words, ce, *logits in zip(targets, soft.T, teacher, own) if decoding != "gated" else ():
+        p, q = (torch.distributions.Categorical(logits=x) for x in logits)
+        by_letter = p.entropy() + torch.distributions.kl_divergence(p, q)  # of the teacher to the model (B, T)
+        assert ce.tolist() == pytest.approx([row[:n].sum().item() for row, n in zip(by_letter, words.lengths)])
     for i in range(8):
         for k, (letters, lengths, tense) in enumerate(targets):
             context = model.from_z(torch.cat([z[i], condition(tense[i])]) if decoding == "direct" else z[i])

@@ -187,7 +187,7 @@ def test_a_config_takes_what_is_in_range_and_refuses_the_rest_by_name(values, na
     config = lab.Config(**values | TOGETHER)
     assert dataclasses.asdict(config) == dataclasses.asdict(lab.Config()) | values | TOGETHER
     assert dataclasses.replace(config) == config == eval(repr(config), {"Config": lab.Config})
-    found = attempt(lambda: dataclasses.replace(config, **{name: value}), said=f"^({name}|condition_size): ")
+    found = attempt(lambda: dataclasses.replace(config, **{name: value}), said=f"^({name}|hidden_size/directions): ")
     kinds, number = get_args(KINDS[name]), type(value) in (int, KINDS[name])
     good = type(value) is str and value in kinds if kinds else number and LOW[name] <= value <= HIGH[name]
     assert isinstance(found, ValueError) != good

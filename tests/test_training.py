@@ -14,7 +14,7 @@ GOLDEN = [  # configuration; ce and kl of its two epochs
     (lab.Config.course(**SMALL | dict(epochs=4, rate_start=0.1, rate_end=0.1)),
      [28.92923, 27.19815, 24.64339, 24.71552], [0.1606152, 0.2992327, 0.3744205, 0.5848881]),
     (lab.Config(**SMALL | dict(epochs=4, synthetic=2), refine=0.5, strategy="constant", tf_final=0.5),
-     [26.06943, 25.75786, 29.0871, 28.85954], [0.1618022, 0.1415893, 0.2879208, 1.611279]),
+     [26.06943, 25.75786, 28.78182, 22.52826], [0.1618022, 0.1415893, 0.2914457, 1.898775]),
 ]  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def test_gradients_are_clipped_to_a_norm_of_5(verbs, monkeypatch):
 @pytest.mark.parametrize("config", [small(batch_size=32), lab.Config.classic(batch_size=32)])
 def test_an_epoch_is_every_verb_or_every_form_once(verbs, config):
     """Rows: a form of every verb to its lemma and to another form; same-tense: every form to itself."""
-    epoch = lambda rng: lab.make_batches(*lab.choose(verbs, config, rng), config, rng, "cpu")
+    epoch = lambda rng: lab.make_batches(*lab.choose(verbs, config, rng), config.batch_size, rng, "cpu")
     batches, seen = epoch(torch.Generator()), []
     row_of = {(form, t): verb for verb in verbs for t, form in enumerate(verb)}
     for _, (source, *targets) in batches:

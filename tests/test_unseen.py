@@ -137,19 +137,20 @@ def test_spliced_words_are_of_one_tense_and_end_as_most_of_it(verbs):
 def test_refining_with_synthetic_verbs_rehearses_what_noise_decoded_to(verbs, monkeypatch):
     made, kept, calls, synthesize, cross_entropy = [], set(), [], lab.synthesize, lab.CVAE.cross_entropy
 
-    def record(model, z, targets, free_running):
-        if model.generator and not z.requires_grad:
+    def record(model, z, targets, free, teacher=(None, None)):
+        if teacher[0] is not None:
             rows = model.generator.generate(z)
+            assert all((a == b).all() for a, b in zip(cross_entropy(model.generator, z, targets, free)[1], teacher))
             for words in targets:
                 assert lab.tensor_to_words(words.letters) == [row[t] for row, t in zip(rows, words.tense)]
-            made.append((len(z), free_running.any().item())), kept.add(model.generator.from_z.weight.sum().item())
-        return cross_entropy(model, z, targets, free_running)
+            made.append((len(z), free.any().item())), kept.add(model.generator.from_z.weight.sum().item())
+        return cross_entropy(model, z, targets, free, teacher)
 
     monkeypatch.setattr(lab, "synthesize", lambda *args: calls.append(args) or synthesize(*args))
     monkeypatch.setattr(lab.CVAE, "cross_entropy", record)
     model = lab.train(UNSEEN, verbs[:20], progress=False).model
     assert [(table, n) for table, n, _ in calls] == [(verbs[:20], n) for n in (0, 40, 40)], "asked once, in two epochs"
-    assert len({seed for *_, seed in calls[1:]}) == 2 and made == [(8, False)] * 26, "a batch to each of 13, forced"
+    assert len({seed for *_, seed in calls[1:]}) == 2 and made == [(4, False)] * 26, "half a batch each, forced"
     assert len(kept) == 1 and model.generator is None and model.from_z.weight.sum().item() not in kept
 
 

@@ -193,7 +193,7 @@ class Config:
     synthetic: int = 8  # per real verb, new in each refining epoch
     directions: int = 2  # of the encoder, sharing H; 1: forward
     optimizer: Literal["adam", "adam-constant", "sgd"] = "adam"  # warm-up, cosine decay; or a constant rate
-    learning_rate: float = 6e-3  # highest
+    learning_rate: float = 6e-3  # its highest
     ce_per: Literal["word", "character"] = "word"  # CE in the loss; KL is always per word
     strategy: Literal[*STRATEGIES] = "target-rate"  # of the KL weight
     kl_weight: float = 0.5  # the shape's maximum

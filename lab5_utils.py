@@ -359,10 +359,10 @@ class Decoder(nn.Module):
         return letters, end
 
     def loss(self, context, target: Words, free_running, teacher=None):
-        """Returns the cross-entropy (B,) of B target words, or against a teacher's (soft targets, Hinton et al. 2015;
-        not gated), in nats per word, the state (B, H) each ends in, and scores (B, T, V − 1). Words are teacher-forced;
-        those of the mask `free_running` (B,) are fed their own letters, up to their own EOS: a first pass finds these,
-        and as argmax passes no gradient, the fused second equals step-by-step decoding."""
+        """Returns the cross-entropy (B,) of B target words, or against a teacher's scores (soft targets, Hinton et al.
+        2015; not gated), in nats per word, the state (B, H) each ends in, and scores (B, T, V − 1). Words are
+        teacher-forced; those of the mask `free_running` (B,) are fed their own letters, up to their own EOS: a first
+        pass finds these, and as argmax passes no gradient, the fused second equals step-by-step decoding."""
         fed, lengths, width = target.letters, target.lengths, target.letters.shape[1]
         if free_running.any():
             own, _ = self.greedy(context[free_running], target.tense[free_running], width)
@@ -557,7 +557,7 @@ def make_batches(words, pairs, size, count, rng, device):
 
 
 def rehearse(generator, steps, rng, device):
-    """Yields for each step noise, the lemma and a form it decodes to, and their scores (pseudorehearsal, Robins 1995)."""
+    """Yields for each step noise, the lemma and a form it decodes to, and scores (pseudorehearsal, Robins 1995)."""
     config, count = generator.config, -(-generator.config.batch_size // 2)
     pairs = torch.arange(2 * steps * count).view(-1, 2)  # (N, 2)
     z = torch.randn(len(pairs), config.latent_size, generator=rng)  # (N, Z)

@@ -1,25 +1,24 @@
-"""A conditional sequence-to-sequence VAE that converts English verbs between four tenses.
+"""The lab: a conditional sequence-to-sequence VAE that converts verbs between four tenses.
 
-Shapes: B words in a batch, T characters, K targets of a source, C condition, H hidden, Z latent, N verbs.
-Cross-entropy and KL are in nats per word: summed over characters and dimensions, averaged over words.
-Bad input raises ValueError, or TypeError, naming what was found and expected.
+Read it top to bottom: words, data, schedules, configuration, model, metrics, runs, training,
+figures. Shapes: B words in a batch, T characters, C condition, H hidden, Z latent, V vocabulary,
+N verbs. Cross-entropy and KL are in nats per word: summed over characters and dimensions, averaged
+over words. Bad input raises ValueError or TypeError, which name what was found and expected.
 """
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import io
 import math
 import os
-import random
 import re
-from collections import Counter, defaultdict, namedtuple
-from contextlib import nullcontext, suppress
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from inspect import signature
 from pathlib import Path
-from typing import Literal, get_args, get_type_hints
+from typing import Literal, NamedTuple, get_args, get_type_hints
 
 import joblib
 import matplotlib.pyplot as plt
@@ -35,258 +34,437 @@ from tqdm.auto import tqdm
 
 # ---- Words ----
 TENSES = ("simple present", "third person", "present progressive", "simple past")
-SP, TP, PG, P = range(4)
-EOS, SOS, VOCABULARY = 0, 27, 28  # a to z are 1 to 26; EOS ends and pads a word, SOS starts decoding
+PRESENT, THIRD, PROGRESSIVE, PAST = range(4)
+EOS = 0  # ends a word and pads it
+SOS = 27  # starts decoding; a to z are 1 to 26
+VOCABULARY = 28
 MAX_LETTERS = 32  # of a word; decoding stops one later
-CHUNK = 512  # words
-Words = namedtuple("Words", "letters lengths tense")  # (B, T), padded with EOS; (B,), EOS counted; (B,)
+CHUNK = 512  # words that go through the model at a time
+BEFORE_A = ord("a") - 1  # the character "`", which stands for EOS
 
 
-def check_words(words, where="words", count=None):
-    """Returns the words as a list."""
+class Words(NamedTuple):
+    """Holds a batch of words as tensors."""
+
+    letters: Tensor  # (B, T), padded with EOS
+    lengths: Tensor  # (B,), EOS counted
+    tense: Tensor  # (B,)
+
+    def to(self, device) -> Words:
+        """Returns the same words on a device."""
+        return Words(*(part.to(device) for part in self))
+
+
+def check_words(words, where="words") -> list[str]:
+    """Returns the words as a list; `where` is named in errors. Raises TypeError, ValueError."""
     if isinstance(words, str):
         raise TypeError(f"{where}: found {words!r:.60}; expected a list of words")
-    for word in (words := list(words)):
-        if not isinstance(word, str) or not re.fullmatch("[a-z]{1,%d}" % MAX_LETTERS, word):
-            raise ValueError(f"{where}: found {word!r:.60}; expected 1 to {MAX_LETTERS} letters a-z")
-    if count not in (None, len(words)):
-        raise ValueError(f"{where}: found {len(words)} words; expected {count}")
+    words = list(words)
+    for word in words:
+        is_word = isinstance(word, str) and re.fullmatch(f"[a-z]{{1,{MAX_LETTERS}}}", word)
+        if not is_word:
+            raise ValueError(
+                f"{where}: found {word!r:.60}; expected 1 to {MAX_LETTERS} letters a-z"
+            )
     return words
 
 
-def check_tense(tense, count):
-    """Returns `count` tenses (B,) from an int or one int per word."""
-    tenses = np.asarray(tense.tolist() if isinstance(tense, Tensor) else tense)
-    if tenses.shape not in ((), (count,)) or not (np.isin(tenses, range(4)) & (tenses.dtype.kind in "iu")).all():
+def check_row(words, width: int, where: str) -> tuple[str, ...]:
+    """Returns a row of a table as a tuple of `width` words. Raises as `check_words`."""
+    words = check_words(words, where)
+    if len(words) != width:
+        raise ValueError(f"{where}: found {len(words)} words; expected {width}")
+    return tuple(words)
+
+
+def check_tense(tense, count: int) -> Tensor:
+    """Returns `count` tenses (B,) from one int, or from one int per word. Raises ValueError."""
+    values = tense.tolist() if isinstance(tense, Tensor) else tense
+    tenses = np.asarray(values)
+    fits = tenses.shape in ((), (count,))
+    are_ints = tenses.size == 0 or tenses.dtype.kind in "iu"
+    if not fits or not are_ints or not set(tenses.flat) <= set(range(len(TENSES))):
         raise ValueError(f"tense: found {tense!r:.60}; expected 0..3, one for all or {count}")
     return torch.from_numpy(np.full(count, tenses, dtype=np.int64))  # (B,)
 
 
-def words_to_tensor(words):
+def words_to_tensor(words: list[str]) -> tuple[Tensor, Tensor]:
     """Turns words into letters (B, T), padded with EOS, and lengths (B,), one EOS counted."""
-    lengths = torch.tensor([len(word) + 1 for word in words], dtype=int)  # (B,)
-    width = max(map(len, words), default=0) + 1
-    codes = np.frombuffer("".join(word.ljust(width, "`") for word in words).encode(), np.uint8)  # "`" precedes "a"
-    return torch.from_numpy(codes.astype(np.int64) - ord("`")).view(len(words), width), lengths  # (B, T), (B,)
+    lengths = torch.tensor([len(word) + 1 for word in words], dtype=torch.int64)  # (B,)
+    width = max((len(word) for word in words), default=0) + 1
+    padded = "".join(word.ljust(width, chr(BEFORE_A)) for word in words)
+    codes = np.frombuffer(padded.encode(), np.uint8).astype(np.int64) - BEFORE_A
+    return torch.from_numpy(codes).view(len(words), width), lengths  # (B, T), (B,)
 
 
-def tensor_to_words(letters):
+def tensor_to_words(letters: Tensor) -> list[str]:
     """Turns letters (B, T) back into words; a word ends at its first EOS."""
-    return [bytes(row).decode().split("`")[0] for row in letters.cpu().numpy().astype(np.uint8) + ord("`")]
+    codes = letters.cpu().numpy().astype(np.uint8) + BEFORE_A
+    padded = [bytes(row).decode() for row in codes]
+    return [word.split(chr(BEFORE_A))[0] for word in padded]
+
+
+def select_words(words: Words, numbers: Tensor) -> Words:
+    """Returns the words of these numbers (B,), no wider than the longest of them."""
+    lengths = words.lengths[numbers]
+    letters = words.letters[numbers, : lengths.max()]
+    return Words(letters, lengths, words.tense[numbers])
 
 
 # ---- Data ----
 HERE = Path(__file__).resolve().parent
+TEST_TENSES = (  # source and target of the ten pairs, in the order of the course's readme
+    (PRESENT, PAST),
+    (PRESENT, PROGRESSIVE),
+    (PRESENT, THIRD),
+    (PRESENT, THIRD),
+    (PAST, THIRD),
+    (PRESENT, PROGRESSIVE),
+    (PAST, PRESENT),
+    (PROGRESSIVE, PRESENT),
+    (PROGRESSIVE, PAST),
+    (PROGRESSIVE, THIRD),
+)
 Verb = tuple[str, str, str, str]  # the four forms of a verb, in the order of TENSES
-TestPair = namedtuple("TestPair", "source target source_tense target_tense")  # a tense is 0..3
-TEST_TENSES = ((SP, P), (SP, PG), (SP, TP), (SP, TP), (P, TP), (SP, PG), (P, SP), (PG, SP), (PG, P), (PG, TP))
+
+
+class TestPair(NamedTuple):
+    """Holds one conversion to be tested; a tense is 0..3."""
+
+    __test__ = False  # pytest: no class of tests
+
+    source: str
+    target: str
+    source_tense: int
+    target_tense: int
 
 
 def load_verbs(path=None) -> list[Verb]:
-    """Reads a verb table, repeats kept; None: train.txt in $LAB5_DATA or here. Raises FileNotFoundError, ValueError."""
-    return _read_rows(path, "train.txt", 4)
+    """Reads a verb table, a verb a row, repeats kept; None: train.txt in the data folder.
+
+    The data folder is $LAB5_DATA or this module's own. Raises FileNotFoundError, and ValueError
+    that names the file, the line, what was found and what was expected.
+    """
+    path = find_file(path, "train.txt")
+    return read_rows(path, width=4)
 
 
 def load_test_pairs(path=None) -> list[TestPair]:
-    """Reads the ten conversions; the tenses are the course's. None: as `load_verbs`."""
-    rows = _read_rows(path, "test.txt", 2)
+    """Reads the ten conversions; None: test.txt in the data folder. Raises as `load_verbs`."""
+    path = find_file(path, "test.txt")
+    rows = read_rows(path, width=2)
     if len(rows) != len(TEST_TENSES):
-        raise ValueError(f"{path or 'test.txt'}: found {len(rows)} rows; expected {len(TEST_TENSES)}")
-    return [TestPair(*row, *tenses) for row, tenses in zip(rows, TEST_TENSES)]
+        raise ValueError(f"{path}: found {len(rows)} rows; expected {len(TEST_TENSES)}")
+    return [TestPair(*row, *tenses) for row, tenses in zip(rows, TEST_TENSES, strict=True)]
 
 
-def _read_rows(path, name, columns):
-    folder = Path(os.environ.get("LAB5_DATA") or HERE)  # relative: to cwd or to this module
-    path = Path(path or (folder if folder.is_dir() else HERE / folder) / name)
+def find_file(path, name: str) -> Path:
+    """Returns the path, or that of a file of the data folder. Raises FileNotFoundError."""
+    folder = Path(os.environ.get("LAB5_DATA") or HERE)
+    if not folder.is_dir():  # a relative name: not in the working directory, so beside this module
+        folder = HERE / folder
+    path = Path(path or folder / name)
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"no file {path.name} in {path.absolute().parent} (LAB5_DATA sets another folder)")
-    lines = path.read_text("utf-8", "backslashreplace").removesuffix("\n").split("\n")
-    return [tuple(check_words(line.split(" "), f"{path}, line {n}", columns)) for n, line in enumerate(lines, 1)]
+        where = f"{path.absolute().parent} (LAB5_DATA sets another folder)"
+        raise FileNotFoundError(f"no file {path.name} in {where}")
+    return path
 
 
-def check_verbs(verbs):
-    """Returns the verbs as tuples; None: `load_verbs()`."""
-    verbs = load_verbs() if verbs is None else verbs
-    if not (checked := [tuple(check_words(verb, f"verb {n}", 4)) for n, verb in enumerate(verbs, 1)]):
+def read_rows(path: Path, width: int) -> list[tuple[str, ...]]:
+    """Reads rows of `width` words, one space between two. Raises ValueError."""
+    text = path.read_text("utf-8", "backslashreplace")  # what is no UTF-8 is shown in the error
+    rows = []
+    for n, line in enumerate(text.removesuffix("\n").split("\n"), 1):
+        rows.append(check_row(line.split(" "), width, f"{path}, line {n}"))
+    return rows
+
+
+def check_verbs(verbs) -> list[Verb]:
+    """Returns the verbs as a list of tuples; None: `load_verbs()`. Raises ValueError, TypeError."""
+    if verbs is None:
+        return load_verbs()
+    checked = [check_row(verb, 4, f"verb {n}") for n, verb in enumerate(verbs, 1)]
+    if not checked:
         raise ValueError("verbs: found none; expected at least one")
     return checked
 
 
-def regular_rows(lemma):
-    """Returns the rows that spelling rules give a lemma, plain and doubled."""
-    check_words([lemma])
-    third = lemma + ("es" if re.search("(s|x|z|ch|sh|(^|[^aeiou])o)$", lemma) else "s")
-    stem, past = lemma, lemma + "ed"
-    if re.search("(^|[^aeiou])y$", lemma):
-        third, past = lemma[:-1] + "ies", lemma[:-1] + "ied"
-    elif lemma.endswith("ie"):
-        stem, past = lemma[:-2] + "y", lemma + "d"
-    elif lemma.endswith("e"):
-        stem, past = (lemma if lemma.endswith(("ee", "ye", "oe")) else lemma[:-1]), lemma + "d"
-    doubled = lemma + lemma[-1]
-    return (lemma, third, stem + "ing", past), (lemma, third, doubled + "ing", doubled + "ed")
-
-
-# ---- Synthetic verbs ----
-def segment(verb):
-    """Segments a regular verb into kind, head (before the last syllable), vowels, coda, endings; None: no syllable.
-    Kinds: "short", of one syllable; "stressed", of more, and the last consonant doubles; "long"."""
-    lemma = verb[0]
-    if not (syllable := re.fullmatch("(.*?)(?<!q)([aeiouy]+)([^aeiouy]*e?)", lemma)):
-        return None
-    head, vowels, coda = syllable.groups()
-    plain, several = verb == regular_rows(lemma)[0], re.search("[aeiouy]", head.replace("qu", ""))
-    kind = "short" if not several else "long" if plain else "stressed"
-    if kind == "stressed":  # sub·mit: the last syllable stays
-        head, vowels, coda = head[:-1], "", ""
-    elif not coda:  # en·joy, try: the vowels belong to the ending
-        vowels = ""
-    elif lemma.endswith("h"):  # -ch and -sh take -es
-        coda = ""
-    else:  # the last consonant decides on -es and doubling, but for a silent e
-        coda = os.path.commonprefix(verb)[len(head + vowels) : None if lemma.endswith("e") else -1]
-    return kind, head, vowels, coda, tuple(form[len(head + vowels + coda) :] for form in verb)
-
-
-def synthesize(verbs, count: int, seed: int) -> list[Verb]:
-    """Returns `count` verbs (hallucinated data, Anastasopoulos & Neubig 2019): a regular one with the head of another
-    of its kind, a fifth of the letters up to the endings resampled; or a compound, inflected as its last part."""
-    verbs, rng = check_verbs(verbs), random.Random(seed)
-    regular = [parts for verb in verbs if verb in regular_rows(verb[0]) and (parts := segment(verb))]
-    if not regular:
-        raise ValueError(f"verbs: found no regular one among {len(verbs)}; expected one")
-    heads, alike = defaultdict(list), defaultdict(list)  # by kind; by endings: rare ones (fuzz, echo) get a share
-    for parts in regular:
-        heads[parts[0]].append(parts[1]), alike[parts[4]].append(parts)
-    alike, kinds = list(alike.values()), ("aeiou", "bcdfghjklmnprstvwxz")  # y is both, q needs its u
-    other = lambda letter: rng.choice(next((kind for kind in kinds if letter in kind), letter))
-    replace = lambda word: "".join(other(letter) if rng.random() < 0.2 else letter for letter in word)
-    synthetic = []
-    while len(synthetic) < count:
-        before = rng.choice(verbs)[0][: rng.randint(0, 6)]
-        kind, _, middle, coda, endings = rng.choice(rng.choice(alike) if rng.random() < 0.25 else regular)
-        head = before * (kind == "long") + rng.choice(heads[kind])
-        stem = head if kind == "stressed" else replace(head + middle + coda)  # com·mit: the head stays
-        if rng.random() < 0.15:  # over·run, side·step
-            stem, endings = before, rng.choice(verbs)
-        if len(stem) + len(max(endings, key=len)) <= MAX_LETTERS:
-            synthetic.append(tuple(stem + ending for ending in endings))
-    return synthetic
-
-
-# ---- Configuration ----
-@dataclass(frozen=True)
-class Config:
-    """Holds the hyperparameters."""
-
-    seed: int = 0  # of weights, batches and noise
-    epochs: int = 144  # refining included
-    batch_size: int = 40  # verbs a step, or words (same-tense)
-    hidden_size: int = 192  # H; the course's: 256 or 512
-    latent_size: int = 64  # Z; the course's: 32
-    condition_size: int = 8  # C, of a tense; the course's
-    embedding_size: int = 32  # of a letter
-    decoding: Literal["lemma-first", "gated", "direct"] = "lemma-first"  # see `CVAE`
-    gate_price: float = 0.1  # nats a letter behind the gate
-    context_in: Literal["cell", "hidden"] = "cell"  # c0; or h0, the original's
-    training: Literal["rows", "same-tense"] = "rows"  # a form to lemma and another; or each to itself
-    synthetic: int = 8  # per real verb, new in each refining epoch
-    directions: int = 2  # of the encoder, sharing H; 1: forward
-    optimizer: Literal["adam", "adam-constant", "sgd"] = "adam"  # warm-up, cosine decay; or a constant rate
-    learning_rate: float = 6e-3  # its highest
-    ce_per: Literal["word", "character"] = "word"  # CE in the loss; KL is always per word
-    strategy: Literal[*STRATEGIES] = "target-rate"  # of the KL weight
-    kl_weight: float = 0.5  # the shape's maximum
-    rate_start: float = 16.0  # target KL in nats, at first
-    rate_end: float = 4.5  # from .2 on; ln 1227 = 7.1 names a verb
-    tf_final: float = 1.0  # teacher-forcing ratio at the end, linear from 1
-    refine: float = 0.25  # share of epochs, the last: the encoder alone; with synthetic verbs, all
-    evaluate_every: int = 32  # epochs between `score`s
-
-    def __post_init__(self):
-        for name, kind in get_type_hints(Config).items():
-            value, choices = getattr(self, name), get_args(kind)
-            low = 0 if kind is float or name in ("seed", "synthetic") else 1
-            high = {"tf_final": 1, "refine": 0.9, "directions": 2}.get(name, 2**31 - 1)
-            number = type(value) in (int, kind) and low <= value <= high  # no bool, no NaN
-            if not (isinstance(value, str) and value in choices if choices else number):
-                raise ValueError(f"{name}: found {value!r:.60}; expected {choices or f'{kind.__name__} {low}..{high}'}")
-            if kind is float:  # 1 and 1.0 are one run
-                object.__setattr__(self, name, float(value))
-        H, odd = divmod(self.hidden_size, self.directions)
-        if odd or self.condition_size >= H or (self.decoding, self.training) == ("lemma-first", "same-tense"):
-            raise ValueError(f"hidden_size/directions: {H + odd / 2}; expected int > condition_size; lemma-first: rows")
-
-    @classmethod
-    def course(cls, **changes) -> Config:
-        """Returns the recipe by the lab's rules; keywords change it."""
-        recipe = dict(epochs=84, batch_size=64, hidden_size=256, latent_size=32, decoding="gated", synthetic=0)
-        recipe |= dict(training="same-tense", directions=1, kl_weight=1.0, rate_start=8.0)
-        return cls(**recipe | dict(rate_end=4.0, tf_final=0.95, evaluate_every=12) | changes)
-
-    @classmethod
-    def classic(cls, **changes) -> Config:
-        """Returns the original's recipe, batched by 16, at 16 times its learning rate."""
-        recipe = dict(epochs=500, batch_size=16, embedding_size=256, decoding="direct", context_in="hidden", refine=0.0)
-        recipe |= dict(optimizer="sgd", learning_rate=0.8, ce_per="character", strategy="monotonic", tf_final=0.1)
-        return cls.course(**recipe | dict(evaluate_every=32) | changes)
-
-    @property
-    def joint_epochs(self) -> int:
-        return self.epochs - int(self.refine * self.epochs)
+def distinct_verbs(verbs) -> list[Verb]:
+    """Returns the verbs in their order, each once; else as `check_verbs`."""
+    return list(dict.fromkeys(check_verbs(verbs)))
 
 
 # ---- Schedules ----
-# name: shape, 0..1, of progress p (epoch / epochs) and, if it asks, nats e of KL over the target rate
-ramp = lambda p: min(1.0, 2 - 2 * (-4 * p % 1))  # four cycles, half of each rising (Fu et al. 2019)
-STRATEGIES = {
-    "constant": lambda p: 1.0,
-    "monotonic": lambda p: min(1.0, 10 * p),  # Bowman et al. 2016; the original's slope
-    "cyclical-linear": ramp,
-    "cyclical-trapezoid": lambda p: min(1.0, 1.25 * (2 * p % 1)),  # the original's, as the next
-    "cyclical-sigmoid": lambda p: 1 / (1 + math.exp(5 - 10 * (2 * p % 1))) if 2 * p % 1 <= 0.994 else 0.0,
-    "cyclical-cosine": lambda p: (1 - math.cos(math.pi * ramp(p))) / 2,
-    "free-bits": lambda p, e=0.0: float(e > 0),  # Kingma et al. 2016, all dimensions
-    "target-rate": lambda p, e=0.0: min(1.0, max(0.0, e)),  # cf. Shao et al. 2020
+# The shape of a KL weight is a function of progress, epoch / epochs in (0, 1], and of excess, the
+# nats of KL above the target rate. It returns 0..1; the KL weight is `config.kl_weight` times that.
+Schedule = Callable[[float, float], float]
+
+
+def constant(progress, excess):
+    """Does not anneal."""
+    return 1.0
+
+
+def monotonic(progress, excess):
+    """Rises in the first tenth (Bowman et al. 2016, 3.1; the slope is the original's)."""
+    return min(1.0, 10 * progress)
+
+
+def cyclical_linear(progress, excess):
+    """Rises in four cycles, each time in the first half (Fu et al. 2019, eq. 6)."""
+    left = -4 * progress % 1  # of the cycle: 0 at its end
+    return min(1.0, 2 - 2 * left)
+
+
+def cyclical_cosine(progress, excess):
+    """Rises in the same four cycles, along a cosine (Fu et al. 2019)."""
+    return (1 - math.cos(math.pi * cyclical_linear(progress, excess))) / 2
+
+
+def cyclical_trapezoid(progress, excess):
+    """Rises in the first four fifths of each of two cycles (the original's)."""
+    position = 2 * progress % 1
+    return min(1.0, 1.25 * position)
+
+
+def cyclical_sigmoid(progress, excess):
+    """Rises along a sigmoid in each of two cycles, to fall at its end (the original's)."""
+    position = 2 * progress % 1
+    if position > 0.994:
+        return 0.0
+    return 1 / (1 + math.exp(5 - 10 * position))
+
+
+def free_bits(progress, excess):
+    """Charges in full what exceeds the target, all dimensions together (Kingma et al. 2016)."""
+    return 1.0 if excess > 0 else 0.0
+
+
+def target_rate(progress, excess):
+    """Charges in proportion to the excess (cf. Burgess et al. 2018; Shao et al. 2020)."""
+    return min(1.0, max(0.0, excess))
+
+
+STRATEGIES: dict[str, Schedule] = {
+    "constant": constant,
+    "monotonic": monotonic,
+    "cyclical-linear": cyclical_linear,
+    "cyclical-cosine": cyclical_cosine,
+    "cyclical-trapezoid": cyclical_trapezoid,
+    "cyclical-sigmoid": cyclical_sigmoid,
+    "free-bits": free_bits,
+    "target-rate": target_rate,
 }
+WATCH_KL = ("free-bits", "target-rate")
+IGNORE_KL = tuple(name for name in STRATEGIES if name not in WATCH_KL)  # need no target rate
+
+TARGET_FALL = 0.2  # share of the epochs in which the target rate moves to its end
+GATE_SCHEDULE = 0.3  # share of the first phase in which the gate's temperature falls to 1
+GATE_FLATTEST = 0.3  # its inverse temperature at first
+WARM_UP = 100  # steps in which Adam's learning rate rises
 
 
-def kl_weight(config, epoch, kl):
-    """Returns the KL weight at `kl` nats per word; 0 in the `refine` epochs. Raises ValueError."""
-    progress, shape = epoch / config.epochs, STRATEGIES[config.strategy]
-    target = config.rate_start + (config.rate_end - config.rate_start) * min(1.0, progress / 0.2)  # until .2
-    share = float(shape(*(progress, kl - target)[: len(signature(shape).parameters)]))
+def target_nats(config, progress: float) -> float:
+    """Returns the target rate at this progress, in nats per word."""
+    share = min(1.0, progress / TARGET_FALL)
+    return config.rate_start + (config.rate_end - config.rate_start) * share
+
+
+def kl_weight(config, epoch: int, kl: float) -> float:
+    """Returns the KL weight of an epoch at `kl` nats per word; in the second phase it is 0.
+
+    Raises ValueError if the schedule leaves 0..1, and whatever the schedule itself raises.
+    """
+    progress = epoch / config.epochs
+    shape = STRATEGIES[config.strategy]
+    share = float(shape(progress, kl - target_nats(config, progress)))
     if not 0 <= share <= 1:
-        raise ValueError(f"strategy {config.strategy!r}, progress {progress:g}: found {share!r}; expected 0..1")
-    return config.kl_weight * share if epoch <= config.joint_epochs else 0.0
+        where = f"strategy {config.strategy!r}, progress {progress:g}"
+        raise ValueError(f"{where}: found {share!r}; expected 0..1")
+    if epoch > config.first_phase:
+        return 0.0
+    return config.kl_weight * share
 
 
-def learning_rate(config, epoch, step, steps):
-    """Returns the rate of step 1..steps: Adam's rises and falls, once jointly, once refining."""
-    first, last = (0, config.joint_epochs) if epoch <= config.joint_epochs else (config.joint_epochs, config.epochs)
-    done, total = (epoch - 1 - first) * steps + step, (last - first) * steps
-    shape = min(1, done / 100) * (1 + math.cos(math.pi * done / total)) / 2 if config.optimizer == "adam" else 1.0
+def teacher_forcing_ratio(config, epoch: int) -> float:
+    """Returns the share of words that are fed the right letters: it falls linearly from 1."""
+    return 1 - (1 - config.tf_final) * (epoch / config.epochs)
+
+
+def learning_rate(config, epoch: int, step: int, steps: int) -> float:
+    """Returns the learning rate of step 1..steps of an epoch.
+
+    SGD's is constant. Adam's warms up and falls to 0 along a cosine, in each of the two phases.
+    """
+    if config.optimizer == "sgd":
+        return config.learning_rate
+    if epoch <= config.first_phase:
+        done = (epoch - 1) * steps + step
+        total = config.first_phase * steps
+    else:
+        done = (epoch - 1 - config.first_phase) * steps + step
+        total = (config.epochs - config.first_phase) * steps
+    # rate = highest · min(1, step / 100) · ½ (1 + cos π step / total)
+    shape = min(1, done / WARM_UP) * (1 + math.cos(math.pi * done / total)) / 2
     return config.learning_rate * shape
 
 
+class Gate(NamedTuple):
+    """Says how the sum over the gate's openings is taken in training."""
+
+    inverse_temperature: float  # τ: each path's probability to the power τ
+    price: float  # nats a letter behind the gate
+
+
+def gate_schedule(config, epoch: int) -> Gate:
+    """Returns the gate of an epoch: openings alike at first (Ueda & Nakano 1994), later a price."""
+    share = min(1.0, epoch / (GATE_SCHEDULE * config.first_phase))
+    inverse_temperature = GATE_FLATTEST + (1 - GATE_FLATTEST) * share
+    return Gate(inverse_temperature, config.gate_price if share == 1 else 0.0)
+
+
+# ---- Configuration ----
+LARGEST = 2**31 - 1
+LOWEST_INT = {"seed": 0}  # of integers: else 1
+HIGHEST = {"tf_final": 1.0, "refine": 0.9}
+
+
+def check_choice(name: str, value, choices) -> None:
+    """Raises ValueError if the value is not one of the choices."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name}: found {value!r:.60}; expected one of {', '.join(choices)}")
+
+
+def check_number(name: str, value, kind: type) -> None:
+    """Raises ValueError if the value is no int, or no float, of its range."""
+    low = LOWEST_INT.get(name, 1) if kind is int else 0.0
+    high = HIGHEST.get(name, LARGEST)
+    is_number = type(value) in (int, kind)  # and so no bool
+    if not is_number or not low <= value <= high:  # and so no NaN
+        raise ValueError(f"{name}: found {value!r:.60}; expected {kind.__name__} {low}..{high}")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Holds the hyperparameters; by default, the lab by its own rules.
+
+    Raises TypeError for an unknown name, ValueError for a value that is out of range or has no
+    meaning beside another.
+    """
+
+    seed: int = 0  # of weights, batches and noise
+    epochs: int = 84  # refining included
+    batch_size: int = 64  # words a step
+    hidden_size: int = 256  # H; the lab's: 256 or 512
+    latent_size: int = 32  # Z; the lab's
+    condition_size: int = 8  # C, of a tense; the lab's
+    embedding_size: int = 32  # of a letter
+    decoding: Literal["gated", "direct"] = "gated"  # see the decoders
+    gate_price: float = 0.1  # nats a letter behind the gate: blind what can be spelled blind
+    optimizer: Literal["adam", "sgd"] = "adam"  # see `learning_rate`
+    learning_rate: float = 6e-3  # the highest
+    ce_per: Literal["word", "character"] = "word"  # CE in the loss; KL is always per word
+    strategy: str = "target-rate"  # of the KL weight: one of STRATEGIES
+    kl_weight: float = 1.0  # the schedule's maximum
+    rate_start: float = 8.0  # target KL in nats per word, at first
+    rate_end: float = 4.0  # and then; ln 1227 = 7.1 name a verb
+    tf_final: float = 0.95  # teacher-forcing ratio in the last epoch, linear from 1
+    refine: float = 0.25  # share of epochs, the last: KL weight 0, only the encoder is trained
+    evaluate_every: int = 12  # epochs between two rows of `score` in the history
+
+    def __post_init__(self):
+        for name, kind in get_type_hints(type(self)).items():
+            value = getattr(self, name)
+            if get_args(kind):
+                check_choice(name, value, get_args(kind))
+            elif kind is str:
+                check_choice(name, value, STRATEGIES)
+            else:
+                check_number(name, value, kind)
+            if kind is float:
+                object.__setattr__(self, name, float(value))  # 1 and 1.0 are one run
+        self.check_together()
+
+    def check_together(self) -> None:
+        """Raises ValueError if two values do not go together, naming both."""
+        if self.condition_size >= self.hidden_size:
+            found = f"{self.condition_size} beside hidden_size {self.hidden_size}"
+            raise ValueError(f"condition_size: found {found}; expected less")
+        if self.decoding != "gated":
+            self.check_unused("gate_price", "decoding")
+        if self.strategy in IGNORE_KL:
+            self.check_unused("rate_start", "strategy")
+            self.check_unused("rate_end", "strategy")
+
+    def check_unused(self, name: str, because: str) -> None:
+        """Raises ValueError if a value was changed that another one leaves without a meaning."""
+        value = getattr(self, name)
+        if value != getattr(type(self), name):
+            found = f"{value!r} beside {because} {getattr(self, because)!r}"
+            raise ValueError(f"{name}: found {found}; expected none, for it has no meaning there")
+
+    @staticmethod
+    def classic(**changes) -> Config:
+        """Returns the original's values, as its author published them; keywords change them."""
+        values = {
+            "epochs": 500,
+            "batch_size": 16,  # the original's 1, and 16 times its learning rate
+            "hidden_size": 256,
+            "latent_size": 32,
+            "condition_size": 8,
+            "embedding_size": 256,
+            "decoding": "direct",
+            "optimizer": "sgd",
+            "learning_rate": 0.8,
+            "ce_per": "character",  # so that β is 8.5 times what is printed
+            "strategy": "monotonic",
+            "kl_weight": 1.0,
+            "tf_final": 0.1,
+            "refine": 0.0,
+            "evaluate_every": 32,
+        }
+        return Config(**(values | changes))
+
+    @property
+    def first_phase(self) -> int:
+        """The epochs of the first phase, in which KL is weighed; the others are the second."""
+        return self.epochs - int(self.refine * self.epochs)
+
+    def new_training(self, verbs: list[Verb]) -> Training:
+        """Returns a training of this recipe that has not begun."""
+        return Training(self, verbs)
+
+
 # ---- Model ----
-def kl_divergence(mu, logvar):
-    """Returns KL(N(mu, e^logvar) ‖ N(0, I)), mu and logvar (B, Z), in nats per word (B,) (Kingma & Welling 2014, B)."""
+def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
+    """Returns KL(N(mu, e^logvar) ‖ N(0, I)) in nats per word (B,), of mu and logvar (B, Z).
+
+    Kingma & Welling 2014, appendix B.
+    """
     # KL = ½ Σ_j (μ² + σ² − 1 − log σ²)
     return 0.5 * (mu**2 + logvar.exp() - 1 - logvar).sum(1)  # (B,)
 
 
-def reparameterize(mu, logvar, rng):
-    """Samples z (B, Z) from N(mu, e^logvar), letting gradients pass (Kingma & Welling 2014, 2.4)."""
+def reparameterize(mu: Tensor, logvar: Tensor, rng: torch.Generator) -> Tensor:
+    """Samples z (B, Z) from N(mu, e^logvar); gradients pass (Kingma & Welling 2014, 2.4)."""
     noise = torch.randn(mu.shape, generator=rng).to(mu.device)  # the same on any device
     # z = μ + σ ε, ε ~ N(0, I)
     return mu + (0.5 * logvar).exp() * noise  # (B, Z)
 
 
-def _lstm(config, share=1):
-    lstm = nn.LSTM(config.embedding_size, config.hidden_size // share, batch_first=True)
-    lstm.bias_ih_l0.data.view(4, -1)[1] = 1.0  # the forget gate starts open (Jozefowicz et al. 2015)
+def make_lstm(input_size: int, hidden_size: int) -> nn.LSTM:
+    """Makes an LSTM whose forget gate starts open (Jozefowicz et al. 2015)."""
+    lstm = nn.LSTM(input_size, hidden_size, batch_first=True)
+    biases = lstm.bias_ih_l0.data.chunk(4)  # of input, forget, cell and output gate
+    biases[1].fill_(1.0)
     return lstm
+
+
+def state_at_eos(lstm: nn.LSTM, inputs: Tensor, h0: Tensor, lengths: Tensor) -> Tensor:
+    """Reads inputs (B, T, E) from a hidden state (B, H); returns the one after each EOS (B, H)."""
+    h0 = h0[None]  # (1, B, H)
+    hidden, _ = lstm(inputs, (h0, torch.zeros_like(h0)))  # (B, T, H)
+    return hidden[torch.arange(len(hidden)), lengths - 1]  # not after the padding
 
 
 class Encoder(nn.Module):
@@ -295,370 +473,481 @@ class Encoder(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.embedding = nn.Embedding(VOCABULARY, config.embedding_size)
-        self.condition = nn.Embedding(4, config.condition_size)
-        self.lstms = nn.ModuleList([_lstm(config, config.directions) for _ in range(config.directions)])
-        self.mu, self.logvar = (nn.Linear(config.hidden_size, config.latent_size) for _ in range(2))
+        self.condition = nn.Embedding(len(TENSES), config.condition_size)
+        self.lstm = make_lstm(config.embedding_size, config.hidden_size)
+        self.mu = nn.Linear(config.hidden_size, config.latent_size)
+        self.logvar = nn.Linear(config.hidden_size, config.latent_size)
 
-    def forward(self, words: Words):
-        """Encodes B words; returns mu and logvar, each (B, Z)."""
+    def forward(self, words: Words) -> tuple[Tensor, Tensor]:
+        """Returns mu and logvar of B words, each (B, Z)."""
         condition = self.condition(words.tense)  # (B, C)
         # h0 = 0 ‖ condition
-        h0 = F.pad(condition, (self.lstms[0].hidden_size - condition.shape[1], 0))[None]  # (1, B, H / directions)
-        position = words.lengths[:, None] - 2 - torch.arange(words.letters.shape[1], device=h0.device)  # (B, T)
-        backward = words.letters.gather(1, position.clamp(min=0)).where(position >= 0, EOS)  # EOS last (B, T)
-        outputs = [lstm(self.embedding(x), (h0, 0 * h0)) for lstm, x in zip(self.lstms, (words.letters, backward))]
-        end = torch.cat([h[torch.arange(len(h)), words.lengths - 1] for h, _ in outputs], 1)  # at EOS (B, H)
-        return self.mu(end), self.logvar(end)  # (B, Z)
+        h0 = F.pad(condition, (self.lstm.hidden_size - condition.shape[1], 0))  # (B, H)
+        end = state_at_eos(self.lstm, self.embedding(words.letters), h0, words.lengths)  # (B, H)
+        return self.mu(end), self.logvar(end)  # (B, Z) each
+
+
+class Nats(NamedTuple):
+    """Holds what words cost a decoder, in nats per word (B,)."""
+
+    minimized: Tensor  # what training lowers: CE, or what stands for it while a gate is learned
+    ce: Tensor  # cross-entropy, −log p(word | z, tense)
+
+
+def up_to(lengths: Tensor, width: int) -> Tensor:
+    """Returns a mask (B, T) of the letters that belong to words of these lengths (B,)."""
+    return torch.arange(width, device=lengths.device) < lengths[:, None]
+
+
+def letter_nats(scores: Tensor, letters: Tensor, mask: Tensor) -> Tensor:
+    """Returns −log p of letters (B, T) by their scores (B, T, V − 1); 0 outside the mask."""
+    return F.cross_entropy(scores.mT, letters, reduction="none") * mask  # (B, T)
 
 
 class Decoder(nn.Module):
-    """Decodes words; its initial state is all it knows of the source."""
+    """Spells words letter by letter from z; its kinds differ in where the tense comes in.
+
+    A kind has `context(z, tense)`, all that the LSTM is told at its start, and `nats`.
+    """
 
     def __init__(self, config):
         super().__init__()
-        C, H = config.condition_size, config.hidden_size
         self.embedding = nn.Embedding(VOCABULARY, config.embedding_size)
-        self.lstm = _lstm(config)
-        self.letter = nn.Linear(H, VOCABULARY - 1)  # SOS is no output
-        self.condition = nn.Embedding(4, C)
-        self.context_in, self.gated = config.context_in, config.decoding == "gated"
-        self.temper, self.price = 1.0, 0.0  # of the paths, by epoch
-        if self.gated:
-            self.tensed = nn.Sequential(nn.Linear(H + C, H // 2), nn.Tanh(), nn.Linear(H // 2, VOCABULARY - 1))
+        self.lstm = make_lstm(config.embedding_size, config.hidden_size)
+        self.letter = nn.Linear(config.hidden_size, VOCABULARY - 1)  # SOS is no output
+        self.condition = nn.Embedding(len(TENSES), config.condition_size)
 
-    def behind_gate(self, hidden, scores, tense):
-        """Returns scores (B, T, V − 1) behind the gate."""
-        condition = self.condition(tense)[:, None].expand(-1, hidden.shape[1], -1)  # (B, T, C)
-        # W h without EOS, which opened the gate, + MLP(h ‖ condition)
-        return F.pad(scores[..., 1:], (1, 0)) + self.tensed(torch.cat([hidden, condition], 2))  # (B, T, V − 1)
+    def initial_state(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns h0 and c0, each (1, B, H), of a context (B, H)."""
+        c0 = context[None]  # in the cell it lasts
+        return c0.tanh(), c0
 
-    def initial_state(self, context):
-        """Returns h0, c0 (1, B, H) of a context (B, H), which lasts in the cell, fades in the hidden state."""
-        context = context[None]  # (1, B, H)
-        return (context.tanh(), context) if self.context_in == "cell" else (context, 0 * context)
+    def forward(self, fed: Tensor, context: Tensor) -> Tensor:
+        """Returns the hidden states (B, T, H) that score each letter, if letters (B, T) are fed."""
+        inputs = F.pad(fed[:, :-1], (1, 0), value=SOS)  # (B, T): each letter after the one before
+        hidden, _ = self.lstm(self.embedding(inputs), self.initial_state(context))
+        return hidden  # (B, T, H)
+
+    def choose_fed(self, context, target: Words, free_running) -> tuple[Tensor, Tensor]:
+        """Returns the letters that are fed (B, T), and which of them count (B, T).
+
+        Words are fed the target's letters (teacher forcing); those of the mask `free_running` (B,)
+        the decoder's own, up to their own EOS (scheduled sampling, Bengio et al. 2015). A first
+        pass finds these. As argmax passes no gradient, the fused second pass over them has the
+        same outputs and gradients as decoding step by step.
+        """
+        width = target.letters.shape[1]
+        if not free_running.any():
+            return target.letters, up_to(target.lengths, width)
+        own, _ = self.greedy(context[free_running], target.tense[free_running], width)
+        fed = target.letters.index_put((free_running,), own)  # (B, T)
+        lengths = torch.minimum(target.lengths, (fed != EOS).sum(1) + 1)  # (B,)
+        return fed, up_to(lengths, width)
 
     @torch.no_grad()
-    def greedy(self, context, tense, steps=MAX_LETTERS + 1):
-        """Feeds back the likeliest letter until EOS or `steps`; returns letters (B, T), end states (B, H)."""
-        letters = torch.full((len(context), steps), EOS, device=context.device)  # (B, T)
+    def greedy(self, context, tense, steps=MAX_LETTERS + 1) -> tuple[Tensor, Tensor]:
+        """Feeds back the likeliest letter until EOS or `steps`, from contexts (B, H).
+
+        Returns letters (B, steps), padded with EOS, and the hidden state (B, H) each word ends in.
+        """
+        letters = torch.full((len(context), steps), EOS, device=context.device)  # (B, steps)
         end = torch.empty_like(context)  # (B, H)
-        letter, state = torch.full_like(letters[:, :1], SOS), self.initial_state(context)
-        going = torch.arange(len(context), device=context.device)  # the b unfinished words
-        opened = torch.zeros_like(letter, dtype=bool)  # (B, 1)
+        unfinished = torch.arange(len(context), device=context.device)  # numbers of b ≤ B words
+        letter = torch.full_like(letters[:, :1], SOS)  # (b, 1)
+        opened = torch.zeros_like(letter, dtype=torch.bool)  # (b, 1): the gate, if there is one
+        state = self.initial_state(context)
         for t in range(steps):
             hidden, state = self.lstm(self.embedding(letter), state)  # (b, 1, H)
-            letter = (scores := self.letter(hidden)).argmax(2)  # (b, 1)
-            if self.gated:
-                opened[going] |= letter == EOS
-                letter = self.behind_gate(hidden, scores, tense[going]).argmax(2).where(opened[going], letter)
-            letters[going, t], end[going] = letter[:, 0], hidden[:, 0]
-            on = letter[:, 0] != EOS
-            going, letter, state = going[on], letter[on], tuple(s[:, on] for s in state)
-            if not len(going):
+            letter, opened = self.next_letter(hidden, tense, opened)
+            letters[unfinished, t] = letter[:, 0]
+            end[unfinished] = hidden[:, 0]
+            goes_on = letter[:, 0] != EOS
+            unfinished = unfinished[goes_on]
+            if not len(unfinished):
                 break
+            letter, opened, tense = letter[goes_on], opened[goes_on], tense[goes_on]
+            state = tuple(s[:, goes_on] for s in state)
         return letters, end
 
-    def loss(self, context, target: Words, free_running, teacher=None):
-        """Returns the cross-entropy (B,) of B target words, or against a teacher's scores (soft targets, Hinton et al.
-        2015; not gated), in nats per word, the state (B, H) each ends in, and scores (B, T, V − 1). Words are
-        teacher-forced; those of the mask `free_running` (B,) are fed their own letters, up to their own EOS: a first
-        pass finds these, and as argmax passes no gradient, the fused second equals step-by-step decoding."""
-        fed, lengths, width = target.letters, target.lengths, target.letters.shape[1]
-        if free_running.any():
-            own, _ = self.greedy(context[free_running], target.tense[free_running], width)
-            fed = fed.index_put((free_running,), own)
-            lengths = torch.minimum(lengths, (fed != EOS).sum(1) + 1)
-        inputs = F.pad(fed[:, :-1], (1, 0), value=SOS)  # (B, T)
-        hidden, _ = self.lstm(self.embedding(inputs), self.initial_state(context))  # (B, T, H)
-        mask = torch.arange(width, device=hidden.device) < lengths[:, None]  # (B, T)
-        right = target.letters if teacher is None or self.gated else teacher.softmax(2).mT  # (B, T) or (B, V − 1, T)
-        surprise = lambda scores: F.cross_entropy(scores.mT, right, reduction="none") * mask
-        ce = surprise(scores := self.letter(hidden))  # (B, T)
-        if self.gated:
-            # −log p(path k) = −Σ_{t<k} log p(x_t) − log p(EOS at k) − Σ_{t≥k} log p(x_t | tense)
-            behind = surprise(self.behind_gate(hidden, scores, target.tense)) + self.price * mask  # (B, T)
-            paths = ce.cumsum(1) - ce - scores.log_softmax(2)[..., EOS] + behind.flip(1).cumsum(1).flip(1)  # (B, T)
-            paths = (-self.temper * paths).masked_fill(~mask, -torch.inf).logsumexp(1)  # (B,)
-            # CE = −1/τ log [T^(τ − 1) Σ_k p(path k)^τ], and τ = 1 but early in training
-            ce = ((1 - self.temper) * lengths.log() - paths)[:, None] / self.temper  # (B, 1)
-        # CE = −Σ_t log p(x_t | x_<t, z)
-        return ce.sum(1), hidden[torch.arange(len(lengths)), lengths - 1], scores  # (B,), (B, H), (B, T, V − 1)
+    def next_letter(self, hidden, tense, opened) -> tuple[Tensor, Tensor]:
+        """Returns the likeliest letter (b, 1) at hidden states (b, 1, H), and the gate as it is."""
+        return self.letter(hidden).argmax(2), opened
+
+    def spell(self, z: Tensor, tense: Tensor) -> Tensor:
+        """Decodes each z (B, Z) in K tenses (B, K) greedily; returns letters (B K, steps)."""
+        z = z.repeat_interleave(tense.shape[1], 0)  # (B K, Z)
+        tense = tense.flatten()  # (B K,)
+        letters, _ = self.greedy(self.context(z, tense), tense)
+        return letters
+
+
+class DirectDecoder(Decoder):
+    """Is told the tense with z, before the first letter."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.from_z = nn.Linear(config.latent_size + config.condition_size, config.hidden_size)
+
+    def context(self, z, tense) -> Tensor:
+        """Returns the context (B, H) of z (B, Z) and tense (B,)."""
+        return self.from_z(torch.cat([z, self.condition(tense)], 1))
+
+    def nats(self, z, target: Words, free_running, gate=None) -> Nats:
+        """Returns the nats of B words, each from its z (B, Z); there is no gate."""
+        context = self.context(z, target.tense)  # (B, H)
+        fed, mask = self.choose_fed(context, target, free_running)
+        scores = self.letter(self(fed, context))  # (B, T, V − 1)
+        # CE = −Σ_t log p(x_t | x_<t, z, tense)
+        ce = letter_nats(scores, target.letters, mask).sum(1)  # (B,)
+        return Nats(minimized=ce, ce=ce)
+
+
+class GatedDecoder(Decoder):
+    """Spells blind to the tense until a gate opens, once; from there on it is told the tense.
+
+    Before the gate EOS means: open. Nothing says where it should open, so a word's likelihood is
+    the sum over all places.
+    """
+
+    def __init__(self, config):
+        super().__init__(config)
+        H = config.hidden_size
+        self.gate_mlp = nn.Sequential(
+            nn.Linear(H + config.condition_size, H // 2),
+            nn.Tanh(),
+            nn.Linear(H // 2, VOCABULARY - 1),
+        )
+        self.from_z = nn.Linear(config.latent_size, H)
+
+    def context(self, z, tense) -> Tensor:
+        """Returns the context (B, H) of z (B, Z), whatever the tense."""
+        return self.from_z(z)
+
+    def scores_behind_gate(self, hidden, scores, tense) -> Tensor:
+        """Returns scores (B, T, V − 1) behind the gate, of hidden states and the scores before."""
+        condition = self.condition(tense)[:, None]  # (B, 1, C)
+        condition = condition.expand(-1, hidden.shape[1], -1)  # (B, T, C)
+        # W h, but for EOS, which opened the gate, + MLP(h ‖ condition)
+        blind = F.pad(scores[..., 1:], (1, 0))
+        return blind + self.gate_mlp(torch.cat([hidden, condition], 2))
+
+    def next_letter(self, hidden, tense, opened) -> tuple[Tensor, Tensor]:
+        """Returns the likeliest letter (b, 1), and which gates are open now (b, 1)."""
+        scores = self.letter(hidden)  # (b, 1, V − 1)
+        blind = scores.argmax(2)  # (b, 1)
+        opened = opened | (blind == EOS)
+        behind = self.scores_behind_gate(hidden, scores, tense).argmax(2)  # (b, 1)
+        return behind.where(opened, blind), opened
+
+    def nats(self, z, target: Words, free_running, gate: Gate) -> Nats:
+        """Returns the nats of B words, each from its z (B, Z); `gate` changes what is minimized."""
+        context = self.context(z, target.tense)  # (B, H)
+        fed, mask = self.choose_fed(context, target, free_running)
+        hidden = self(fed, context)  # (B, T, H)
+        scores = self.letter(hidden)  # (B, T, V − 1)
+        before = letter_nats(scores, target.letters, mask)  # (B, T)
+        behind_scores = self.scores_behind_gate(hidden, scores, target.tense)
+        behind = letter_nats(behind_scores, target.letters, mask)  # (B, T)
+        opens = -scores.log_softmax(2)[..., EOS]  # (B, T)
+        priced = behind + gate.price * mask
+        minimized = nats_through_gate(before, opens, priced, mask, gate.inverse_temperature)
+        with torch.no_grad():
+            ce = nats_through_gate(before, opens, behind, mask)
+        return Nats(minimized, ce)
+
+
+def nats_through_gate(before, opens, behind, mask, inverse_temperature=1.0) -> Tensor:
+    """Sums over the letter before which the gate opens; returns −log p(word | z, tense) (B,).
+
+    Each (B, T), in nats: `before` of the letters before the gate, `opens` of opening it, `behind`
+    of the letters behind it. A prefix sum and a suffix sum give all T paths at once.
+    """
+    # −log p(path k) = Σ_{t<k} before_t + opens_k + Σ_{t≥k} behind_t
+    paths = before.cumsum(1) - before + opens + behind.flip(1).cumsum(1).flip(1)  # (B, T)
+    # CE = −1/τ log [T^(τ − 1) Σ_k p(path k)^τ]; with τ = 1 that is −log Σ_k p(path k)
+    tau = inverse_temperature
+    log_sum = (-tau * paths).masked_fill(~mask, -torch.inf).logsumexp(1)  # (B,)
+    return ((1 - tau) * mask.sum(1).log() - log_sum) / tau
 
 
 class CVAE(nn.Module):
-    """Encodes a word given its tense into z, and decodes z given any tense; z is the only path between them.
-    Decoding is direct, the form from f(z, tense); lemma-first, the lemma (the simple present) from f(z), then the form
-    from the state it ended in, z and the tense; or gated, from f(z), and once a gate has opened, the tense."""
+    """Encodes a word, given its tense, into z, and decodes z in any tense.
+
+    z is the only path from a source to an output.
+    """
 
     def __init__(self, config):
         super().__init__()
-        self.config, self.encoder, self.decoder = config, Encoder(config), Decoder(config)
-        self.lemma_first, self.tense_in_context = (config.decoding == name for name in ("lemma-first", "direct"))
-        C, H, Z = config.condition_size, config.hidden_size, config.latent_size
-        self.from_z = nn.Linear(Z + self.tense_in_context * C, H)
-        self.from_lemma = nn.Linear(H + Z + C, H)
-        self.generator = None  # while noise is rehearsed: this model as it was
+        self.config = config
+        self.encoder = self.make_encoder(config)
+        self.decoder = self.make_decoder(config)
 
-    def context(self, z, tense, end=None):
-        """Returns the context (B, H) of z (B, Z) or, for a form, of z and its lemma's end state (B, H)."""
-        condition = self.decoder.condition(tense)  # (B, C)
-        if end is not None:
-            return self.from_lemma(torch.cat([end, z, condition], 1))
-        return self.from_z(torch.cat([z, condition], 1) if self.tense_in_context else z)
+    def make_encoder(self, config) -> nn.Module:
+        """Returns a new encoder of words."""
+        return Encoder(config)
 
-    def cross_entropy(self, z, targets: list[Words], free_running, teacher=(None, None)):
-        """Returns nats per word (B, K) of K targets of each z (B, Z), and their scores; as `Decoder.loss`."""
-        done = []
-        for t, mask, soft in zip(targets, free_running.T, teacher):
-            context = self.context(z, t.tense, done[0][1] if done and self.lemma_first else None)
-            done.append(self.decoder.loss(context, t, mask, soft))
-        return torch.stack([ce for ce, *_ in done], 1), [scores for *_, scores in done]  # (B, K), K of (B, T, V − 1)
+    def make_decoder(self, config) -> Decoder:
+        """Returns a new decoder of the kind that the configuration names."""
+        if config.decoding == "gated":
+            return GatedDecoder(config)
+        return DirectDecoder(config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.decoder.letter.weight.device
 
     @torch.no_grad()
     def encode(self, words: list[str], tense) -> tuple[Tensor, Tensor]:
-        """Encodes words, of one tense or one each; returns mu, logvar, each (B, Z)."""
-        tense = check_tense(tense, len(words := check_words(words)))
-        chunks = zip(*(x.to(self.from_z.weight.device).split(CHUNK) for x in (*words_to_tensor(words), tense)))
-        return tuple(torch.cat(x) for x in zip(*(self.encoder(Words(*chunk)) for chunk in chunks)))  # (B, Z) each
+        """Encodes words, of one tense or of one each; returns mu and logvar, each (B, Z).
+
+        Raises TypeError, ValueError for what is no word of 1 to 32 letters a-z or no tense 0..3.
+        """
+        words = check_words(words)
+        tense = check_tense(tense, len(words))
+        letters, lengths = words_to_tensor(words)
+        mu = torch.empty(len(words), self.config.latent_size, device=self.device)  # (B, Z)
+        logvar = torch.empty_like(mu)
+        for start in range(0, len(words), CHUNK):
+            part = slice(start, start + CHUNK)
+            chunk = Words(letters[part], lengths[part], tense[part])
+            mu[part], logvar[part] = self.encoder(chunk.to(self.device))
+        return mu, logvar
 
     def decode(self, z: Tensor, tense) -> list[str]:
-        """Decodes z (B, Z) greedily, in one tense or one each."""
-        return self._decode(z, check_tense(tense, len(z))[:, None])
+        """Decodes z (B, Z) greedily, in one tense or in one each. Raises ValueError."""
+        self.check_z(z)
+        tense = check_tense(tense, len(z))
+        return self.spell(z, tense[:, None])
 
     def convert(self, words: list[str], source_tense, target_tense) -> list[str]:
-        """Converts words by decoding the posterior mean; a tense is an int or one per word."""
-        return self.decode(self.encode(words, source_tense)[0], target_tense)
+        """Converts words by decoding their posterior mean; a tense is an int or one per word.
+
+        Any number of words; raises as `encode`.
+        """
+        mu, _ = self.encode(words, source_tense)
+        return self.decode(mu, target_tense)
 
     def generate(self, z: Tensor) -> list[Verb]:
-        """Decodes the four forms of each z (N, Z)."""
-        words = self._decode(z, torch.arange(4).expand(len(z), 4))
-        return list(zip(*[iter(words)] * 4))
+        """Decodes the four forms of each z (N, Z). Raises ValueError."""
+        self.check_z(z)
+        forms = len(TENSES)
+        words = self.spell(z, torch.arange(forms).expand(len(z), forms))
+        return [tuple(words[n : n + forms]) for n in range(0, len(words), forms)]
+
+    def check_z(self, z) -> None:
+        """Raises ValueError if z is not (B, Z) or not finite."""
+        size = self.config.latent_size
+        fits = isinstance(z, Tensor) and z.shape[1:] == (size,)
+        if not fits or not z.isfinite().all():
+            expected = f"finite numbers of shape (B, {size})"
+            raise ValueError(f"z: found {z!r:.60}; expected {expected}")
 
     @torch.no_grad()
-    def _decode(self, z, tense):
+    def spell(self, z: Tensor, tense: Tensor) -> list[str]:
         """Decodes each z (B, Z) in K tenses (B, K) into B K words."""
-        if not isinstance(z, Tensor) or z.shape[1:] != (self.config.latent_size,) or not z.isfinite().all():
-            raise ValueError(f"z: found {z!r:.60}; expected finite numbers of shape (B, {self.config.latent_size})")
-        words, K, weight = [], tense.shape[1], self.from_z.weight
-        for z, tense in zip(z.to(weight).split(CHUNK), tense.to(weight.device).split(CHUNK)):
-            tense = tense.flatten()  # (B K,)
-            z = z if self.lemma_first else z.repeat_interleave(K, 0)
-            letters, end = self.decoder.greedy(self.context(z, tense), tense)
-            if self.lemma_first:  # these are lemmas: now the forms
-                letters, others = letters.repeat_interleave(K, 0), (tense != SP).nonzero()[:, 0]  # (B K, T), (b,)
-                context = self.context(z[others // K], tense[others], end[others // K])
-                letters[others], _ = self.decoder.greedy(context, tense[others])
-            words += tensor_to_words(letters)
+        z = z.to(self.decoder.letter.weight)
+        tense = tense.to(self.device)
+        words = []
+        for start in range(0, len(z), CHUNK):
+            part = slice(start, start + CHUNK)
+            words += tensor_to_words(self.decoder.spell(z[part], tense[part]))
         return words
 
 
 # ---- Metrics ----
-GaussianScore = namedtuple("GaussianScore", "official exact distinct inconsistent")
+class GaussianScore(NamedTuple):
+    """Holds what `gaussian_score` returns."""
+
+    official: float
+    exact: float
+    distinct: int
+    inconsistent: float
 
 
 def bleu4(output: str, reference: str) -> float:
-    """Returns the course's BLEU-4 of a word, 0..1: NLTK's over characters (Papineni et al. 2002), method 1; references
-    of three letters are scored with 1- to 3-grams, weighted 0.33."""
+    """Returns the course's BLEU-4 of a word, 0..1: NLTK's, over characters, with method 1.
+
+    A reference of three letters is scored by 1- to 3-grams, weighted 0.33. Papineni et al. 2002;
+    Chen & Cherry 2014. Raises ValueError for an empty reference.
+    """
     if not reference:
         raise ValueError("the reference is empty; expected a word")
     weights = (0.33,) * 3 if len(reference) == 3 else (0.25,) * 4
-    return float(sentence_bleu([reference], output, weights, SmoothingFunction().method1))
+    smoothing = SmoothingFunction().method1
+    return float(sentence_bleu([reference], output, weights, smoothing))
 
 
-def mean_bleu4(model, pairs=None, draws=0) -> float:
-    """Returns the mean BLEU-4 of pairs, 0..1, at the posterior mean or over `draws` samples of z."""
-    sources, targets, source_tenses, target_tenses = zip(*(pairs or load_test_pairs()))
-    mu, logvar = (x.repeat(draws or 1, 1).cpu() for x in model.encode(sources, source_tenses))
-    z = reparameterize(mu, logvar, torch.Generator().manual_seed(0)) if draws else mu
-    outputs = model.decode(z, target_tenses * (draws or 1))
-    return float(np.mean([bleu4(*pair) for pair in zip(outputs, targets * (draws or 1))]))
+def mean_bleu4(model, pairs=None, draws=None) -> float:
+    """Returns the mean BLEU-4 of test pairs, 0..1, from the posterior mean; None: the ten pairs.
+
+    With `draws`, from so many samples of each posterior.
+    """
+    if pairs is None:
+        pairs = load_test_pairs()
+    sources, targets, source_tenses, target_tenses = zip(*pairs, strict=True)
+    mu, logvar = model.encode(sources, source_tenses)
+    if draws is None:
+        outputs = model.decode(mu, target_tenses)
+    else:
+        mu, logvar = (x.cpu().repeat(draws, 1) for x in (mu, logvar))
+        z = reparameterize(mu, logvar, torch.Generator().manual_seed(0))
+        outputs = model.decode(z, target_tenses * draws)
+        targets = targets * draws
+    scores = [bleu4(*pair) for pair in zip(outputs, targets, strict=True)]
+    return float(np.mean(scores))
 
 
-def encode_verbs(model, verbs):
+def encode_verbs(model, verbs) -> tuple[Tensor, Tensor]:
     """Encodes all forms of verbs; returns mu and logvar, each (N, 4, Z), on the CPU."""
-    forms = [form for verb in check_verbs(verbs) for form in verb]
-    return tuple(x.cpu().view(-1, 4, x.shape[1]) for x in model.encode(forms, [0, 1, 2, 3] * (len(forms) // 4)))
+    verbs = check_verbs(verbs)
+    forms = [form for verb in verbs for form in verb]
+    mu, logvar = model.encode(forms, list(range(len(TENSES))) * len(verbs))
+    shape = len(verbs), len(TENSES), -1
+    return mu.cpu().view(shape), logvar.cpu().view(shape)
 
 
-def convert_verbs(model, verbs):
-    """Converts every form to every tense at the posterior mean: words (N, 4, 4), by verb, source, target."""
-    return np.array(model.generate(encode_verbs(model, verbs)[0].flatten(0, 1))).reshape(-1, 4, 4)
+def convert_verbs(model, verbs) -> np.ndarray:
+    """Converts every form to every tense from the posterior mean.
+
+    Returns words (N, 4, 4), by verb, source and target tense.
+    """
+    mu, _ = encode_verbs(model, verbs)
+    converted = model.generate(mu.flatten(0, 1))  # 4 N verbs, one of each form
+    return np.array(converted).reshape(-1, len(TENSES), len(TENSES))
 
 
-def gaussian_score(generated, verbs) -> GaussianScore:
-    """Scores verbs from noise: `exact`, the share, 0..1, that are rows of the table; `official`, the course's, counts
-    repeats in it, and may exceed 1; `distinct` rows; `inconsistent`, the share of four known words, but no row."""
+def gaussian_score(generated: list[Verb], verbs) -> GaussianScore:
+    """Scores verbs that were decoded from noise against a table.
+
+    `exact` is the share, 0..1, that are rows of the table; `official`, the course's, counts a row
+    as often as the table repeats it, and may exceed 1; `distinct` is a number of rows;
+    `inconsistent`, the share, 0..1, of four known words that are no row. Raises ValueError.
+    """
     rows = Counter(check_verbs(verbs))
-    words = [*map(set, zip(*rows))]
-    if not generated or any(len(verb) != 4 for verb in generated):
-        raise ValueError(f"generated: found {generated!r:.60}; expected at least one, of four words")
-    n, exact = len(generated), sum(verb in rows for verb in generated)
-    known = sum(all(map(set.__contains__, words, verb)) for verb in generated)
-    official, distinct = sum(rows[verb] for verb in generated) / n, len(rows.keys() & set(generated))
-    return GaussianScore(official, exact / n, distinct, (known - exact) / n)
-
-
-def sample_prior(model, draws: int, seed=0) -> list[Verb]:
-    """Returns the verbs decoded from samples z ~ N(0, I)."""
-    return model.generate(torch.randn(draws, model.config.latent_size, generator=torch.Generator().manual_seed(seed)))
-
-
-def information(model, verbs):
-    """Splits KL over all 4 N words, in nats per word (Hoffman & Johnson 2016): `kl_table` = `mutual_information`,
-    I(x; z) ≤ ln 4N, + `marginal_kl`, KL(q(z) ‖ p(z)). `active_units`: Burda et al. 2016."""
-    mu, logvar = (x.flatten(0, 1).double() for x in encode_verbs(model, verbs))  # (M, Z), M = 4 N
-    z = reparameterize(mu, logvar, torch.Generator().manual_seed(0))  # (M, Z)
-    # log q(z_i | x_j) = −½ Σ [(z_i − μ_j)² / σ_j² + log σ_j² + log 2π]: multiplied out, one matrix product
-    precision = (-logvar).exp()
-    constant = (mu**2 * precision + logvar + math.log(2 * math.pi)).sum(1, keepdim=True)  # (M, 1)
-    of_x = torch.cat([-0.5 * precision, mu * precision, -0.5 * constant], 1)  # (M, 2 Z + 1)
-    of_z = torch.cat([z**2, z, torch.ones(len(z), 1)], 1)  # (M, 2 Z + 1)
-    # log q(z) = log 1/M Σ_j q(z | x_j)
-    mixture = torch.cat([(chunk @ of_x.T).logsumexp(1) for chunk in of_z.split(CHUNK)]) - math.log(len(z))  # (M,)
-    # I(x; z) = E[log q(z | x) − log q(z)]
-    kl, shared = kl_divergence(mu, logvar).mean().item(), ((of_z * of_x).sum(1) - mixture).mean().item()
-    active = int((mu.var(0) > 0.01).sum())  # AU = #{j : Var_x(E[z_j | x]) > 0.01}
-    return dict(kl_table=kl, mutual_information=shared, marginal_kl=kl - shared, active_units=active)
-
-
-def score(model, verbs=None, pairs=None, draws=10_000):
-    """Returns every score by name; `distinct`: mean over blocks of 100 draws; `information` of 2,000 verbs."""
-    drawn, once = sample_prior(model, draws), list(dict.fromkeys(verbs := check_verbs(verbs)))
-    gaussian, right = gaussian_score(drawn, verbs), convert_verbs(model, once) == np.array(once)[:, None]  # (N, 4, 4)
-    return dict(
-        bleu4=mean_bleu4(model, pairs),
-        bleu4_drawn=mean_bleu4(model, pairs, draws=20),
-        conversion=float(right[:, ~np.eye(4, dtype=bool)].mean()),
-        **{f"gaussian_{name}": getattr(gaussian, name) for name in ("official", "exact", "inconsistent")},
-        distinct=float(np.mean([len(set(drawn[i : i + 100]) & set(verbs)) for i in range(0, draws - 99, 100)])),
-        **information(model, once[:2000]),
+    if not generated or any(len(verb) != len(TENSES) for verb in generated):
+        raise ValueError(
+            f"generated: found {generated!r:.60}; expected at least one, of four words"
+        )
+    columns = [set(forms) for forms in zip(*rows, strict=True)]
+    known = 0
+    for verb in generated:
+        known += all(form in forms for form, forms in zip(verb, columns, strict=True))
+    exact = sum(verb in rows for verb in generated)
+    return GaussianScore(
+        official=sum(rows[verb] for verb in generated) / len(generated),
+        exact=exact / len(generated),
+        distinct=len(rows.keys() & set(generated)),
+        inconsistent=(known - exact) / len(generated),
     )
 
 
-# ---- Training ----
-def choose(verbs, config, rng):
-    """Returns words, pairs of these to train on, source and targets (N, 1 + K), and their size (N,)."""
-    form = torch.arange(4 * len(verbs))  # 4 n + t is verb n in tense t
-    words = Words(*words_to_tensor([word for verb in verbs for word in verb]), form % 4)
-    if config.training == "same-tense":
-        return words, form[:, None].expand(-1, 2), words.lengths
-    source, other = (form[::4] + torch.randint(low, 4, (len(verbs),), generator=rng) for low in (0, 1))
-    pairs = torch.stack([source, form[::4], other], 1)  # (N, 3)
-    return words, pairs, (words.lengths[pairs] ** 2).sum(1)
+def sample_prior(model, draws: int, seed=0) -> list[Verb]:
+    """Returns the verbs decoded from `draws` samples z ~ N(0, I)."""
+    rng = torch.Generator().manual_seed(seed)
+    return model.generate(torch.randn(draws, model.config.latent_size, generator=rng))
 
 
-def make_batches(words, pairs, size, count, rng, device):
-    """Returns batches of `count`, alike in size, in random order: which pairs, and the words of each column."""
-    letters, lengths, tense = (x.to(device) for x in words)
-    take = lambda i: Words(letters[i, : lengths[i].max()], lengths[i], tense[i])
-    order = (size + torch.rand(len(size), generator=rng)).argsort().split(count)
-    order = [order[i] for i in torch.randperm(len(order), generator=rng)]
-    return [(n, [take(column) for column in pairs[n].T]) for n in order]
+def information(model, verbs) -> dict[str, float]:
+    """Splits the KL of all M = 4 N forms, in nats per word (Hoffman & Johnson 2016).
+
+    `kl_table` = `mutual_information`, I(x; z) ≤ ln M, + `marginal_kl`, KL(q(z) ‖ p(z)), estimated
+    from one sample of each posterior. `active_units`: dimensions in use (Burda et al. 2016).
+    """
+    mu, logvar = (x.flatten(0, 1).double() for x in encode_verbs(model, verbs))  # (M, Z)
+    z = reparameterize(mu, logvar, torch.Generator().manual_seed(0))  # (M, Z)
+    # log q(z_i | x_j) = −½ Σ [(z_i − μ_j)² / σ_j² + log σ_j² + log 2π]; multiplied out, a product
+    # of two matrices: z², z and 1 of a code, and what they are multiplied by of a word
+    precision = (-logvar).exp()  # (M, Z)
+    constant = mu**2 * precision + logvar + math.log(2 * math.pi)  # (M, Z)
+    constant = constant.sum(1, keepdim=True)  # (M, 1)
+    of_word = torch.cat([-0.5 * precision, mu * precision, -0.5 * constant], 1)  # (M, 2 Z + 1)
+    of_code = torch.cat([z**2, z, torch.ones(len(z), 1)], 1)  # (M, 2 Z + 1)
+    # log q(z) = log 1/M Σ_j q(z | x_j)
+    sums = [(chunk @ of_word.T).logsumexp(1) for chunk in of_code.split(CHUNK)]
+    log_marginal = torch.cat(sums) - math.log(len(z))  # (M,)
+    # I(x; z) = E[log q(z | x) − log q(z)]
+    mutual_information = ((of_code * of_word).sum(1) - log_marginal).mean().item()
+    kl = kl_divergence(mu, logvar).mean().item()
+    return {
+        "kl_table": kl,
+        "mutual_information": mutual_information,
+        "marginal_kl": kl - mutual_information,
+        # AU = #{j : Var_x(E[z_j | x]) > 0.01}
+        "active_units": int((mu.var(0) > 0.01).sum()),
+    }
 
 
-def rehearse(generator, steps, rng, device):
-    """Yields for each step noise, the lemma and a form it decodes to, and scores (pseudorehearsal, Robins 1995)."""
-    config, count = generator.config, -(-generator.config.batch_size // 2)
-    pairs = torch.arange(2 * steps * count).view(-1, 2)  # (N, 2)
-    z = torch.randn(len(pairs), config.latent_size, generator=rng)  # (N, Z)
-    tense = F.pad(torch.randint(1, 4, (len(z), 1), generator=rng), (1, 0))  # (N, 2)
-    words = Words(*words_to_tensor(generator._decode(z, tense)), tense.flatten())
-    for n, targets in make_batches(words, pairs, (words.lengths[pairs] ** 2).sum(1), count, rng, device):
-        known = z[n].to(device), targets, torch.zeros(1, 2, dtype=bool)
-        yield *known, generator.cross_entropy(*known)[1]
+def conversion_accuracy(model, verbs) -> float:
+    """Returns the share, 0..1, of exact conversions between two different tenses: 12 a verb."""
+    right = convert_verbs(model, verbs) == np.array(verbs)[:, None]  # (N, 4, 4)
+    different = ~np.eye(len(TENSES), dtype=bool)
+    return float(right[:, different].mean())
 
 
-def train_epoch(model, optimizer, verbs, epoch, rng):
-    """Passes over the verbs; returns its row of the history. Raises FloatingPointError."""
-    config, device, steps, sizes = model.config, next(model.parameters()).device, [], []
-    tf_ratio = 1 - (1 - config.tf_final) * (epoch / config.epochs)
-    if model.generator:
-        verbs = 3 * verbs + synthesize(verbs, config.synthetic * len(verbs), 1000 * config.seed + epoch)
-    opening = min(1.0, epoch / (0.3 * config.joint_epochs))  # all paths at first; then a price
-    model.decoder.temper, model.decoder.price = 0.3 + 0.7 * opening, config.gate_price * (opening == 1)
-    batches = make_batches(*choose(verbs, config, rng), config.batch_size, rng, device)
-    rehearsed = rehearse(model.generator, len(batches), rng, device) if model.generator else [None] * len(batches)
-    for step, ((_, (source, *targets)), known) in enumerate(zip(batches, rehearsed), 1):
-        mu, logvar = model.encoder(source)  # (B, Z)
-        z = reparameterize(mu, logvar, rng)  # (B, Z)
-        lengths = torch.stack([words.lengths for words in targets], 1)  # (B, K)
-        free_running = torch.rand(lengths.shape, generator=rng) >= tf_ratio  # scheduled sampling (B, K)
-        ce, _ = model.cross_entropy(z, targets, free_running.to(device))  # nats per word (B, K)
-        kl = kl_divergence(mu, logvar)  # nats per word (B,)
-        weight = kl_weight(config, epoch, kl.mean().item())
-        unit = lengths ** (config.ce_per == "character")  # or 1
-        # L = CE + kl_weight · KL (+ CE of rehearsal)
-        loss = (ce / unit).mean() + weight * kl.mean()
-        loss = loss + model.cross_entropy(*known)[0].mean() if known else loss
-        optimizer.zero_grad()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 5.0)
-        if not (loss.isfinite() and norm.isfinite()):
-            raise FloatingPointError(f"loss {loss:g}, gradient norm {norm:g} in epoch {epoch}, step {step}")
-        optimizer.param_groups[0]["lr"] = rate = learning_rate(config, epoch, step, len(batches))
-        optimizer.step()
-        steps.append((ce.mean().item(), kl.mean().item(), weight, weight * unit.float().mean().item()))
-        sizes.append(len(ce))
-    row = dict(zip(("ce", "kl", "kl_weight", "beta"), np.average(steps, 0, sizes).tolist()))
-    return dict(epoch=epoch, **row, tf_ratio=tf_ratio, learning_rate=rate)
+def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
+    """Returns every score by name.
 
-
-def make_optimizer(model, refining):
-    """Returns an optimizer of all; refining, of the encoder, or with synthetic verbs all but a frozen copy."""
-    config, alone = model.config, refining and not model.config.synthetic
-    model.requires_grad_(not alone).encoder.requires_grad_(True)
-    model.generator = copy.deepcopy(model).requires_grad_(False) if refining and not alone else None
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=config.learning_rate)
-    betas = (0.9, 0.999 if refining else 0.99)  # short while z is noisy
-    return torch.optim.Adam(parameters, lr=config.learning_rate, betas=betas, fused=True)
-
-
-def train(config: Config, verbs=None, *, run_dir=None, progress=True) -> Run:
-    """Trains on verbs (None: `load_verbs()`; repeats count once); returns the run at its last epoch. Epochs are saved
-    in `run_dir`, if any, and resumed, bit-exactly on a CPU. History: `CURVES` (CE with the gate's price) and `score`;
-    `progress`: a bar, or called with history. Raises as `kl_weight`, `synthesize`, OSError, FloatingPointError."""
-    verbs, folder, threads = list(dict.fromkeys(check_verbs(verbs))), run_dir and Path(run_dir), torch.get_num_threads()
-    key, pairs = digest(config, verbs), load_test_pairs()
-    config.refine and config.synthetic and synthesize(verbs, 0, 0)  # or it raises
-    try:
-        torch.set_num_threads(1)  # same bits on any number of cores
-        folder and folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock") if folder else nullcontext(), torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(config.seed)
-            model = CVAE(config).to("cuda" if torch.cuda.is_available() else "cpu")
-            rng = torch.Generator().manual_seed(config.seed)
-            history, optimizer = resume(folder, key, model, rng)
-            for epoch in tqdm(range(len(history) + 1, config.epochs + 1), "epochs", disable=not progress):
-                if epoch == config.joint_epochs + 1:
-                    optimizer = make_optimizer(model, refining=True)
-                history.append(train_epoch(model, optimizer, verbs, epoch, rng) | {"bleu4": mean_bleu4(model, pairs)})
-                if epoch % config.evaluate_every == 0 or epoch in (config.joint_epochs, config.epochs):
-                    history[-1] |= score(model, verbs, pairs, draws=1000)
-                model.generator = model.generator if epoch < config.epochs else None
-                folder and save_checkpoint(folder / CHECKPOINT, key, model, rng, history, optimizer)
-                callable(progress) and progress(history)
-            model.requires_grad_(True).decoder.price = 0.0  # as when loaded
-    finally:
-        torch.set_num_threads(threads)
-    return Run(model, pd.DataFrame(history).set_index("epoch"), config)
+    Shares are 0..1, `information`, of 2,000 verbs at most, in nats per word; `distinct` is the mean
+    number of rows in 100 draws, `bleu4_drawn` from 20 samples of each posterior. None: the files'.
+    """
+    verbs = check_verbs(verbs)
+    once = distinct_verbs(verbs)
+    generated = sample_prior(model, draws)
+    gaussian = gaussian_score(generated, verbs)
+    hundreds = [generated[n : n + 100] for n in range(0, draws - 99, 100)]
+    distinct = [len(set(hundred) & set(verbs)) for hundred in hundreds]
+    return {
+        "bleu4": mean_bleu4(model, pairs),
+        "bleu4_drawn": mean_bleu4(model, pairs, draws=20),
+        "conversion": conversion_accuracy(model, once),
+        "gaussian_official": gaussian.official,
+        "gaussian_exact": gaussian.exact,
+        "gaussian_inconsistent": gaussian.inconsistent,
+        "distinct": float(np.mean(distinct)),
+        **information(model, once[:2000]),
+    }
 
 
 # ---- Runs ----
-RUNS, CHECKPOINT = HERE / "runs", "run.pt"  # a folder per run; its last epoch
-VERSION = 8  # raise it when training's arithmetic changes
-Run = namedtuple("Run", "model history config")  # CVAE; DataFrame, a row per epoch; Config
+RUNS = HERE / "runs"  # a folder a run
+CHECKPOINT = "run.pt"  # its last epoch
+VERSION = 9  # to be raised when training's arithmetic changes
+# a schedule is told from another by its values at these nats of excess
+NEAR = np.arange(-20, 20, 0.1)
+FAR = np.geomspace(20, 1000, 40)
+EXCESSES = [*NEAR.tolist(), *FAR.tolist()]
 
 
-def digest(config, verbs):
-    """Hashes all that determines a run. Raises as `kl_weight`."""
-    weights = [kl_weight(config, n, kl) for n in range(1, config.epochs + 1) for kl in (0, config.rate_end + 0.3, 99)]
-    return hashlib.sha256(repr((config, weights, verbs, load_test_pairs(), VERSION)).encode()).hexdigest()
+class Run(NamedTuple):
+    """Holds a finished training."""
+
+    model: CVAE
+    history: pd.DataFrame  # a row an epoch
+    config: Config
 
 
-def atomic_write(path, content: bytes):
-    """Writes a file whole, or raises OSError and the old one stays."""
+def check_strategy(config) -> list[float]:
+    """Returns the KL weights of all epochs at many values of KL. Raises as `kl_weight`."""
+    weights = []
+    for epoch in range(1, config.epochs + 1):
+        target = target_nats(config, epoch / config.epochs)
+        weights += [kl_weight(config, epoch, target + excess) for excess in EXCESSES]
+    return weights
+
+
+def digest(config, verbs: list[Verb]) -> str:
+    """Hashes what a run depends on: configuration, KL weights, data, `VERSION`.
+
+    Raises as `kl_weight`.
+    """
+    room = type(config).__module__
+    content = (room, config, check_strategy(config), verbs, load_test_pairs(), VERSION)
+    return hashlib.sha256(repr(content).encode()).hexdigest()
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Writes a file whole, or raises OSError and leaves the old one."""
     part = path.with_name(f"{path.name}.part")
     try:
         with open(part, "wb") as file:
@@ -672,78 +961,302 @@ def atomic_write(path, content: bytes):
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def save_checkpoint(path, key, model, rng, history, optimizer):
-    """Saves the last epoch, and the SHA-256 of it and the key."""
-    state = dict(model=model.state_dict(), rng=rng.get_state(), history=history)
-    if len(history) < model.config.epochs:
-        state["optimizer"] = optimizer.state_dict()
-    torch.save(state, buffer := io.BytesIO())
-    atomic_write(path, buffer.getvalue() + hashlib.sha256(buffer.getvalue() + key.encode()).digest())
+def save_checkpoint(path: Path, key: str, state: dict) -> None:
+    """Saves a state, and the SHA-256 of it and the run's digest. Raises OSError."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    atomic_write(path, content + hashlib.sha256(content + key.encode()).digest())
 
 
-def resume(folder, key, model, rng):
-    """Restores model and rng if saved; returns history and optimizer."""
-    if not folder or not (path := folder / CHECKPOINT).exists():
-        return [], make_optimizer(model, refining=False)
+def load_checkpoint(path: Path, key: str) -> dict:
+    """Loads a state that was saved with this digest; it runs no code. Raises ValueError."""
     content = path.read_bytes()
-    if hashlib.sha256(content[:-32] + key.encode()).digest() != content[-32:]:
-        raise ValueError(f"{path}: damaged, or of another configuration, data or version: delete it or change run_dir")
-    state = torch.load(io.BytesIO(content[:-32]), map_location="cpu", weights_only=True)  # runs no code
-    optimizer = make_optimizer(model, len(state["history"]) > model.config.joint_epochs and "optimizer" in state)
-    model.load_state_dict(state["model"])
-    rng.set_state(state["rng"])
-    optimizer.load_state_dict(state.get("optimizer", optimizer.state_dict()))
-    return state["history"], optimizer
+    state, signature = content[:-32], content[-32:]
+    if hashlib.sha256(state + key.encode()).digest() != signature:
+        reason = "damaged, or of another configuration, data or version"
+        raise ValueError(f"{path}: {reason}: delete it or change run_dir")
+    return torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
 
 
-def load_or_train(config: Config, verbs=None, *, runs=None, progress=True) -> Run:
-    """Returns the run of this configuration and data, trained or from runs/. Raises as `train`."""
-    verbs = list(dict.fromkeys(check_verbs(verbs)))
-    name = f"{config.strategy}-{config.decoding}-{config.seed}-{digest(config, verbs)[:16]}"
-    return train(config, verbs, run_dir=Path(runs or RUNS) / name, progress=progress)
+# ---- Training ----
+CLIP = 5.0  # the largest norm of a gradient
 
 
-def _task(strategies, config, **options):
-    STRATEGIES.update(strategies)  # yours, too
-    return load_or_train(config, **options)
+class Batch(NamedTuple):
+    """Holds B words to be encoded and what is to be decoded of them."""
+
+    source: Words
+    target: Words
 
 
-def sweep(configs: list[Config], verbs=None, jobs=-1) -> list[Run]:
-    """Loads or trains runs, in order, a core each, or on a cluster (`joblib.parallel_config`). Raises as `train`."""
-    shared = dict(verbs=check_verbs(verbs), runs=RUNS, progress=False)
-    tasks = [joblib.delayed(_task)(STRATEGIES, c, **shared) for c in configs if digest(c, [])]  # or raises
-    return list(tqdm(joblib.Parallel(jobs, return_as="generator")(tasks), total=len(tasks)))
+def make_batches(size: Tensor, batch_size: int, rng: torch.Generator) -> list[Tensor]:
+    """Cuts items into batches alike in size (N,), in random order; returns numbers of items."""
+    order = (size + torch.rand(len(size), generator=rng)).argsort().split(batch_size)
+    return [order[i] for i in torch.randperm(len(order), generator=rng)]
+
+
+class Training:
+    """Trains a model by the lab's rules: each word to itself, told its tense."""
+
+    def __init__(self, config, verbs: list[Verb]):
+        self.config = config
+        self.verbs = verbs
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = self.make_model().to(self.device)
+        self.rng = torch.Generator().manual_seed(config.seed)
+        self.optimizer = self.make_optimizer(self.model, beta2=0.99)  # short while z is noisy
+        self.history = []
+
+    def make_model(self) -> CVAE:
+        """Returns a new model."""
+        return CVAE(self.config)
+
+    def make_optimizer(self, module, beta2: float) -> torch.optim.Optimizer:
+        """Returns a new optimizer of a module's weights."""
+        if self.config.optimizer == "sgd":
+            return torch.optim.SGD(module.parameters(), lr=self.config.learning_rate)
+        rate = self.config.learning_rate
+        return torch.optim.Adam(module.parameters(), lr=rate, betas=(0.9, beta2), fused=True)
+
+    def start_second_phase(self) -> None:
+        """Freezes the decoder: from here on, the encoder alone is refined."""
+        self.model.decoder.requires_grad_(False)
+        self.optimizer = self.make_optimizer(self.model.encoder, beta2=0.999)
+
+    def make_epoch(self, epoch: int) -> list[Batch]:
+        """Returns the batches of an epoch: every form once."""
+        words = [form for verb in self.verbs for form in verb]
+        letters, lengths = words_to_tensor(words)
+        tense = torch.arange(len(words)) % len(TENSES)
+        table = Words(letters, lengths, tense).to(self.device)
+        batches = []
+        for numbers in make_batches(lengths, self.config.batch_size, self.rng):
+            same = select_words(table, numbers)
+            batches.append(Batch(source=same, target=same))
+        return batches
+
+    def loss(self, batch: Batch, epoch: int):
+        """Returns the loss of a batch, and what the history keeps of it."""
+        config = self.config
+        mu, logvar = self.model.encoder(batch.source)  # (B, Z)
+        z = reparameterize(mu, logvar, self.rng)  # (B, Z)
+        lengths = batch.target.lengths  # (B,)
+        tf_ratio = teacher_forcing_ratio(config, epoch)
+        free_running = torch.rand(lengths.shape, generator=self.rng) >= tf_ratio  # (B,)
+        free_running = free_running.to(self.device)
+        gate = gate_schedule(config, epoch)
+        nats = self.model.decoder.nats(z, batch.target, free_running, gate)  # (B,)
+        kl = kl_divergence(mu, logvar)  # (B,)
+        weight = kl_weight(config, epoch, kl.mean().item())
+        per = lengths if config.ce_per == "character" else torch.ones_like(lengths)
+        # L = CE + kl_weight · KL
+        loss = (nats.minimized / per).mean() + weight * kl.mean()
+        measured = {
+            "ce": nats.ce.mean().item(),
+            "kl": kl.mean().item(),
+            "kl_weight": weight,
+            "beta": weight * per.float().mean().item(),  # the weight beside CE per word
+            "loss": loss.item(),
+        }
+        return loss, measured
+
+    def step(self, loss: Tensor, rate: float, where: str) -> None:
+        """Descends the loss by one step. Raises FloatingPointError."""
+        self.optimizer.zero_grad()
+        loss.backward()
+        (group,) = self.optimizer.param_groups
+        norm = nn.utils.clip_grad_norm_(group["params"], CLIP)
+        if not loss.isfinite() or not norm.isfinite():
+            raise FloatingPointError(f"loss {loss:g}, gradient norm {norm:g} in {where}")
+        group["lr"] = rate
+        self.optimizer.step()
+
+    def run_epoch(self, epoch: int) -> dict[str, float]:
+        """Trains on every word once; returns the epoch's row of the history: means over words."""
+        if epoch == self.config.first_phase + 1:
+            self.start_second_phase()
+        batches = self.make_epoch(epoch)
+        rows = []
+        for step, batch in enumerate(batches, 1):
+            rate = learning_rate(self.config, epoch, step, len(batches))
+            loss, measured = self.loss(batch, epoch)
+            self.step(loss, rate, f"epoch {epoch}, step {step}")
+            rows.append(measured)
+        sizes = [len(batch.target.lengths) for batch in batches]
+        values = [list(row.values()) for row in rows]
+        means = np.average(values, axis=0, weights=sizes).tolist()
+        row = dict(zip(rows[0], means, strict=True))
+        tf_ratio = teacher_forcing_ratio(self.config, epoch)
+        return {"epoch": epoch, **row, "tf_ratio": tf_ratio, "learning_rate": rate}
+
+    def evaluate(self, epoch: int, pairs) -> dict[str, float]:
+        """Returns the epoch's BLEU-4 and, now and then and where a phase ends, every score."""
+        phase_ends = epoch in (self.config.first_phase, self.config.epochs)
+        if phase_ends or epoch % self.config.evaluate_every == 0:
+            return score(self.model, self.verbs, pairs, draws=1000)
+        return {"bleu4": mean_bleu4(self.model, pairs)}
+
+    def state(self) -> dict:
+        """Returns all that a checkpoint must hold to go on, or of a finished run to be used."""
+        state = {
+            "model": self.model.state_dict(),
+            "rng": self.rng.get_state(),
+            "history": self.history,
+        }
+        if len(self.history) < self.config.epochs:
+            state["optimizer"] = self.optimizer.state_dict()
+        return state
+
+    def restore(self, state: dict) -> None:
+        """Goes back to a state that `state` returned."""
+        self.history = state["history"]
+        if "optimizer" in state:
+            if len(self.history) > self.config.first_phase:
+                self.start_second_phase()
+            self.optimizer.load_state_dict(state["optimizer"])
+        self.model.load_state_dict(state["model"])
+        self.rng.set_state(state["rng"])
+
+
+@contextmanager
+def reproducible(seed: int) -> Iterator[None]:
+    """Gives the same bits on any number of cores; leaves threads and random state as found."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def history_table(history: list[dict]) -> pd.DataFrame:
+    """Returns the rows of a history as a table, by epoch."""
+    return pd.DataFrame(history).set_index("epoch")
+
+
+def train(config: Config, verbs=None, *, run_dir=None, progress=True, on_epoch=None) -> Run:
+    """Trains on verbs, repeats counted once; None: `load_verbs()`. Returns the last epoch's run.
+
+    Every epoch is saved in `run_dir`, if any, and the same call resumes there, bit-exactly on a
+    CPU. `progress` shows a bar; `on_epoch` is called with the history so far. The history's columns
+    are those of `CURVES`, the loss, the learning rate and, in some rows, those of `score`. Raises
+    as `load_verbs` and `kl_weight` before any work, then OSError and FloatingPointError.
+    """
+    verbs = distinct_verbs(verbs)
+    folder = None if run_dir is None else Path(run_dir)
+    return _train(config, verbs, digest(config, verbs), folder, progress, on_epoch)
+
+
+def _train(config, verbs, key, folder, progress, on_epoch) -> Run:
+    pairs = load_test_pairs()
+    with reproducible(config.seed):
+        training = config.new_training(verbs)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        lock = nullcontext() if folder is None else FileLock(folder / "lock")
+        with lock:
+            if folder is not None and (folder / CHECKPOINT).exists():
+                training.restore(load_checkpoint(folder / CHECKPOINT, key))
+            epochs = range(len(training.history) + 1, config.epochs + 1)
+            for epoch in tqdm(epochs, "epochs", disable=not progress):
+                row = training.run_epoch(epoch)
+                training.history.append(row | training.evaluate(epoch, pairs))
+                if folder is not None:
+                    save_checkpoint(folder / CHECKPOINT, key, training.state())
+                if on_epoch is not None:
+                    on_epoch(history_table(training.history))
+    training.model.requires_grad_(True)  # as when it is loaded
+    return Run(training.model, history_table(training.history), config)
+
+
+def load_or_train(config: Config, verbs=None, *, runs=None, progress=True, on_epoch=None) -> Run:
+    """Returns the run of this configuration and data from runs/, else trains it there.
+
+    `runs` is another folder of runs. Raises as `train`.
+    """
+    verbs = distinct_verbs(verbs)
+    key = digest(config, verbs)
+    name = f"{config.strategy}-{config.decoding}-{config.seed}-{key[:16]}"
+    return _train(config, verbs, key, Path(runs or RUNS) / name, progress, on_epoch)
+
+
+def _load_or_train_elsewhere(strategies, config, verbs, runs) -> Run:
+    STRATEGIES.update(strategies)  # a schedule of your own is known in this process, too
+    return load_or_train(config, verbs, runs=runs, progress=False)
+
+
+def sweep(tasks, verbs=None, jobs=-1) -> list[Run]:
+    """Loads or trains runs, in order: a core each, or on a cluster (`joblib.parallel_config`).
+
+    A task is a configuration, or a pair of a configuration and verbs of its own. Raises as `train`;
+    what is finished by then is kept.
+    """
+    pairs = [task if isinstance(task, tuple) else (task, verbs) for task in tasks]
+    calls = []
+    for config, own_verbs in pairs:
+        check_strategy(config)
+        own_verbs = check_verbs(own_verbs)
+        call = joblib.delayed(_load_or_train_elsewhere)
+        calls.append(call(STRATEGIES, config, own_verbs, RUNS))
+    results = joblib.Parallel(jobs, return_as="generator")(calls)
+    return list(tqdm(results, total=len(calls)))
 
 
 # ---- Figures ----
 FIGURES = HERE / "figures"
 WIDTH = 5.0  # inches: letters of 6 points or more in a column of 85 mm
-CURVES = {"ce": "cross-entropy, nats per word", "kl": "KL, nats per word", "beta": "KL weight β"}
-CURVES |= dict(tf_ratio="teacher-forcing ratio", bleu4="BLEU-4, test pairs", gaussian_exact="Gaussian score, exact")
+CURVES = {
+    "ce": "cross-entropy, nats per word",
+    "kl": "KL, nats per word",
+    "beta": "KL weight β",
+    "tf_ratio": "teacher-forcing ratio",
+    "bleu4": "BLEU-4, test pairs",
+    "gaussian_exact": "Gaussian score, exact",
+}
 
 
 def set_style() -> None:
-    """Sets the figures' look."""
-    rc = {"image.cmap": "viridis", "lines.linewidth": 1.5, "figure.dpi": 120, "figure.figsize": (WIDTH, 3.2)}
-    rc |= {"figure.constrained_layout.use": True, "pdf.fonttype": 42, "axes.formatter.min_exponent": 5}
+    """Sets the look of all figures."""
+    rc = {
+        "image.cmap": "viridis",
+        "lines.linewidth": 1.5,
+        "figure.dpi": 120,
+        "figure.figsize": (WIDTH, 3.2),
+        "figure.constrained_layout.use": True,
+        "pdf.fonttype": 42,
+        "axes.formatter.min_exponent": 5,
+    }
     sns.set_theme("paper", "whitegrid", "colorblind", font_scale=1.05, rc=rc)
 
 
-def draw_curves(runs: dict, curves=CURVES):
-    """Draws a panel per quantity, a line per run, by name; returns the figure."""
-    table = pd.concat({name: run.history for name, run in runs.items()}, names=["run"]).reset_index()
-    fig, axes = plt.subplots(len(curves) // 2, 2, figsize=(WIDTH, 0.95 * len(curves)), sharex=True)
-    for ax, (column, title) in zip(axes.flat, curves.items()):
-        sns.lineplot(table.dropna(subset=column), x="epoch", y=column, hue="run", style="run", estimator=None, ax=ax)
-        ax.set(title=title, ylabel=None, yscale="log" if column in ("ce", "kl") else "linear")
+def draw_curves(runs: dict[str, Run], curves=CURVES) -> plt.Figure:
+    """Draws a panel a curve, by column and title, in it a line a run; returns the figure."""
+    histories = {name: run.history for name, run in runs.items()}
+    table = pd.concat(histories, names=["run"]).reset_index()
+    rows = math.ceil(len(curves) / 2)
+    size = (WIDTH, 1.9 * rows)
+    fig, axes = plt.subplots(rows, 2, figsize=size, sharex=True, squeeze=False)
+    for ax in axes.flat[len(curves) :]:
+        ax.remove()
+    for ax, (column, title) in zip(axes.flat, curves.items(), strict=False):
+        known = table.dropna(subset=column)
+        sns.lineplot(known, x="epoch", y=column, hue="run", style="run", estimator=None, ax=ax)
+        ax.set(title=title, ylabel=None)
+        if column in ("ce", "kl"):
+            ax.set_yscale("log")
         ax.get_legend().remove()
     fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 
 
 def save_fig(fig, name: str) -> None:
-    """Exports a figure as PDF and PNG into figures/. Raises OSError."""
+    """Exports a figure as PDF and PNG into figures/, the same bytes each time. Raises OSError."""
     FIGURES.mkdir(exist_ok=True)
-    for suffix, options in {"pdf": dict(metadata={"CreationDate": None}), "png": dict(dpi=200)}.items():
-        fig.savefig(drawn := io.BytesIO(), format=suffix, **options)
+    formats = {"pdf": {"metadata": {"CreationDate": None}}, "png": {"dpi": 200}}
+    for suffix, options in formats.items():
+        drawn = io.BytesIO()
+        fig.savefig(drawn, format=suffix, **options)
         atomic_write(FIGURES / f"{name}.{suffix}", drawn.getvalue())

@@ -1,0 +1,448 @@
+"""Beyond the lab's rules: one model that converts its table, draws verbs from noise, spells others.
+
+It is trained on rows, pairs of two forms of a verb, which are the very conversions that are scored.
+Read `lab5_utils` first; shapes and units are the same.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import lab5_utils as lab
+from lab5_utils import Nats, Verb, Words
+
+
+# ---- Configuration ----
+@dataclass(frozen=True)
+class Config(lab.Config):
+    """Holds the hyperparameters of the recipe beyond the rules. Raises as the lab's."""
+
+    seed: int = 0  # of weights, batches, noise and synthetic verbs
+    epochs: int = 144  # spelling included
+    batch_size: int = 40  # verbs a step
+    hidden_size: int = 192  # H; the encoder's two directions share it
+    latent_size: int = 64  # Z: room for verbs that are in no table
+    condition_size: int = 8  # C, of a tense
+    embedding_size: int = 32  # of a letter
+    decoding: Literal["lemma-first"] = "lemma-first"  # see `LemmaFirstDecoder`
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = 6e-3  # the highest, in each phase
+    ce_per: Literal["word", "character"] = "word"  # CE in the loss, the mean of lemma and form
+    strategy: str = "target-rate"  # of the KL weight
+    kl_weight: float = 0.5  # beside the mean CE of two words: β is twice that
+    rate_start: float = 16.0  # target KL in nats per verb, at first
+    rate_end: float = 4.5  # and then
+    tf_final: float = 1.0  # teacher forcing throughout
+    refine: float = 0.25  # share of epochs, the last: KL weight 0, all of the model learns to spell
+    evaluate_every: int = 32  # epochs between two rows of `score` in the history
+    synthetic: int = 8  # synthetic verbs to a real one, new in each epoch of spelling
+
+    def check_together(self) -> None:
+        """Raises ValueError if two values do not go together, naming both."""
+        super().check_together()
+        if self.hidden_size % 2 or self.condition_size >= self.hidden_size // 2:
+            found = f"{self.hidden_size} beside condition_size {self.condition_size}"
+            raise ValueError(f"hidden_size: found {found}; expected even, and half of it more")
+
+    def new_training(self, verbs: list[Verb]) -> RowTraining:
+        """Returns a training of this recipe that has not begun. Raises ValueError."""
+        if self.refine:
+            require_regular_verb(verbs)
+        return RowTraining(self, verbs)
+
+
+# ---- Synthetic verbs ----
+VOWELS = "aeiou"
+CONSONANTS = "bcdfghjklmnprstvwxz"  # y is both, q needs its u
+RESAMPLED = 0.2  # share of a stem's letters
+RARE = 0.25  # share of verbs whose endings are chosen first, so that rare ones (fuzz, echo) come up
+COMPOUND = 0.15  # share of compounds
+LONGEST_PREFIX = 6  # letters
+
+
+def regular_rows(lemma: str) -> tuple[Verb, Verb]:
+    """Returns the rows that spelling rules give a lemma: plain, and with a doubled letter."""
+    lab.check_words([lemma])
+    takes_es = re.search("(s|x|z|ch|sh|(^|[^aeiou])o)$", lemma)
+    third = lemma + ("es" if takes_es else "s")
+    stem = lemma
+    past = lemma + "ed"
+    if re.search("(^|[^aeiou])y$", lemma):
+        third = lemma[:-1] + "ies"
+        past = lemma[:-1] + "ied"
+    elif lemma.endswith("ie"):
+        stem = lemma[:-2] + "y"
+        past = lemma + "d"
+    elif lemma.endswith("e"):
+        stem = lemma if lemma.endswith(("ee", "ye", "oe")) else lemma[:-1]
+        past = lemma + "d"
+    doubled = lemma + lemma[-1]
+    plain = (lemma, third, stem + "ing", past)
+    return plain, (lemma, third, doubled + "ing", doubled + "ed")
+
+
+def is_regular(verb: Verb) -> bool:
+    """Tells whether spelling rules give a verb's row."""
+    return tuple(verb) in regular_rows(verb[0])
+
+
+def common_prefix(words) -> str:
+    """Returns the letters with which all of the words begin."""
+    prefix = ""
+    for letters in zip(*words, strict=False):
+        if len(set(letters)) > 1:
+            break
+        prefix += letters[0]
+    return prefix
+
+
+class Segments(NamedTuple):
+    """Holds the parts of a regular verb: head + vowels + coda + an ending is a form."""
+
+    kind: str  # "short", of one syllable; "stressed", of more, and it doubles; "long"
+    head: str  # before the last syllable
+    vowels: str
+    coda: str
+    endings: tuple[str, ...]  # of the four forms
+
+
+def segment(verb: Verb) -> Segments | None:
+    """Cuts a regular verb where spelling rules look; None if it has no syllable."""
+    lemma = verb[0]
+    syllable = re.fullmatch("(.*?)(?<!q)([aeiouy]+)([^aeiouy]*e?)", lemma)
+    if syllable is None:
+        return None
+    head, vowels, coda = syllable.groups()
+    if not re.search("[aeiouy]", head.replace("qu", "")):
+        kind = "short"
+    elif verb == regular_rows(lemma)[0]:
+        kind = "long"
+    else:
+        kind = "stressed"
+
+    if kind == "stressed":  # sub·mit: the last syllable stays
+        head, vowels, coda = head[:-1], "", ""
+    elif not coda:  # en·joy, try: the vowels belong to the ending
+        vowels = ""
+    elif lemma.endswith("h"):  # -ch and -sh take -es
+        coda = ""
+    else:  # the last consonant decides on -es and doubling, but for a silent e
+        prefix = common_prefix(verb)
+        last = len(prefix) if lemma.endswith("e") else len(prefix) - 1
+        coda = prefix[len(head + vowels) : last]
+    stem = head + vowels + coda
+    endings = tuple(form[len(stem) :] for form in verb)
+    return Segments(kind, head, vowels, coda, endings)
+
+
+def regular_segments(verbs: list[Verb]) -> list[Segments]:
+    """Cuts the regular verbs. Raises ValueError if there is none."""
+    segments = [segment(verb) for verb in verbs if is_regular(verb)]
+    segments = [parts for parts in segments if parts is not None]
+    if not segments:
+        raise ValueError(f"verbs: found no regular one among {len(verbs)}; expected one")
+    return segments
+
+
+def require_regular_verb(verbs: list[Verb]) -> None:
+    """Raises ValueError if no synthetic verbs can be made of these."""
+    regular_segments(verbs)
+
+
+def resample(word: str, rng: random.Random) -> str:
+    """Replaces a fifth of the letters by others of their class."""
+    letters = []
+    for letter in word:
+        if rng.random() < RESAMPLED:
+            alike = next((kind for kind in (VOWELS, CONSONANTS) if letter in kind), letter)
+            letter = rng.choice(alike)
+        letters.append(letter)
+    return "".join(letters)
+
+
+def synthesize(verbs, count: int, seed: int) -> list[Verb]:
+    """Returns synthetic verbs (hallucinated data, Anastasopoulos & Neubig 2019).
+
+    Each is a regular verb with the head of another one of its kind, a fifth of the letters up to
+    the endings resampled; or a compound, inflected as its last part. Raises ValueError.
+    """
+    verbs = lab.check_verbs(verbs)
+    rng = random.Random(seed)
+    regular = regular_segments(verbs)
+    heads = defaultdict(list)
+    by_endings = defaultdict(list)
+    for parts in regular:
+        heads[parts.kind].append(parts.head)
+        by_endings[parts.endings].append(parts)
+    alike = list(by_endings.values())
+
+    synthetic = []
+    while len(synthetic) < count:
+        prefix = rng.choice(verbs)[0][: rng.randint(0, LONGEST_PREFIX)]
+        source = rng.choice(alike) if rng.random() < RARE else regular
+        parts = rng.choice(source)
+        stem = rng.choice(heads[parts.kind])
+        if parts.kind == "long":
+            stem = prefix + stem
+        if parts.kind != "stressed":  # com·mit: that head stays as it is
+            stem = resample(stem + parts.vowels + parts.coda, rng)
+        endings = parts.endings
+        if rng.random() < COMPOUND:  # over·run, side·step
+            stem = prefix
+            endings = rng.choice(verbs)
+        verb = tuple(stem + ending for ending in endings)
+        if max(len(form) for form in verb) <= lab.MAX_LETTERS:
+            synthetic.append(verb)
+    return synthetic
+
+
+# ---- Model ----
+class BidirectionalEncoder(nn.Module):
+    """Reads words from both ends into the posterior; the two directions share H."""
+
+    def __init__(self, config):
+        super().__init__()
+        half = config.hidden_size // 2
+        self.embedding = nn.Embedding(lab.VOCABULARY, config.embedding_size)
+        self.condition = nn.Embedding(len(lab.TENSES), config.condition_size)
+        self.forward_lstm = lab.make_lstm(config.embedding_size, half)
+        self.backward_lstm = lab.make_lstm(config.embedding_size, half)
+        self.mu = nn.Linear(config.hidden_size, config.latent_size)
+        self.logvar = nn.Linear(config.hidden_size, config.latent_size)
+
+    def forward(self, words: Words) -> tuple[Tensor, Tensor]:
+        """Returns mu and logvar of B words, each (B, Z)."""
+        condition = self.condition(words.tense)  # (B, C)
+        # h0 = 0 ‖ condition
+        h0 = F.pad(condition, (self.forward_lstm.hidden_size - condition.shape[1], 0))  # (B, H / 2)
+        read = self.embedding(words.letters)
+        forward = lab.state_at_eos(self.forward_lstm, read, h0, words.lengths)
+        read = self.embedding(reverse(words))
+        backward = lab.state_at_eos(self.backward_lstm, read, h0, words.lengths)
+        end = torch.cat([forward, backward], 1)  # (B, H)
+        return self.mu(end), self.logvar(end)  # (B, Z) each
+
+
+def reverse(words: Words) -> Tensor:
+    """Returns the letters (B, T) of words read backwards; EOS stays last."""
+    width = words.letters.shape[1]
+    steps = torch.arange(width, device=words.letters.device)  # (T,)
+    position = words.lengths[:, None] - 2 - steps  # (B, T): negative from EOS on
+    letters = words.letters.gather(1, position.clamp(min=0))
+    return letters.where(position >= 0, lab.EOS)  # (B, T)
+
+
+def word_of(rows: Words, k: int) -> Words:
+    """Returns the k-th words (B, T) of rows of words (B, K, T), no wider than the longest."""
+    lengths = rows.lengths[:, k]
+    letters = rows.letters[:, k, : lengths.max()]
+    return Words(letters, lengths, rows.tense[:, k])
+
+
+class LemmaFirstDecoder(lab.Decoder):
+    """Spells a verb's lemma from z, and then a form from the state it ended in, z and the tense.
+
+    What verb it is, is decided once, so that four forms from one z are forms of one verb.
+    """
+
+    def __init__(self, config):
+        super().__init__(config)
+        Z, C, H = config.latent_size, config.condition_size, config.hidden_size
+        self.from_z = nn.Linear(Z, H)
+        self.from_lemma = nn.Linear(H + Z + C, H)
+
+    def form_context(self, end, z, tense) -> Tensor:
+        """Returns the context (B, H) of a form, from the state (B, H) its lemma ended in."""
+        return self.from_lemma(torch.cat([end, z, self.condition(tense)], 1))
+
+    def word_scores(self, context, word: Words, free_running):
+        """Returns scores (B, T, V − 1), a mask (B, T), and the state (B, H) a word ends in."""
+        fed, mask = self.choose_fed(context, word, free_running)
+        hidden = self(fed, context)  # (B, T, H)
+        end = hidden[torch.arange(len(hidden)), mask.sum(1) - 1]  # (B, H)
+        return self.letter(hidden), mask, end
+
+    def row_scores(self, z, target: Words, free_running):
+        """Returns scores (B, T, V − 1) and mask (B, T) of the lemma, then of the form.
+
+        `target` are rows of two words, (B, 2, T), `free_running` is (B, 2). Raises ValueError.
+        """
+        if target.letters.shape[1] != 2:
+            found = f"{target.letters.shape[1]} words of a verb"
+            raise ValueError(f"target: found {found}; expected 2, its lemma and a form")
+        lemma = word_of(target, 0)
+        form = word_of(target, 1)
+        scores, mask, end = self.word_scores(self.from_z(z), lemma, free_running[:, 0])
+        context = self.form_context(end, z, form.tense)  # (B, H)
+        form_scores, form_mask, _ = self.word_scores(context, form, free_running[:, 1])
+        return [(scores, mask), (form_scores, form_mask)]
+
+    def nats(self, z, target: Words, free_running, gate=None) -> Nats:
+        """Returns the nats (B, 2) of lemma and form, both from one z (B, Z); there is no gate."""
+        ce = []
+        for k, (scores, mask) in enumerate(self.row_scores(z, target, free_running)):
+            letters = word_of(target, k).letters
+            ce.append(lab.letter_nats(scores, letters, mask).sum(1))
+        ce = torch.stack(ce, 1)  # (B, 2)
+        return Nats(minimized=ce, ce=ce)
+
+    def spell(self, z: Tensor, tense: Tensor) -> Tensor:
+        """Decodes each z (B, Z) in K tenses (B, K) greedily; returns letters (B K, steps)."""
+        K = tense.shape[1]
+        present = torch.full_like(tense[:, 0], lab.PRESENT)  # (B,)
+        lemmas, end = self.greedy(self.from_z(z), present)
+        tense = tense.flatten()  # (B K,)
+        letters = lemmas.repeat_interleave(K, 0)  # (B K, steps)
+        others = (tense != lab.PRESENT).nonzero()[:, 0]  # numbers of b words that are no lemmas
+        context = self.form_context(end[others // K], z[others // K], tense[others])  # (b, H)
+        letters[others], _ = self.greedy(context, tense[others])
+        return letters
+
+
+class CVAE(lab.CVAE):
+    """Encodes from both ends, and decodes lemma first."""
+
+    def make_encoder(self, config) -> BidirectionalEncoder:
+        """Returns a new encoder of words."""
+        return BidirectionalEncoder(config)
+
+    def make_decoder(self, config) -> LemmaFirstDecoder:
+        """Returns a new decoder."""
+        return LemmaFirstDecoder(config)
+
+
+# ---- Training ----
+REAL = 3  # times that each real verb is shown in an epoch of spelling
+
+
+class Batch(NamedTuple):
+    """Holds B forms, the lemma and form to be decoded of each, and noise to be rehearsed."""
+
+    source: Words
+    target: Words  # (B, 2, T)
+    noise: Noise | None
+
+
+class Noise(NamedTuple):
+    """Holds noise and what the teacher decodes it to."""
+
+    z: Tensor  # (b, Z)
+    target: Words  # (b, 2, T): lemma and a form
+
+
+class RowTraining(lab.Training):
+    """Trains one form of a verb to its lemma and another form, then the spelling of any verb.
+
+    One z pays its KL once for two words. The loss has the mean of their CE; beside their sum, which
+    is what the ELBO of the pair has, β is twice the KL weight.
+
+    In the second phase, spelling, all of the model learns from synthetic verbs too. A frozen copy,
+    the teacher, says what noise decoded to before, and that is rehearsed (Robins 1995): as soft
+    targets (Hinton et al. 2015), not the letters but how likely the teacher found each.
+    """
+
+    def __init__(self, config, verbs: list[Verb]):
+        super().__init__(config, verbs)
+        self.teacher = None
+
+    def make_model(self) -> CVAE:
+        """Returns a new model."""
+        return CVAE(self.config)
+
+    def start_second_phase(self) -> None:
+        """Freezes a copy as teacher: from here on, spelling is learned and noise rehearsed."""
+        self.teacher = copy.deepcopy(self.model).requires_grad_(False)
+        self.optimizer = self.make_optimizer(self.model, beta2=0.999)
+
+    def make_epoch(self, epoch: int) -> list[Batch]:
+        """Returns the batches of an epoch: every verb once; of spelling, synthetic ones too."""
+        if self.teacher is None:
+            pairs = self.make_pairs(self.verbs)
+            return [Batch(source, target, None) for source, target in pairs]
+        count = self.config.synthetic * len(self.verbs)
+        synthetic = synthesize(self.verbs, count, seed=1000 * self.config.seed + epoch)
+        pairs = self.make_pairs(REAL * self.verbs + synthetic)
+        noise = self.make_noise(len(pairs))
+        return [Batch(*pair, noise=part) for pair, part in zip(pairs, noise, strict=True)]
+
+    def make_pairs(self, verbs: list[Verb]):
+        """Returns batches of sources (B, T), a form of each verb, and of targets (B, 2, T)."""
+        N, forms = len(verbs), len(lab.TENSES)
+        words = [form for verb in verbs for form in verb]
+        tense = torch.arange(len(words)) % forms
+        table = Words(*lab.words_to_tensor(words), tense)
+        lemma = forms * torch.arange(N)  # numbers of words: t more is the form of tense t
+        source = lemma + torch.randint(0, forms, (N,), generator=self.rng)
+        form = lemma + torch.randint(1, forms, (N,), generator=self.rng)
+        target = torch.stack([lemma, form], 1)  # (N, 2)
+        lengths = table.lengths[torch.cat([source[:, None], target], 1)]  # (N, 3)
+        size = (lengths**2).sum(1)
+        batches = lab.make_batches(size, self.config.batch_size, self.rng)
+        table = table.to(self.device)
+        return [
+            (lab.select_words(table, source[n]), select_rows(table, target[n])) for n in batches
+        ]
+
+    def make_noise(self, count: int) -> list[Noise]:
+        """Returns `count` batches of noise, half as many draws in each as verbs in a batch."""
+        half = math.ceil(self.config.batch_size / 2)
+        N = count * half
+        z = torch.randn(N, self.config.latent_size, generator=self.rng)  # (N, Z)
+        form = torch.randint(1, len(lab.TENSES), (N, 1), generator=self.rng)
+        tense = F.pad(form, (1, 0), value=lab.PRESENT)  # (N, 2): the lemma's, and the form's
+        letters, lengths = lab.words_to_tensor(self.teacher.spell(z, tense))
+        table = Words(letters, lengths, tense.flatten()).to(self.device)
+        rows = torch.arange(2 * N).view(N, 2)
+        size = (lengths[rows] ** 2).sum(1)  # (N,)
+        batches = lab.make_batches(size, half, self.rng)
+        return [Noise(z[n].to(self.device), select_rows(table, rows[n])) for n in batches]
+
+    def loss(self, batch: Batch, epoch: int):
+        """Returns the loss of a batch, rehearsal included, and what the history keeps of it."""
+        loss, measured = super().loss(batch, epoch)
+        if batch.noise is not None:
+            # L = CE + kl_weight · KL + CE of rehearsal
+            loss = loss + self.rehearsal(batch.noise)
+            measured["loss"] = loss.item()
+        return loss, measured
+
+    def rehearsal(self, noise: Noise) -> Tensor:
+        """Returns the mean CE of noise against the teacher's probabilities, in nats per word."""
+        forced = torch.zeros(1, 2, dtype=torch.bool)
+        rows = self.model.decoder.row_scores(noise.z, noise.target, forced)
+        soft_rows = self.teacher.decoder.row_scores(noise.z, noise.target, forced)
+        ce = []
+        for (scores, mask), (soft_scores, _) in zip(rows, soft_rows, strict=True):
+            probabilities = soft_scores.softmax(2).mT  # (b, V − 1, T)
+            ce.append(lab.letter_nats(scores, probabilities, mask).sum(1))
+        return torch.stack(ce, 1).mean()
+
+    def state(self) -> dict:
+        """Returns all that a checkpoint must hold; the teacher as long as it is used."""
+        state = super().state()
+        if self.teacher is not None and "optimizer" in state:
+            state["teacher"] = self.teacher.state_dict()
+        return state
+
+    def restore(self, state: dict) -> None:
+        """Goes back to a state that `state` returned."""
+        super().restore(state)
+        if "teacher" in state:
+            self.teacher.load_state_dict(state["teacher"])
+
+
+def select_rows(words: Words, numbers: Tensor) -> Words:
+    """Returns rows of words (B, K, T) of these numbers (B, K)."""
+    lengths = words.lengths[numbers]  # (B, K)
+    letters = words.letters[numbers, : lengths.max()]  # (B, K, T)
+    return Words(letters, lengths, words.tense[numbers])

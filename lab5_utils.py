@@ -643,27 +643,32 @@ class GatedDecoder(Decoder):
         """Returns the nats of B words, each from its z (B, Z); `gate` changes what is minimized."""
         context = self.context(z, target.tense)  # (B, H)
         fed, mask = self.choose_fed(context, target, free_running)
-        hidden = self(fed, context)  # (B, T, H)
-        scores = self.letter(hidden)  # (B, T, V − 1)
-        before = letter_nats(scores, target.letters, mask)  # (B, T)
-        behind_scores = self.scores_behind_gate(hidden, scores, target.tense)
-        behind = letter_nats(behind_scores, target.letters, mask)  # (B, T)
-        opens = -scores.log_softmax(2)[..., EOS]  # (B, T)
+        before, behind, opens = self.letter_costs(self(fed, context), target, mask)
         priced = behind + gate.price * mask
-        minimized = nats_through_gate(before, opens, priced, mask, gate.inverse_temperature)
+        paths = path_nats(before, priced, opens)
+        minimized = sum_over_paths(paths, mask, gate.inverse_temperature)
         with torch.no_grad():
-            ce = nats_through_gate(before, opens, behind, mask)
+            ce = sum_over_paths(path_nats(before, behind, opens), mask)
         return Nats(minimized, ce)
 
+    def letter_costs(self, hidden, target: Words, mask):
+        """Returns the nats (B, T) of letters before and behind the gate, and of opening it."""
+        scores = self.letter(hidden)  # (B, T, V − 1)
+        before = letter_nats(scores, target.letters, mask)
+        behind_scores = self.scores_behind_gate(hidden, scores, target.tense)
+        behind = letter_nats(behind_scores, target.letters, mask)
+        opens = -scores.log_softmax(2)[..., EOS]
+        return before, behind, opens
 
-def nats_through_gate(before, opens, behind, mask, inverse_temperature=1.0) -> Tensor:
-    """Sums over the letter before which the gate opens; returns −log p(word | z, tense) (B,).
 
-    Each (B, T), in nats: `before` of the letters before the gate, `opens` of opening it, `behind`
-    of the letters behind it. A prefix sum and a suffix sum give all T paths at once.
-    """
+def path_nats(before, behind, opens) -> Tensor:
+    """Returns −log p of each path (B, T): the gate opens before letter k; all T paths at once."""
     # −log p(path k) = Σ_{t<k} before_t + opens_k + Σ_{t≥k} behind_t
-    paths = before.cumsum(1) - before + opens + behind.flip(1).cumsum(1).flip(1)  # (B, T)
+    return before.cumsum(1) - before + opens + behind.flip(1).cumsum(1).flip(1)
+
+
+def sum_over_paths(paths, mask, inverse_temperature=1.0) -> Tensor:
+    """Returns −log p(word | z, tense) (B,), summed over paths (B, T) of the mask."""
     # CE = −1/τ log [T^(τ − 1) Σ_k p(path k)^τ]; with τ = 1 that is −log Σ_k p(path k)
     tau = inverse_temperature
     log_sum = (-tau * paths).masked_fill(~mask, -torch.inf).logsumexp(1)  # (B,)
@@ -1232,8 +1237,11 @@ def set_style() -> None:
     sns.set_theme("paper", "whitegrid", "colorblind", font_scale=1.05, rc=rc)
 
 
-def draw_curves(runs: dict[str, Run], curves=CURVES) -> plt.Figure:
-    """Draws a panel a curve, by column and title, in it a line a run; returns the figure."""
+def draw_curves(runs: dict[str, Run], curves=CURVES, palette=None) -> plt.Figure:
+    """Draws a panel a curve, by column and title, in it a line a run; returns the figure.
+
+    `palette` gives each run's colour by name.
+    """
     histories = {name: run.history for name, run in runs.items()}
     table = pd.concat(histories, names=["run"]).reset_index()
     rows = math.ceil(len(curves) / 2)
@@ -1243,7 +1251,8 @@ def draw_curves(runs: dict[str, Run], curves=CURVES) -> plt.Figure:
         ax.remove()
     for ax, (column, title) in zip(axes.flat, curves.items(), strict=False):
         known = table.dropna(subset=column)
-        sns.lineplot(known, x="epoch", y=column, hue="run", style="run", estimator=None, ax=ax)
+        by_run = {"hue": "run", "style": "run", "palette": palette, "estimator": None}
+        sns.lineplot(known, x="epoch", y=column, **by_run, ax=ax)
         ax.set(title=title, ylabel=None)
         if column in ("ce", "kl"):
             ax.set_yscale("log")

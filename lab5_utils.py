@@ -864,9 +864,9 @@ def information(model, verbs) -> dict[str, float]:
     # log q(z_i | x_j) = −½ Σ [(z_i − μ_j)² / σ_j² + log σ_j² + log 2π]; multiplied out, a product
     # of two matrices: z², z and 1 of a code, and what they are multiplied by of a word
     precision = (-logvar).exp()  # (M, Z)
-    constant = mu**2 * precision + logvar + math.log(2 * math.pi)  # (M, Z)
-    constant = constant.sum(1, keepdim=True)  # (M, 1)
-    of_word = torch.cat([-0.5 * precision, mu * precision, -0.5 * constant], 1)  # (M, 2 Z + 1)
+    offset = mu**2 * precision + logvar + math.log(2 * math.pi)  # (M, Z)
+    offset = offset.sum(1, keepdim=True)  # (M, 1)
+    of_word = torch.cat([-0.5 * precision, mu * precision, -0.5 * offset], 1)  # (M, 2 Z + 1)
     of_code = torch.cat([z**2, z, torch.ones(len(z), 1)], 1)  # (M, 2 Z + 1)
     # log q(z) = log 1/M Σ_j q(z | x_j)
     sums = [(chunk @ of_word.T).logsumexp(1) for chunk in of_code.split(CHUNK)]

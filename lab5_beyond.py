@@ -325,19 +325,19 @@ class CVAE(lab.CVAE):
 REAL = 3  # times that each real verb is shown in an epoch of spelling
 
 
+class Noise(NamedTuple):
+    """Holds noise and what the teacher decodes it to."""
+
+    z: Tensor  # (b, Z)
+    target: Words  # (b, 2, T): lemma and a form
+
+
 class Batch(NamedTuple):
     """Holds B forms, the lemma and form to be decoded of each, and noise to be rehearsed."""
 
     source: Words
     target: Words  # (B, 2, T)
     noise: Noise | None
-
-
-class Noise(NamedTuple):
-    """Holds noise and what the teacher decodes it to."""
-
-    z: Tensor  # (b, Z)
-    target: Words  # (b, 2, T): lemma and a form
 
 
 class RowTraining(lab.Training):
@@ -389,9 +389,8 @@ class RowTraining(lab.Training):
         size = (lengths**2).sum(1)
         batches = lab.make_batches(size, self.config.batch_size, self.rng)
         table = table.to(self.device)
-        return [
-            (lab.select_words(table, source[n]), select_rows(table, target[n])) for n in batches
-        ]
+        pick = lab.select_words
+        return [(pick(table, source[n]), pick(table, target[n])) for n in batches]
 
     def make_noise(self, count: int) -> list[Noise]:
         """Returns `count` batches of noise, half as many draws in each as verbs in a batch."""
@@ -405,7 +404,7 @@ class RowTraining(lab.Training):
         rows = torch.arange(2 * N).view(N, 2)
         size = (lengths[rows] ** 2).sum(1)  # (N,)
         batches = lab.make_batches(size, half, self.rng)
-        return [Noise(z[n].to(self.device), select_rows(table, rows[n])) for n in batches]
+        return [Noise(z[n].to(self.device), lab.select_words(table, rows[n])) for n in batches]
 
     def loss(self, batch: Batch, epoch: int):
         """Returns the loss of a batch, rehearsal included, and what the history keeps of it."""
@@ -439,10 +438,3 @@ class RowTraining(lab.Training):
         super().restore(state)
         if "teacher" in state:
             self.teacher.load_state_dict(state["teacher"])
-
-
-def select_rows(words: Words, numbers: Tensor) -> Words:
-    """Returns rows of words (B, K, T) of these numbers (B, K)."""
-    lengths = words.lengths[numbers]  # (B, K)
-    letters = words.letters[numbers, : lengths.max()]  # (B, K, T)
-    return Words(letters, lengths, words.tense[numbers])

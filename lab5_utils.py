@@ -105,7 +105,7 @@ def tensor_to_words(letters: Tensor) -> list[str]:
 
 
 def select_words(words: Words, numbers: Tensor) -> Words:
-    """Returns the words of these numbers (B,), no wider than the longest of them."""
+    """Returns the words of these numbers, (B,) or (B, K), no wider than the longest of them."""
     lengths = words.lengths[numbers]
     letters = words.letters[numbers, : lengths.max()]
     return Words(letters, lengths, words.tense[numbers])

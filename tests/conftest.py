@@ -1,6 +1,5 @@
-"""Lets the tests import the module and the notebooks' functions; gives them small configurations and a learned run."""
+"""Gives the tests both modules, small configurations, a learned model and notebooks' functions."""
 
-import functools
 import hashlib
 import json
 import random
@@ -12,36 +11,67 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-import lab5_utils as lab  # noqa: E402
+FOLDERS = (ROOT, ROOT / "tests", ROOT / "tests" / "experiments")
+sys.path[:0] = [str(folder) for folder in FOLDERS]
 
-SMALL = dict(hidden_size=64, latent_size=16, embedding_size=16, batch_size=8, evaluate_every=1000, synthetic=0)
-small = functools.partial(lab.Config, **SMALL, epochs=6)  # trains forty verbs in a fraction of a second
+import lab5_beyond as beyond  # noqa: E402 (the path above comes first)
+import lab5_utils as lab  # noqa: E402 (likewise)
+
+SMALL = {  # trains forty verbs in a fraction of a second
+    "hidden_size": 64,
+    "latent_size": 16,
+    "embedding_size": 16,
+    "batch_size": 8,
+    "evaluate_every": 1000,
+}
 
 
-def equal(a, b):
-    """Tells whether two runs have the same weights and history, bit for bit, and models that go on alike."""
-    state = lambda model: [model.decoder.price, model.decoder.temper, *(p.requires_grad for p in model.parameters())]
-    return fingerprint(a) == fingerprint(b) and a.history.equals(b.history) and state(a.model) == state(b.model)
+def small(**changes):
+    """Returns a small configuration by the lab's rules."""
+    return lab.Config(**(SMALL | {"epochs": 6} | changes))
+
+
+def small_beyond(**changes):
+    """Returns a small configuration beyond the rules."""
+    return beyond.Config(**(SMALL | {"epochs": 6, "synthetic": 2} | changes))
 
 
 def fingerprint(run):
-    """Returns a digest of every bit of a run's weights and history, to compare across processes."""
-    weights = b"".join(weight.cpu().numpy().tobytes() for weight in run.model.state_dict().values())
-    return hashlib.sha256(weights + run.history.to_numpy().tobytes()).hexdigest()
+    """Returns a digest of every bit of weights and history, to compare across processes."""
+    weights = [weight.cpu().numpy().tobytes() for weight in run.model.state_dict().values()]
+    history = run.history.to_numpy().tobytes()
+    return hashlib.sha256(b"".join(weights) + history).hexdigest()
+
+
+def equal(a, b):
+    """Tells whether two runs are the same, bit for bit, and can be trained on alike."""
+    trainable = [[p.requires_grad for p in run.model.parameters()] for run in (a, b)]
+    same_history = a.history.equals(b.history)
+    return fingerprint(a) == fingerprint(b) and same_history and trainable[0] == trainable[1]
 
 
 def from_notebook(number, name):
-    """Returns a function that a notebook defines, from the one cell that defines it."""
-    cells = json.loads(next((ROOT / "notebooks").glob(f"{number}_*.ipynb")).read_text("utf-8"))["cells"]
-    (source,) = [source for cell in cells if f"def {name}(" in (source := "".join(cell["source"]))]
-    exec(source, namespace := {"lab": lab, "random": random, "Counter": Counter})
+    """Returns a function that a notebook defines, from the one cell that defines it.
+
+    Raises LookupError if there is no such notebook or cell.
+    """
+    sources = []
+    for path in (ROOT / "notebooks").glob(f"{number}_*.ipynb"):
+        cells = json.loads(path.read_text("utf-8"))["cells"]
+        sources += ["".join(cell["source"]) for cell in cells]
+    defining = [source for source in sources if f"def {name}(" in source]
+    if len(defining) != 1:
+        raise LookupError(f"notebook {number}: found {len(defining)} cells that define {name}")
+    namespace = {"lab": lab, "beyond": beyond, "random": random, "Counter": Counter}
+    exec(defining[0], namespace)
     return namespace[name]
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: takes more than five seconds; left out by -m 'not slow'")
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C
+    marker = "slow: takes more than five seconds; left out by -m 'not slow'"
+    config.addinivalue_line("markers", marker)
+    # a shell's background job ignores Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
@@ -58,5 +88,6 @@ def verbs():
 
 @pytest.fixture(scope="session")
 def learned(verbs):
-    """Returns a run that has learned thirty verbs by heart, trained in a few seconds."""
-    return lab.train(lab.Config(epochs=250, rate_end=10.0, **SMALL), verbs[::41], progress=False)
+    """Returns a run that has learned thirty verbs, trained in a few seconds."""
+    config = small_beyond(epochs=250, rate_end=10.0, refine=0.0)
+    return lab.train(config, verbs[::41], progress=False)

@@ -89,5 +89,5 @@ def verbs():
 @pytest.fixture(scope="session")
 def learned(verbs):
     """Returns a run that has learned thirty verbs, trained in a few seconds."""
-    config = small_beyond(epochs=250, rate_end=10.0, refine=0.0)
+    config = small_beyond(epochs=150, rate_end=10.0, refine=0.0)
     return lab.train(config, verbs[::41], progress=False)

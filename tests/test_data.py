@@ -1,91 +1,172 @@
-"""The two files and their loaders."""
+"""The two files, their loaders, and words as tensors."""
 
 import re
 from collections import Counter
 
 import make_train
 import pytest
-import score_seeds
-from conftest import ROOT, lab
+from conftest import ROOT, lab, no_epoch, small
+from generated import attempt, cases, is_word, word
+from hypothesis import strategies as st
 
 WALK = ("walk", "walks", "walking", "walked")
-GOOD = " ".join(WALK) + "\n"
+ROW = b"walk walks walking walked\n"
+PAIR = b"walk walked\n"
 
 
 def write(folder, content, name="train.txt"):
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    return folder / name
+    path = folder / name
+    path.write_bytes(content)
+    return path
 
 
+# ---- The files ----
 def test_train_file_is_what_the_script_makes(verbs):
     assert make_train.choose() == verbs
 
 
 def test_train_file_is_as_specified(verbs):
     assert len(verbs) == len(set(verbs)) == 1227
-    assert re.fullmatch(r"([a-z]+( [a-z]+){3}\n)+", (ROOT / "train.txt").read_text()) and verbs == sorted(verbs)
-    forms = Counter((tense, form) for verb in verbs for tense, form in enumerate(verb))
-    assert max(forms.values()) == 1, "an ambiguous form"
+    assert verbs == sorted(verbs)
+    content = (ROOT / "train.txt").read_text()
+    assert re.fullmatch(r"([a-z]+( [a-z]+){3}\n)+", content)
+    for forms in zip(*verbs, strict=True):
+        assert max(Counter(forms).values()) == 1, "a form is of one verb"
 
 
 def test_test_pairs_are_forms_of_training_verbs(verbs):
     pairs = lab.load_test_pairs()
-    expected = "abandon→abandoned abet→abetting begin→begins expend→expends sent→sends split→splitting flared→flare"
-    expected += " functioning→function functioning→functioned healing→heals"
-    assert [f"{p.source}→{p.target}" for p in pairs] == expected.split()
-    for p in pairs:
-        assert any(verb[p.source_tense] == p.source and verb[p.target_tense] == p.target for verb in verbs)
+    assert [f"{pair.source}→{pair.target}" for pair in pairs] == [
+        "abandon→abandoned",
+        "abet→abetting",
+        "begin→begins",
+        "expend→expends",
+        "sent→sends",
+        "split→splitting",
+        "flared→flare",
+        "functioning→function",
+        "functioning→functioned",
+        "healing→heals",
+    ]
+    for pair in pairs:
+        (verb,) = [verb for verb in verbs if verb[pair.source_tense] == pair.source]
+        assert verb[pair.target_tense] == pair.target
 
 
-def test_readme_txt_counts(verbs):
+def test_readme_txt_says_what_is_in_the_files(verbs):
     text = (ROOT / "readme.txt").read_text()
-    for number in (f"{len(verbs):,}", f"{len(lab.load_test_pairs())} rows", *lab.TENSES):
-        assert number in text
-    order, short = re.findall(r"^ +\d+ +(\S+ -> \S+) ", text, re.M), ("sp", "tp", "pg", "p")
-    assert order == [f"{short[s]} -> {short[t]}" for s, t in lab.TEST_TENSES]
+    for fact in (f"{len(verbs):,}", f"{len(lab.load_test_pairs())} rows", *lab.TENSES):
+        assert fact in text
+    tenses = ("sp", "tp", "pg", "p")
+    order = [f"{tenses[source]} -> {tenses[target]}" for source, target in lab.TEST_TENSES]
+    assert re.findall(r"^ +\d+ +(\S+ -> \S+) ", text, re.M) == order
 
 
+# ---- Loading ----
 @pytest.mark.parametrize(
-    "content, line, found",
+    "content, message",
     [
-        ("", 1, "''"), (GOOD + "walk walks walking\n", 2, "3 words"), (GOOD + "a b c d e\n", 2, "5 words"),
-        ("\n" + GOOD, 1, "''"), ("   \n", 1, "''"), (GOOD.title(), 1, "'Walk'"), (GOOD + "w4lk b c d\n", 2, "'w4lk'"),
-        ("ä b c d\n", 1, "'ä'"), ("walk\tb c d e\n", 1, r"'walk\tb'"), (GOOD + "w\0 b c d\n", 2, r"'w\x00'"),
-        ("\ufeff" + GOOD, 1, r"'\ufeffwalk'"), (b"a b c caf\xe9\n", 1, r"'caf\\xe9'"), ("a  b c d\n", 1, "''"),
-        ("a b c d \n", 1, "''"), ("a" * 40 + " b c d\n", 1, f"'{'a' * 40}'"), ("a" * 99 + " b c d\n", 1, f"'{'a' * 59}"),
+        (b"walk walks walking\n", "line 2: found 3 words; expected 4"),
+        (b"walk walks Walking walked\n", "line 2: found 'Walking'; expected 1 to 32 letters a-z"),
+        (b"walk  walks walking walked\n", "line 2: found ''; expected 1 to 32 letters a-z"),
+        (b"a b c caf\xe9\n", r"line 2: found 'caf\\xe9'; expected 1 to 32 letters a-z"),
+        (b"a" * 99, f"line 2: found '{'a' * 59}; expected 1 to 32 letters a-z"),
     ],
-)  # fmt: skip
-def test_bad_rows_are_named(tmp_path, content, line, found):
-    expected = "4" if "words" in found else "1 to 32 letters a-z"
+)
+def test_a_bad_row_is_named_with_what_was_found_and_expected(tmp_path, content, message):
+    path = write(tmp_path, ROW + content)
     with pytest.raises(ValueError) as caught:
-        lab.load_verbs(path := write(tmp_path, content))
-    assert str(caught.value) == f"{path}, line {line}: found {found}; expected {expected}"
+        lab.load_verbs(path)
+    assert str(caught.value) == f"{path}, {message}"
 
 
-@pytest.mark.parametrize("content", [GOOD * 2, GOOD.replace("\n", "\r\n") * 2, (GOOD * 2).rstrip("\n")])
-def test_line_ends_and_repeats_are_fine(tmp_path, content):
-    assert lab.load_verbs(write(tmp_path, content)) == [WALK] * 2
+ODD = [b"\0", b"\t", b"\v", b"\f", b"\x1c", b"\xff", b"\xc3", b"A", b"1", b"`", b"{"]
+ODD += [letter.encode() for letter in ("é", "א", "e\u0301", "\x85", "\u2028", "\ufeff")]
+LINE_ENDS = [b"\n", b"\r\n", b"\r"]
+GOOD = [b"", b" ", b"  ", b"\n\n", b"a", b"a" * 32, b"a b c d\n"]
+chunk = st.sampled_from(ODD + LINE_ENDS + GOOD)
+noise = st.binary() | st.lists(chunk, max_size=9).map(b"".join)
 
 
-def test_a_test_file_of_another_length_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="test.txt: found 9 rows; expected 10"):
-        lab.load_test_pairs(write(tmp_path, "walk walked\n" * 9, "test.txt"))
+@st.composite
+def tables(draw):
+    """Draws a width, and a file of so many words a row, whole or damaged; or mere noise."""
+    width = draw(st.sampled_from([2, 4]))
+    if draw(st.integers(1, 7)) == 7:
+        return width, draw(noise)
+    row = st.lists(word, min_size=width, max_size=width)
+    rows = draw(st.lists(row, max_size=2)) * draw(st.sampled_from([1, 2, 5]))
+    lines = [" ".join(row).encode() for row in rows]
+    ends_line = draw(st.booleans())
+    content = draw(st.sampled_from(LINE_ENDS)).join(lines + [b""] * ends_line)
+    for damage in draw(st.lists(chunk, max_size=2)):
+        place = draw(st.integers(0, len(content)))
+        content = content[:place] + damage + content[place + 1 :]
+    return width, content
 
 
-def test_data_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("LAB5_DATA", str(tmp_path / "my verbs"))
+def specified_rows(content, width):
+    """Returns the rows of a file, and the number of its first bad line, if any."""
+    lines = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    if len(lines) > 1 and lines[-1] == b"":
+        lines = lines[:-1]
+    rows = [tuple(line.decode("latin-1").split(" ")) for line in lines]
+    for number, row in enumerate(rows, 1):
+        if len(row) != width or not all(is_word(part) for part in row):
+            return rows, number
+    return rows, None
+
+
+@pytest.mark.slow
+@cases(2000, table=tables())
+def test_files_are_read_where_the_specification_has_them_and_refused_elsewhere(tmp_path, table):
+    width, content = table
+    path = write(tmp_path, content)
+    load = lab.load_verbs if width == 4 else lab.load_test_pairs
+    rows, bad_line = specified_rows(content, width)
+    found = attempt(load, path)
+    if bad_line is not None:
+        assert str(found).startswith(f"{path}, line {bad_line}: found ")
+    elif width == 4:
+        assert found == rows
+    elif len(rows) != 10:
+        assert str(found) == f"{path}: found {len(rows)} rows; expected 10"
+    else:
+        assert found == [(*row, *lab.TEST_TENSES[n]) for n, row in enumerate(rows)]
+
+
+@cases(200, name=st.text(st.characters(exclude_characters="/\\"), min_size=1, max_size=400))
+def test_a_file_that_is_not_there_is_named(tmp_path, name):
+    missing = attempt(lab.load_verbs, tmp_path / "none" / name, errors=FileNotFoundError)
+    assert f"no file {name} in {tmp_path}" in str(missing)
+
+
+def test_repeats_are_kept_by_the_loader_and_dropped_where_each_verb_counts_once(tmp_path):
+    verbs = lab.load_verbs(write(tmp_path, 2 * ROW + b"a b c d\n"))
+    assert verbs == [WALK, WALK, ("a", "b", "c", "d")]
+    assert lab.distinct_verbs(verbs) == [WALK, ("a", "b", "c", "d")]
+
+
+def test_the_data_folder_is_an_environment_variable(tmp_path, monkeypatch):
+    folder = tmp_path / "my verbs"
+    monkeypatch.setenv("LAB5_DATA", str(folder))
     for load, name in ((lab.load_verbs, "train.txt"), (lab.load_test_pairs, "test.txt")):
         with pytest.raises(FileNotFoundError) as caught:
             load()
-        assert all(part in str(caught.value) for part in (name, str(tmp_path / "my verbs"), "LAB5_DATA"))
-    write(tmp_path / "my verbs", GOOD), write(tmp_path / "my verbs", "walk walked\n" * 10, "test.txt")
-    assert lab.load_verbs() == [WALK] and lab.load_test_pairs()[0] == ("walk", "walked", 0, 3)
+        message = str(caught.value)
+        assert message == f"no file {name} in {folder} (LAB5_DATA sets another folder)"
+    write(folder, ROW)
+    write(folder, 10 * PAIR, "test.txt")
+    assert lab.load_verbs() == [WALK]
+    assert lab.load_test_pairs()[0] == ("walk", "walked", lab.PRESENT, lab.PAST)
 
 
-def test_data_folder_is_found_from_the_notebooks_too(tmp_path, monkeypatch):
-    """A relative name is a folder in the working directory or, if there is none, beside the module."""
-    write(tmp_path / "module" / "mine", GOOD), write(tmp_path / "work" / "mine", GOOD * 3)
+def test_a_relative_data_folder_is_in_the_working_directory_or_beside_the_module(
+    tmp_path, monkeypatch
+):
+    write(tmp_path / "module" / "mine", ROW)
+    write(tmp_path / "work" / "mine", 3 * ROW)
     monkeypatch.setattr(lab, "HERE", tmp_path / "module")
     monkeypatch.setenv("LAB5_DATA", "mine")
     for folder, count in ((tmp_path, 1), (tmp_path / "work", 3)):
@@ -93,18 +174,29 @@ def test_data_folder_is_found_from_the_notebooks_too(tmp_path, monkeypatch):
         assert len(lab.load_verbs()) == count
 
 
-def test_words_to_numbers_and_back(verbs):
+@pytest.mark.parametrize("left", ["train.txt", "test.txt"])
+def test_a_data_folder_that_lacks_a_file_is_refused_before_any_epoch(tmp_path, monkeypatch, left):
+    write(tmp_path, ROW if left == "train.txt" else 10 * PAIR, left)
+    monkeypatch.setenv("LAB5_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="no file"):
+        lab.train(small(), progress=False, on_epoch=no_epoch)
+
+
+# ---- Tensors ----
+def test_words_become_tensors_and_come_back(verbs):
     words = [form for verb in verbs for form in verb]
     letters, lengths = lab.words_to_tensor(words)
-    assert lab.tensor_to_words(letters) == words and lengths.tolist() == [len(word) + 1 for word in words]
-    assert letters.min() == lab.EOS and letters.max() < lab.SOS
-    assert lab.words_to_tensor(["az", "b"])[0].tolist() == [[1, 26, lab.EOS], [2, lab.EOS, lab.EOS]]
+    assert lab.tensor_to_words(letters) == words
+    assert lengths.tolist() == [len(word) + 1 for word in words]
+    letters, lengths = lab.words_to_tensor(["az", "b"])
+    assert letters.tolist() == [[1, 26, lab.EOS], [2, lab.EOS, lab.EOS]]
+    assert lengths.tolist() == [3, 2]
 
 
-@pytest.mark.parametrize("name", ["train.txt", "test.txt"])
-def test_the_score_table_refuses_a_folder_without_its_files_before_any_training(tmp_path, monkeypatch, name):
-    write(tmp_path, GOOD if name == "test.txt" else "walk walks\n", "train.txt" if name == "test.txt" else "test.txt")
-    monkeypatch.setattr(lab, "sweep", None)
-    monkeypatch.setenv("LAB5_DATA", "")
-    with pytest.raises(SystemExit, match=f"no file {name} in {tmp_path}"):
-        score_seeds.main([str(tmp_path)])
+def test_selected_words_are_no_wider_than_the_longest_of_them():
+    letters, lengths = lab.words_to_tensor(["walking", "be", "go"])
+    words = lab.Words(letters, lengths, lab.check_tense([2, 0, 1], 3))
+    chosen = lab.select_words(words, lengths.new_tensor([2, 1]))
+    assert lab.tensor_to_words(chosen.letters) == ["go", "be"]
+    assert chosen.letters.shape == (2, 3)
+    assert chosen.tense.tolist() == [1, 0]

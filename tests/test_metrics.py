@@ -1,103 +1,246 @@
-"""The metrics, against brute force, closed forms and numbers known beforehand."""
+"""The metrics, against counting, closed forms and numbers known beforehand."""
 
 import math
-import random
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 from conftest import lab
-from torch.distributions import Normal
+from generated import attempt, cases, junk, short_word, tensor, text, word
+from hypothesis import strategies as st
+from pytest import approx
+from torch.distributions import Normal, kl_divergence
+
+WALK = ("walk", "walks", "walking", "walked")
 
 
-def brute_bleu(output, reference):
-    """BLEU as Papineni et al. define it, by counting, with 0.1 in place of a count of 0 (smoothing method 1)."""
-    orders, weight = ((1, 2, 3), 0.33) if len(reference) == 3 else ((1, 2, 3, 4), 0.25)
-    score = 0.0
-    for n in orders:
-        ours, theirs = (Counter(s[i : i + n] for i in range(len(s) - n + 1)) for s in (output, reference))
-        hits = sum(min(count, theirs[gram]) for gram, count in ours.items())
-        if n == 1 and hits == 0:
-            return 0.0
-        score += weight * math.log((hits or 0.1) / max(1, sum(ours.values())))
-    return math.exp(score) * min(1.0, math.exp(1 - len(reference) / len(output)))
+@pytest.fixture
+def model(learned):
+    return learned.model
 
 
-def test_bleu_against_counting(verbs):
-    rng = random.Random(0)
-    words = [form for verb in verbs for form in verb]
-    pairs = [(rng.choice(words), rng.choice(words)) for _ in range(2000)]
-    pairs += [(verb[0], verb[tense]) for verb in verbs[:200] for tense in range(4)] + [("go", "put"), ("x", "abet")]
-    for output, reference in pairs:
-        assert lab.bleu4(output, reference) == pytest.approx(brute_bleu(output, reference), abs=1e-12)
+@pytest.fixture
+def table(verbs):
+    """Returns the verbs that the model has learned."""
+    return verbs[::41]
 
 
-def test_bleu_known_values(learned, recwarn):
-    pairs = lab.load_test_pairs()
-    assert np.mean([lab.bleu4(p.source, p.target) for p in pairs]) == pytest.approx(0.607, abs=5e-4)
-    assert (9 + lab.bleu4("sents", "sends")) / 10 == pytest.approx(0.92857, abs=5e-6)
-    assert lab.bleu4("abandoned", "abandoned") == 1 and lab.bleu4("", "abandoned") == 0
-    assert lab.bleu4("walk", "walking") == pytest.approx(math.exp(1 - 7 / 4)), "a short output is penalized"
-    outputs = [learned.model.convert([p.source], p.source_tense, p.target_tense)[0] for p in pairs]
-    mean = np.mean([brute_bleu(output, p.target) for output, p in zip(outputs, pairs)])
-    assert lab.mean_bleu4(learned.model) == pytest.approx(mean) and not recwarn.list
+# ---- BLEU-4 ----
+def ngrams(letters, n):
+    return Counter(letters[i : i + n] for i in range(len(letters) - n + 1))
+
+
+def counted_bleu(output, reference):
+    """Returns BLEU as Papineni et al. define it, 0.1 standing for no hit (smoothing method 1)."""
+    if not set(output) & set(reference):
+        return 0.0
+    orders = 3 if len(reference) == 3 else 4
+    weight = 0.33 if orders == 3 else 0.25
+    logarithm = 0.0
+    for n in range(1, orders + 1):
+        ours = ngrams(output, n)
+        hits = (ours & ngrams(reference, n)).total()
+        total = max(1, ours.total())
+        logarithm += weight * math.log((hits or 0.1) / total)
+    brevity = min(1.0, math.exp(1 - len(reference) / len(output)))
+    return math.exp(logarithm) * brevity
+
+
+any_text = text | short_word | word
+
+
+@cases(1500, output=any_text, reference=any_text.filter(len))
+def test_bleu_of_any_two_texts_by_counting(output, reference):
+    score = lab.bleu4(output, reference)
+    assert score == approx(counted_bleu(output, reference), abs=1e-12)
+    assert 0 <= score <= 1
+
+
+def test_bleu_of_all_forms_by_counting(verbs):
+    for verb in verbs[::6]:
+        lemma = verb[0]
+        for form in verb:
+            expected = counted_bleu(lemma, form)
+            assert lab.bleu4(lemma, form) == approx(expected, abs=1e-12)
+
+
+def test_bleu_known_values():
+    assert lab.bleu4("abandoned", "abandoned") == 1
+    assert lab.bleu4("", "abandoned") == 0
+    too_short = math.exp(1 - 7 / 4)
+    assert lab.bleu4("walk", "walking") == approx(too_short)
+    nine_right = 9 + lab.bleu4("sents", "sends")
+    assert nine_right / 10 == approx(0.92857, abs=5e-6)
     with pytest.raises(ValueError, match="reference"):
         lab.bleu4("abandon", "")
 
 
-def test_gaussian_score_by_counting(verbs):
-    table, rng = verbs[:50] + verbs[:5], random.Random(0)  # five rows twice
-    generated = [rng.choice(table) for _ in range(80)] + [("x",) * 4] * 5 + [table[0][::-1]] * 5
-    generated += [(*rng.choice(table)[:2], *rng.choice(table)[2:]) for _ in range(40)]
-    known = [all(any(row[t] == verb[t] for row in table) for t in range(4)) for verb in generated]
-    expected = ["row" if v in table else "inconsistent" if k else "new" for v, k in zip(generated, known)]
-    assert expected.count("new") == 10
-    assert lab.gaussian_score(generated, table) == pytest.approx((
-        sum(row == verb for verb in generated for row in table) / 130, expected.count("row") / 130,
-        len({verb for verb in generated if verb in table}), expected.count("inconsistent") / 130,
-    ))  # fmt: skip
-    arrange = ("arrange", "arranges", "arranging", "arranged")
-    assert lab.gaussian_score([arrange] * 100, [arrange, arrange]) == (2.0, 1.0, 1, 0.0)
+def test_bleu_of_copying():
+    pairs = lab.load_test_pairs()
+    scores = [lab.bleu4(pair.source, pair.target) for pair in pairs]
+    assert np.mean(scores) == approx(0.607, abs=5e-4)
+
+
+def test_mean_bleu_is_that_of_the_converted_words(model, table):
+    scores = []
+    for source, target, source_tense, target_tense in lab.load_test_pairs():
+        (output,) = model.convert([source], source_tense, target_tense)
+        scores.append(counted_bleu(output, target))
+    mean = np.mean(scores)
+    assert lab.mean_bleu4(model) == approx(mean)
+    assert lab.mean_bleu4(model, draws=20) != approx(mean)
+    own = [lab.TestPair(verb[0], verb[3], lab.PRESENT, lab.PAST) for verb in table]
+    assert lab.mean_bleu4(model, own) == 1
+
+
+# ---- Gaussian score ----
+row = st.tuples(short_word, short_word, short_word, short_word)
+
+
+@cases(1000, data=st.data())
+def test_gaussian_score_by_counting(data):
+    rows = data.draw(st.lists(row, min_size=1, max_size=6))
+    columns = list(zip(*rows, strict=True))
+    mixed = st.tuples(*[st.sampled_from(forms) for forms in columns])
+    other = st.tuples(short_word, short_word, short_word, text)
+    verb = st.sampled_from(rows) | mixed | other
+    generated = data.draw(st.lists(verb, min_size=1, max_size=12))
+
+    new = [verb for verb in generated if verb not in rows]
+    inconsistent = 0
+    for verb in new:
+        inconsistent += all(verb[tense] in columns[tense] for tense in range(4))
+    repeats = sum(rows.count(verb) for verb in generated)
+    N = len(generated)
+    score = lab.gaussian_score(generated, rows)
+    assert score.official == approx(repeats / N)
+    assert score.exact == approx(1 - len(new) / N)
+    assert score.distinct == len(set(generated) & set(rows))
+    assert score.inconsistent == approx(inconsistent / N)
+
+
+def test_gaussian_score_of_a_repeated_row_is_above_1():
+    score = lab.gaussian_score([WALK] * 100, [WALK, WALK])
+    assert score == (2.0, 1.0, 1, 0.0)
     with pytest.raises(ValueError, match=r"generated: found \[\]; expected at least one"):
-        lab.gaussian_score([], verbs)
+        lab.gaussian_score([], [WALK])
 
 
-def test_kl_and_reparameterized_samples():
-    torch.manual_seed(0)
-    mu, logvar = torch.randn(20, 8), torch.randn(20, 8)
-    z = lab.reparameterize(mu.expand(100_000, 20, 8), logvar, torch.Generator().manual_seed(0))
-    assert torch.allclose(z.mean(0), mu, atol=0.03) and torch.allclose(z.var(0), logvar.exp(), rtol=0.03)
-    log_ratio = Normal(mu, (logvar / 2).exp()).log_prob(z) - Normal(0.0, 1.0).log_prob(z)
-    assert torch.allclose(lab.kl_divergence(mu, logvar), log_ratio.sum(2).mean(0), rtol=0.02)
+no_table = (junk | tensor).filter(lambda table: table is not None)
 
 
-def test_information_against_brute_force(learned, verbs, monkeypatch):
-    words, tenses = zip(*((form, tense) for verb in verbs[::41] for tense, form in enumerate(verb)))
-    mu, logvar = (x.double() for x in learned.model.encode(words, tenses))
-    z = lab.reparameterize(mu, logvar, torch.Generator().manual_seed(0)).double()
-    log_q = torch.stack([Normal(m, (v / 2).exp()).log_prob(z).sum(1) for m, v in zip(mu, logvar)], 1)
-    shared = (log_q.diagonal() - (log_q.logsumexp(1) - math.log(len(words)))).mean().item()
+@cases(300, generated=junk, table=no_table)
+def test_gaussian_score_refuses_what_is_no_table(generated, table):
+    assert isinstance(attempt(lab.gaussian_score, [WALK], table), Exception)
+    attempt(lab.gaussian_score, generated, [WALK])
+
+
+# ---- KL and information ----
+value = st.floats(-8, 8)
+code = st.tuples(value, value, value, value)
+
+
+@cases(400, codes=st.lists(code, min_size=1, max_size=5))
+def test_kl_is_torchs_and_not_negative(codes):
+    codes = torch.tensor(codes, dtype=torch.float64)
+    mu, logvar = codes.split(2, 1)
+    kl = lab.kl_divergence(mu, logvar)
+    posterior = Normal(mu, (logvar / 2).exp())
+    prior = Normal(0.0, 1.0)
+    expected = kl_divergence(posterior, prior).sum(1)
+    assert kl.shape == (len(codes),)
+    assert torch.allclose(kl, expected, rtol=1e-9, atol=1e-9)
+    assert kl.min() >= -1e-12
+
+
+def test_samples_have_the_posteriors_mean_and_variance_and_pass_gradients():
+    rng = torch.Generator().manual_seed(0)
+    mu = torch.randn(20, 8, generator=rng, requires_grad=True)
+    logvar = torch.randn(20, 8, generator=rng, requires_grad=True)
+    z = lab.reparameterize(mu.expand(50_000, 20, 8), logvar, rng)
+    mean = z.mean(0)
+    assert torch.allclose(mean, mu, atol=0.04)
+    assert torch.allclose(z.var(0), logvar.exp(), rtol=0.04)
+    mean.sum().backward()
+    assert torch.allclose(mu.grad, torch.ones_like(mu))
+    assert logvar.grad.all()
+
+
+def test_information_by_brute_force(model, table):
+    codes = lab.encode_verbs(model, table)
+    mu, logvar = [x.flatten(0, 1).double() for x in codes]
+    rng = torch.Generator().manual_seed(0)
+    z = lab.reparameterize(mu, logvar, rng).double()
+    posterior = Normal(mu, (logvar / 2).exp())
+    log_q = posterior.log_prob(z[:, None]).sum(2)  # (M, M): of each code, by each word
+    log_marginal = log_q.logsumexp(1) - math.log(len(z))
+    shared = (log_q.diagonal() - log_marginal).mean().item()
+    assert 3 < shared <= math.log(len(z)), "it tells the thirty verbs apart"
+
     kl = lab.kl_divergence(mu, logvar).mean().item()
-    expected = {"kl_table": kl, "mutual_information": shared, "marginal_kl": kl - shared}
-    expected["active_units"] = sum(mu[:, j].var().item() > 0.01 for j in range(mu.shape[1]))
-    assert lab.information(learned.model, verbs[::41]) == pytest.approx(expected, abs=1e-6)
-    assert 3 < shared <= math.log(len(words)) + 1e-9
-    monkeypatch.setattr(learned.model, "encode", lambda words, tense: (torch.zeros(len(words), 16),) * 2)
-    assert list(lab.information(learned.model, verbs[:30]).values()) == pytest.approx([0] * 4, abs=1e-9)
+    expected = {
+        "kl_table": kl,
+        "mutual_information": shared,
+        "marginal_kl": kl - shared,
+        "active_units": np.sum(mu.numpy().var(0, ddof=1) > 0.01),
+    }
+    assert lab.information(model, table) == approx(expected, abs=1e-6)
 
 
-def test_conversions_and_codes_of_a_table_are_those_of_its_words(learned, verbs):
-    model, table = learned.model, verbs[::41] + verbs[1:4]  # three that it has not seen
-    codes, words = lab.encode_verbs(model, table), lab.convert_verbs(model, table)
-    for s in range(4):
-        for ours, alone in zip(codes, model.encode([verb[s] for verb in table], s)):
-            assert torch.allclose(ours[:, s], alone.cpu(), atol=1e-5)
-    alone = [[[model.convert([v[s]], s, t)[0] for t in range(4)] for s in range(4)] for v in table]
-    assert words.shape == (len(table), 4, 4) and words.tolist() == alone
-    right = np.array([[[alone[n][s][t] == v[t] for t in range(4)] for s in range(4)] for n, v in enumerate(table)])
-    assert not right.all()
-    score = lab.score(model, table, draws=200)
-    assert score["conversion"] == pytest.approx(np.mean([right[:, s, t] for s in range(4) for t in range(4) if s != t]))
+class CollapsedModel:
+    """Encodes every word as the prior."""
+
+    def encode(self, words, tense):
+        zeros = torch.zeros(len(words), 16)
+        return zeros, zeros
+
+
+def test_a_collapsed_model_holds_no_information(verbs):
+    found = lab.information(CollapsedModel(), verbs[:30])
+    assert list(found.values()) == approx([0, 0, 0, 0], abs=1e-9)
+
+
+# ---- Conversions ----
+def test_codes_of_a_table_are_those_of_its_words(model, verbs):
+    mu, logvar = lab.encode_verbs(model, verbs[:40])
+    for tense, words in enumerate(zip(*verbs[:40], strict=True)):
+        own_mu, own_logvar = model.encode(words, tense)
+        assert torch.allclose(mu[:, tense], own_mu.cpu(), atol=1e-5)
+        assert torch.allclose(logvar[:, tense], own_logvar.cpu(), atol=1e-5)
+
+
+def test_conversions_of_a_table_are_those_of_its_words(model, table, verbs):
+    table = table + verbs[1:4]  # three that it has not seen
+    converted = lab.convert_verbs(model, table)
+    columns = list(zip(*table, strict=True))
+    right = []
+    for source, words in enumerate(columns):
+        for target, answers in enumerate(columns):
+            outputs = model.convert(words, source, target)
+            assert converted[:, source, target].tolist() == outputs
+            if source != target:
+                right += [output == answer for output, answer in zip(outputs, answers, strict=True)]
+    accuracy = np.mean(right)
+    assert lab.conversion_accuracy(model, table) == approx(accuracy)
+    assert 0.9 <= accuracy < 1, "what it has learned, and not the others"
+
+
+def test_score_is_every_metric_whatever_was_sampled_before(model, table):
+    repeated = table + table[:3]
     torch.rand(7)
-    assert lab.score(model, table, draws=200) == score, "it does not depend on what was sampled before"
+    score = lab.score(model, repeated, draws=200)
+    generated = lab.sample_prior(model, 200)
+    gaussian = lab.gaussian_score(generated, repeated)
+    hundreds = [set(generated[:100]), set(generated[100:])]
+    distinct = [len(hundred & set(table)) for hundred in hundreds]
+    assert score == {
+        "bleu4": lab.mean_bleu4(model),
+        "bleu4_drawn": lab.mean_bleu4(model, draws=20),
+        "conversion": lab.conversion_accuracy(model, table),
+        "gaussian_official": gaussian.official,
+        "gaussian_exact": gaussian.exact,
+        "gaussian_inconsistent": gaussian.inconsistent,
+        "distinct": np.mean(distinct),
+        **lab.information(model, table),
+    }

@@ -1,0 +1,69 @@
+"""Generated cases, the same in every run: words, texts and junk, and how to put them to a test."""
+
+import string
+import traceback
+
+import numpy as np
+import torch
+from conftest import beyond, lab
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+ROOMS = (lab.__file__, beyond.__file__)
+
+
+def cases(count, /, **strategies):
+    """Runs a test on `count` cases, always the same, each in five seconds at most."""
+    options = settings(
+        max_examples=count,
+        deadline=5000,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    return lambda test: options(given(**strategies)(test))
+
+
+def attempt(call, *arguments, errors=(ValueError, TypeError)):
+    """Returns what a call returns, or its error: a documented and short one, from the modules."""
+    try:
+        return call(*arguments)
+    except errors as error:
+        frames = traceback.extract_tb(error.__traceback__)[-3:]
+        assert any(frame.filename in ROOMS for frame in frames), frames
+        assert len(str(error)) < 1000
+        if frames[-1].line.startswith("raise ValueError"):
+            assert "expected" in str(error)
+        return error
+
+
+def is_word(value):
+    """Tells whether a value is a word: written without regular expressions."""
+    if not isinstance(value, str):
+        return False
+    letters = set(string.ascii_lowercase)
+    return 1 <= len(value) <= 32 and set(value) <= letters
+
+
+word = st.text(string.ascii_lowercase, min_size=1, max_size=32)
+short_word = st.text("abeoy", min_size=1, max_size=3)  # so that some are equal
+ODD = "\0א\u202e\u0301\ufeffé ﬁß\ud800🙂aZ`{"  # a lone surrogate among them
+text = st.text(st.characters() | st.sampled_from(ODD))
+
+HUGE = [10**400, -(10**400), "x" * 10**6, b"\xff" * 10**6, " " * 10**6]
+NEARLY_WORDS = ["a" * 32, "a" * 33, np.array(["a"]), object()]
+NUMBERS = [np.float64("nan"), np.int64(3), np.zeros((2, 4)), torch.tensor([1.5])]
+number = st.booleans() | st.integers() | st.floats() | st.complex_numbers()
+special = st.sampled_from(HUGE + NEARLY_WORDS + NUMBERS)
+simple = st.none() | number | text | st.binary() | special
+few = st.lists(simple, max_size=4)
+mapping = st.dictionaries(st.text(max_size=2), st.integers(), max_size=2)
+junk = simple | few | st.lists(few, max_size=2) | mapping
+tensor = st.sampled_from(
+    [
+        torch.tensor(2),
+        torch.zeros(2, 4),
+        torch.empty(0, 4),
+        torch.full((1, 4), torch.inf),
+    ]
+)

@@ -1,98 +1,253 @@
-"""Config and the schedules, against the course's values written out by hand."""
+"""The schedules and the configurations, against values written out by hand."""
 
 import dataclasses
-import inspect
 import math
-import re
 
 import pytest
-from conftest import lab, small
+from conftest import beyond, equal, lab, no_epoch, small, small_beyond
+from generated import cases
+from hypothesis import strategies as st
+from pytest import approx
 
-COURSE = {  # (weight at epoch e of 500, its maximum)
-    "monotonic": (lambda e: min(0.02 * e, 1), 1),
-    "cyclical-trapezoid": (lambda e: min(0.0025 * (e % 250), 0.5), 0.5),
-    "cyclical-sigmoid": (lambda e: 0.5 / (1 + math.exp(-(e % 250 - 125) / 25)) if e % 250 != 249 else 0, 0.5),
+
+# ---- Shapes of the KL weight ----
+def sigmoid_of_the_course(epoch):
+    position = epoch % 250
+    if position == 249:
+        return 0
+    return 0.5 / (1 + math.exp(-(position - 125) / 25))
+
+
+COURSE = {  # weight by epoch, and its maximum
+    "monotonic": (lambda epoch: min(0.02 * epoch, 1), 1),
+    "cyclical-trapezoid": (lambda epoch: min(0.0025 * (epoch % 250), 0.5), 0.5),
+    "cyclical-sigmoid": (sigmoid_of_the_course, 0.5),
 }
 
 
 @pytest.mark.parametrize("name", COURSE)
-def test_the_courses_schedules(name):
+def test_the_courses_schedules_at_500_epochs(name):
     weight, maximum = COURSE[name]
+    config = small(epochs=500, strategy=name, kl_weight=maximum, refine=0.0)
     for epoch in range(1, 501):
-        assert lab.STRATEGIES[name](epoch / 500) * maximum == pytest.approx(weight(epoch), abs=1e-9)
+        found = lab.kl_weight(config, epoch, kl=3.0)
+        assert found == approx(weight(epoch), abs=1e-9)
 
 
-def test_fu_cycles():
-    linear, cosine = lab.STRATEGIES["cyclical-linear"], lab.STRATEGIES["cyclical-cosine"]
-    # M = 4 cycles over 400 epochs: 100 each, a ramp over the first 50, full weight over the others
-    assert [linear(e / 400) for e in (25, 50, 75, 100, 125, 400)] == pytest.approx([0.5, 1, 1, 1, 0.5, 1])
+def test_fus_cycles():
+    """Four in 400 epochs: 100 each, a ramp over the first 50, full weight over the others."""
+    linear = lab.STRATEGIES["cyclical-linear"]
+    found = [linear(epoch / 400, 0.0) for epoch in (25, 50, 75, 100, 125, 400)]
+    assert found == approx([0.5, 1, 1, 1, 0.5, 1])
+    cosine = lab.STRATEGIES["cyclical-cosine"]
+    found = [cosine(epoch / 400, 0.0) for epoch in (12.5, 25, 100)]
     eighth = (1 - math.cos(math.pi / 4)) / 2
-    assert [cosine(e / 400) for e in (12.5, 25, 100)] == pytest.approx([eighth, 0.5, 1])
+    assert found == approx([eighth, 0.5, 1])
 
 
-def test_target_rate_pushes_in_proportion_to_the_excess():
-    config = lab.Config(epochs=100, rate_start=16, rate_end=8, kl_weight=2, refine=0.2)
-    for epoch, target in ((10, 12), (20, 8), (80, 8)):
-        weights = [lab.kl_weight(config, epoch, target + excess) for excess in (-3, 0, 0.4, 0.8, 100)]
-        assert weights == pytest.approx([0, 0, 0.8, 1.6, 2])
-    assert lab.kl_weight(config, 81, 1000.0) == 0, "refining the encoder"
+def weights(config, epoch, target, excesses):
+    return [lab.kl_weight(config, epoch, target + excess) for excess in excesses]
+
+
+@pytest.mark.parametrize("epoch, target", [(1, 15.6), (10, 12), (20, 8), (80, 8)])
+def test_target_rate_charges_in_proportion_to_the_excess(epoch, target):
+    config = small(epochs=100, rate_start=16, rate_end=8, kl_weight=2, refine=0.2)
+    found = weights(config, epoch, target, [-3, 0, 0.4, 0.8, 100])
+    assert found == approx([0, 0, 0.8, 1.6, 2])
 
 
 def test_free_bits_are_free_and_what_is_above_costs_the_full_weight():
-    config = lab.Config(strategy="free-bits", epochs=10, rate_start=6, rate_end=6, kl_weight=0.7, refine=0.0)
-    assert [lab.kl_weight(config, 3, kl) for kl in (0, 5.9, 6, 6.1, 50)] == [0, 0, 0, 0.7, 0.7]
+    config = small(strategy="free-bits", rate_start=6, rate_end=6, kl_weight=0.7, refine=0.0)
+    assert weights(config, 3, 6, [-6, -0.1, 0, 0.1, 50]) == [0, 0, 0, 0.7, 0.7]
 
 
-REFUSED = "^strategy 'mine', progress {}.*; expected 0..1$"
-BAD = {  # shape: the error, which is its own if it raises one
-    lambda p: 1.2 * p: (ValueError, REFUSED.format("0.9: found 1.08")),
-    lambda p: -p: (ValueError, REFUSED.format("0.1: found -0.1")),
-    lambda p: math.nan if p > 0.45 else 0.5: (ValueError, REFUSED.format("0.5: found nan")),
-    lambda p: 1 / 0 if p > 0.25 else 0.5: (ZeroDivisionError, "division by zero"),
-    lambda p, e: e: (ValueError, REFUSED.format("0.1: found -10.25")),
-    lambda p, e, x: 1.0: (TypeError, "missing 1 required positional argument: 'x'"),
+@pytest.mark.parametrize("name", lab.STRATEGIES)
+def test_kl_costs_nothing_in_the_second_phase(name):
+    config = small(epochs=100, strategy=name, refine=0.2)
+    assert config.first_phase == 80
+    assert lab.kl_weight(config, 79, 100.0) > 0
+    assert [lab.kl_weight(config, epoch, 100.0) for epoch in (81, 90, 100)] == [0, 0, 0]
+
+
+progress = st.floats(0, 1, exclude_min=True)
+
+
+@cases(1500, name=st.sampled_from([*lab.STRATEGIES]), p=progress, excess=st.floats(-9, 99))
+def test_every_shape_is_between_0_and_1_and_only_two_watch_kl(name, p, excess):
+    shape = lab.STRATEGIES[name]
+    assert 0 <= shape(p, excess) <= 1
+    if name not in ("target-rate", "free-bits"):
+        assert shape(p, excess) == shape(p, 0.0)
+
+
+# ---- Schedules of one's own ----
+REFUSED = {  # shape: the error, which is its own if it raises one
+    lambda p, e: 1.2 * p: "progress 0.9: found 1.08; expected 0..1",
+    lambda p, e: 0.55 - p: "progress 0.6: found -0.04.*; expected 0..1",
+    lambda p, e: math.nan if p > 0.45 else 0.5: "progress 0.5: found nan; expected 0..1",
+    lambda p, e: e if p > 0.45 else 0.5: "progress 0.5: found -20.0; expected 0..1",
+    lambda p, e: 1 / 0 if p > 0.45 else 0.5: "division by zero",
+    lambda p: 1.0: "takes 1 positional argument but 2 were given",
 }
 
 
-@pytest.mark.parametrize("shape", BAD, ids=[text for _, text in BAD.values()])
-def test_a_shape_that_leaves_0_to_1_or_raises_is_refused_before_any_work(shape, runs_folder, monkeypatch):
+@pytest.mark.parametrize("shape", REFUSED, ids=REFUSED.values())
+def test_a_shape_that_leaves_0_to_1_or_raises_is_refused_first(shape, runs_folder, monkeypatch):
     monkeypatch.setitem(lab.STRATEGIES, "mine", shape)
-    monkeypatch.setattr(lab, "train_epoch", None)
-    good, bad = small(), small(strategy="mine", epochs=10, refine=0.3)
-    for call in lab.train, lab.load_or_train, lambda config: lab.sweep([good, config]):
-        with pytest.raises(BAD[shape][0], match=BAD[shape][1]):
-            call(bad)
-    assert not runs_folder.exists()
+    bad = small(strategy="mine", epochs=10, refine=0.3)
+    error = pytest.raises((ValueError, ZeroDivisionError, TypeError), match=REFUSED[shape])
+    with error:
+        lab.train(bad, progress=False, on_epoch=no_epoch)
+    with error:
+        lab.load_or_train(bad, progress=False, on_epoch=no_epoch)
+    with error:
+        lab.sweep([small(), bad])
+    assert not runs_folder.exists(), "nothing was begun"
 
 
-def test_learning_rate_warms_up_and_decays_jointly_and_again_while_refining():
-    config = lab.Config(epochs=8, refine=0.25, learning_rate=0.01)
+def between(low, high):
+    """Returns two shapes that differ only where the excess is between two values."""
+
+    def cheap(progress, excess):
+        return float(excess >= high)
+
+    def dear(progress, excess):
+        return float(excess > low)
+
+    return cheap, dear
+
+
+WINDOWS = [(0.3, 99), (0.3, 0.5), (5, 5.2), (50, 60), (500, 600), (-3, -2.8)]
+
+
+@pytest.mark.parametrize("low, high", WINDOWS)
+def test_shapes_that_differ_at_some_excess_are_two_runs(low, high, verbs, monkeypatch):
+    digests = set()
+    for shape in between(low, high):
+        monkeypatch.setitem(lab.STRATEGIES, "mine", shape)
+        config = small(strategy="mine")
+        digests.add(lab.digest(config, verbs[:10]))
+    assert len(digests) == 2
+
+
+def test_a_run_of_one_shape_is_not_returned_for_another(verbs, runs_folder, monkeypatch):
+    config = {"epochs": 4, "rate_start": 0.0, "rate_end": 0.0, "learning_rate": 0.05}
+    runs = []
+    for shape in between(0.3, 99):
+        monkeypatch.setitem(lab.STRATEGIES, "mine", shape)
+        mine = small(strategy="mine", **config)
+        run = lab.load_or_train(mine, verbs[:20], progress=False)
+        runs.append(run)
+        assert equal(run, lab.load_or_train(mine, verbs[:20], progress=False))
+    assert runs[0].history["kl"].max() > 0.3, "the two shapes differ here"
+    assert runs[0].history["kl_weight"].tolist() == [0, 0, 0, 0]
+    assert runs[1].history["kl_weight"].max() > 0
+    assert len(list(runs_folder.iterdir())) == 2
+
+
+# ---- The other schedules ----
+def test_learning_rate_warms_up_and_falls_in_each_of_the_two_phases():
+    config = small(epochs=8, refine=0.25, learning_rate=0.01)
     for first, last in ((1, 6), (7, 8)):
-        steps = [(epoch, step) for epoch in range(first, last + 1) for step in range(1, 51)]
-        for n, (epoch, step) in enumerate(steps, 1):
-            expected = 0.01 * min(n / 100, 1) * math.cos(math.pi / 2 * n / len(steps)) ** 2
-            assert lab.learning_rate(config, epoch, step, 50) == pytest.approx(expected, abs=1e-12)
-    for constant in lab.Config.classic(), lab.Config(optimizer="adam-constant"):
-        assert lab.learning_rate(constant, 150, 3, 50) == constant.learning_rate
+        total = 50 * (last - first + 1)
+        for n in range(1, total + 1):
+            epoch = first + (n - 1) // 50
+            step = 1 + (n - 1) % 50
+            expected = 0.01 * min(n / 100, 1) * math.cos(math.pi / 2 * n / total) ** 2
+            assert lab.learning_rate(config, epoch, step, 50) == approx(expected, abs=1e-12)
 
 
-def test_the_classic_recipe_is_the_handouts():
+def test_learning_rate_of_sgd_is_constant():
+    config = small(optimizer="sgd", learning_rate=0.05)
+    rates = [lab.learning_rate(config, epoch, 3, 50) for epoch in (1, 4, 6)]
+    assert rates == [0.05, 0.05, 0.05]
+
+
+def test_teacher_forcing_ratio_falls_linearly_from_1():
+    config = small(epochs=10, tf_final=0.4)
+    ratios = [lab.teacher_forcing_ratio(config, epoch) for epoch in (1, 5, 10)]
+    assert ratios == approx([0.94, 0.7, 0.4])
+
+
+def test_the_gates_paths_are_alike_at_first_and_opening_late_has_no_price():
+    config = small(epochs=40, refine=0.5, gate_price=0.2)  # 20 epochs in the first phase
+    gates = [lab.gate_schedule(config, epoch) for epoch in (1, 3, 5, 6, 20, 40)]
+    assert [gate.inverse_temperature for gate in gates] == approx(
+        [0.3 + 0.7 / 6, 0.65, 0.3 + 3.5 / 6, 1, 1, 1]
+    )
+    assert [gate.price for gate in gates] == [0, 0, 0, 0.2, 0.2, 0.2]
+
+
+# ---- Configurations ----
+def test_config_is_the_lab_by_its_own_rules():
+    config = lab.Config()
+    assert config.hidden_size in (256, 512)
+    assert config.latent_size == 32
+    assert config.condition_size == 8
+    assert config.decoding == "gated"
+    assert config.strategy == "target-rate"
+    assert config.kl_weight == 1
+    assert (config.rate_start, config.rate_end) == (8, 4)
+    assert (config.epochs, config.first_phase) == (84, 63)
+    assert lab.teacher_forcing_ratio(config, 84) == approx(0.95)
+
+
+@pytest.mark.parametrize("config", [small(), lab.Config.classic(hidden_size=64)])
+def test_the_labs_rules_are_trained_on_each_form_and_itself_in_its_own_tense(config, verbs):
+    training = config.new_training(verbs[:20])
+    shown = []
+    for batch in training.make_epoch(1):
+        source = lab.tensor_to_words(batch.source.letters)
+        tenses = batch.source.tense.tolist()
+        assert lab.tensor_to_words(batch.target.letters) == source
+        assert batch.target.tense.tolist() == tenses
+        assert len(source) <= config.batch_size
+        shown += zip(tenses, source, strict=True)
+    forms = [(tense, form) for verb in verbs[:20] for tense, form in enumerate(verb)]
+    assert sorted(shown) == sorted(forms)
+
+
+def test_classic_is_the_original_as_published():
     classic = lab.Config.classic()
-    assert (classic.hidden_size, classic.latent_size, classic.condition_size, classic.epochs) == (256, 32, 8, 500)
-    assert (classic.training, classic.optimizer, classic.decoding) == ("same-tense", "sgd", "direct")
-    assert classic.learning_rate == pytest.approx(0.05 * classic.batch_size)
+    assert classic.epochs == 500
+    assert (classic.hidden_size, classic.latent_size, classic.condition_size) == (256, 32, 8)
+    assert classic.decoding == "direct"
+    assert classic.optimizer == "sgd"
+    assert classic.learning_rate == approx(0.05 * classic.batch_size)
+    assert classic.strategy == "monotonic"
+    assert classic.kl_weight == 1
+    assert classic.ce_per == "character"
+    assert classic.refine == 0
+    assert lab.teacher_forcing_ratio(classic, 200) == approx(1 - 0.0018 * 200)
 
 
-def test_unknown_names_and_impossible_pairs_are_refused():
-    with pytest.raises(TypeError, match="hiden_size"):
-        lab.Config(hiden_size=256)
-    for name, values in (("lemma-first", dict(training="same-tense")), ("condition_size", dict(condition_size=256))):
-        with pytest.raises(ValueError, match=name):
-            lab.Config(**values)
+@pytest.mark.parametrize("recipe", [lab.Config, beyond.Config])
+@pytest.mark.parametrize("name", ["training", "hiden_size", "directions", "context_in"])
+def test_a_name_that_is_no_hyperparameter_is_a_type_error_that_names_it(recipe, name):
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+        recipe(**{name: "same-tense"})
+
+
+@pytest.mark.parametrize(
+    "make, values, named",
+    [
+        (small, {"decoding": "direct", "gate_price": 0.2}, "gate_price: .* decoding 'direct'"),
+        (small, {"strategy": "monotonic", "rate_end": 5.0}, "rate_end: .* strategy 'monotonic'"),
+        (small, {"strategy": "constant", "rate_start": 5.0}, "rate_start: .* strategy 'constant'"),
+        (small, {"condition_size": 64}, "condition_size: found 64 beside hidden_size 64"),
+        (small_beyond, {"gate_price": 0.2}, "gate_price: .* decoding 'lemma-first'"),
+        (small_beyond, {"hidden_size": 65}, "hidden_size: found 65 .* expected even"),
+        (small_beyond, {"condition_size": 32}, "hidden_size: found 64 beside condition_size 32"),
+    ],
+)
+def test_a_value_without_a_meaning_beside_another_is_refused_naming_both(make, values, named):
+    with pytest.raises(ValueError, match=named):
+        make(**values)
+    for name in values:
+        others = {other: values[other] for other in values if other != name}
+        assert make(**others), "each alone has one"
+
+
+def test_a_configuration_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        lab.Config().seed = 1
-
-
-def test_every_hyperparameter_is_explained():
-    explained = re.findall(r"^    (\w+): .* = .*  # .{10,}$", inspect.getsource(lab.Config), re.M)
-    assert explained == [field.name for field in dataclasses.fields(lab.Config)]
+        small().seed = 1

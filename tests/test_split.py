@@ -1,0 +1,58 @@
+"""The split of notebook 06: verbs held out, with what prefixes make of them."""
+
+import random
+
+import pytest
+from conftest import from_notebook
+
+EMPTY = [(5, 0, 10), (50, 10, 10), (50, -1, 10), (50, 0, 1)]
+
+
+@pytest.fixture(scope="module")
+def split_verbs():
+    try:
+        return from_notebook("06", "split_verbs")
+    except LookupError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def parts(split_verbs, verbs):
+    return [split_verbs(verbs, split) for split in range(10)]
+
+
+def test_parts_are_disjoint_complete_and_of_about_a_tenth(parts, verbs):
+    for training, held in parts:
+        assert sorted(training + held) == verbs
+        assert abs(len(held) - len(verbs) / 10) <= 3
+    assert sorted(verb for _, held in parts for verb in held) == verbs
+
+
+def test_a_split_is_the_same_on_every_machine_and_for_repeated_rows(split_verbs, verbs):
+    random.seed(7)
+    training, held = split_verbs(verbs + verbs)
+    assert (training, held) == split_verbs(verbs)
+    assert [verb[0] for verb in held[:3]] == ["affirm", "alert", "anticipate"]
+
+
+def test_what_a_prefix_makes_of_a_held_out_verb_is_held_out(parts, verbs):
+    lemmas = [verb[0] for verb in verbs]
+    derived = {
+        (root, prefix + root)
+        for root in lemmas
+        for prefix in ("over", "under", "mis", "re", "out", "with")
+        if prefix + root in lemmas
+    }
+    assert {("stand", "understand"), ("go", "undergo"), ("take", "mistake")} <= derived
+    for _, held in parts:
+        held_lemmas = {verb[0] for verb in held}
+        for root, longer in derived:
+            assert (root in held_lemmas) == (longer in held_lemmas)
+
+
+@pytest.mark.parametrize("count, split, splits", EMPTY)
+def test_a_split_that_leaves_a_side_empty_is_refused(split_verbs, verbs, count, split, splits):
+    with pytest.raises(ValueError) as caught:
+        split_verbs(verbs[:count], split, splits)
+    for number in (count, split, splits):
+        assert str(number) in str(caught.value)

@@ -99,15 +99,16 @@ REFUSED = {  # shape: the error, which is its own if it raises one
 @pytest.mark.parametrize("shape", REFUSED, ids=REFUSED.values())
 def test_a_shape_that_leaves_0_to_1_or_raises_is_refused_first(shape, runs_folder, monkeypatch):
     monkeypatch.setitem(lab.STRATEGIES, "mine", shape)
+    verbs = lab.load_verbs()[:5]
     bad = small(strategy="mine", epochs=10, refine=0.3)
     errors = (ValueError, ZeroDivisionError, TypeError)
     is_refused = pytest.raises(errors, match=REFUSED[shape])
     with is_refused:
-        lab.train(bad, progress=False, on_epoch=no_epoch)
+        lab.train(bad, verbs, progress=False, on_epoch=no_epoch)
     with is_refused:
-        lab.load_or_train(bad, progress=False, on_epoch=no_epoch)
+        lab.load_or_train(bad, verbs, progress=False, on_epoch=no_epoch)
     with is_refused:
-        lab.sweep([small(), bad])
+        lab.sweep([small(epochs=1), bad], verbs, jobs=1)
     assert not runs_folder.exists(), "nothing was begun"
 
 

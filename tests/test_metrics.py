@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import lab
-from generated import attempt, cases, junk, short_word, tensor, text, word
+from generated import cases, short_word, text, word
 from hypothesis import strategies as st
 from pytest import approx
 from torch.distributions import Normal, kl_divergence
@@ -47,7 +47,8 @@ def counted_bleu(output, reference):
     return math.exp(logarithm) * brevity
 
 
-any_text = text | short_word | word
+alike = st.text("ab", max_size=9)  # so that they share n-grams
+any_text = text | word | alike
 
 
 @cases(1500, output=any_text, reference=any_text.filter(len))
@@ -55,14 +56,6 @@ def test_bleu_of_any_two_texts_by_counting(output, reference):
     score = lab.bleu4(output, reference)
     assert score == approx(counted_bleu(output, reference), abs=1e-12)
     assert 0 <= score <= 1
-
-
-def test_bleu_of_all_forms_by_counting(verbs):
-    for verb in verbs[::6]:
-        lemma = verb[0]
-        for form in verb:
-            expected = counted_bleu(lemma, form)
-            assert lab.bleu4(lemma, form) == approx(expected, abs=1e-12)
 
 
 def test_bleu_known_values():
@@ -122,15 +115,6 @@ def test_gaussian_score_of_a_repeated_row_is_above_1():
     assert score == (2.0, 1.0, 1, 0.0)
     with pytest.raises(ValueError, match=r"generated: found \[\]; expected at least one"):
         lab.gaussian_score([], [WALK])
-
-
-no_table = (junk | tensor).filter(lambda table: table is not None)
-
-
-@cases(300, generated=junk, table=no_table)
-def test_gaussian_score_refuses_what_is_no_table(generated, table):
-    assert isinstance(attempt(lab.gaussian_score, [WALK], table), Exception)
-    attempt(lab.gaussian_score, generated, [WALK])
 
 
 # ---- KL and information ----

@@ -49,6 +49,11 @@ def test_verbs_are_taken_and_all_else_is_refused(table):
     if isinstance(found, list):
         assert all(type(verb) is tuple and is_row(verb) for verb in found)
     attempt(beyond.synthesize, table, 1, 0)
+    known = [("walk", "walks", "walking", "walked")]
+    score = attempt(lab.gaussian_score, known, table)
+    assert isinstance(score, Exception) == isinstance(found, Exception)
+    if isinstance(table, list):
+        attempt(lab.gaussian_score, table, known)
 
 
 @cases(600, tenses=st.lists(st.integers(-1, 4), max_size=3), count=st.integers(0, 3))

@@ -157,6 +157,7 @@ def test_a_run_of_one_shape_is_not_returned_for_another(verbs, runs_folder, monk
 # ---- The other schedules ----
 def test_learning_rate_warms_up_and_falls_in_each_of_the_two_phases():
     config = small(epochs=8, refine=0.25, learning_rate=0.01)
+    constant = dataclasses.replace(config, optimizer="sgd")
     for epochs in (range(1, 7), range(7, 9)):
         total = 50 * len(epochs)
         steps = [(epoch, step) for epoch in epochs for step in range(1, 51)]
@@ -165,7 +166,6 @@ def test_learning_rate_warms_up_and_falls_in_each_of_the_two_phases():
             expected = 0.01 * min(n / 100, 1) * falling
             rate = lab.learning_rate(config, epoch, step, 50)
             assert rate == approx(expected, abs=1e-12)
-            constant = dataclasses.replace(config, optimizer="sgd")
             assert lab.learning_rate(constant, epoch, step, 50) == 0.01
 
 
@@ -175,7 +175,7 @@ def test_teacher_forcing_ratio_falls_linearly_from_1():
     assert ratios == approx([0.94, 0.7, 0.4])
 
 
-def test_the_gates_paths_are_alike_at_first_and_opening_late_has_no_price():
+def test_the_gates_paths_count_alike_at_first_and_letters_behind_it_cost_later():
     config = small(epochs=40, refine=0.5, gate_price=0.2)  # 20 epochs in the first phase
     gates = [lab.gate_schedule(config, epoch) for epoch in (3, 5, 6, 20, 40)]
     taus, prices = zip(*gates, strict=True)

@@ -1,178 +1,219 @@
-"""The model, against an LSTM written out letter by letter."""
+"""The model of the lab, against an LSTM written out letter by letter."""
 
 import copy
 
 import pytest
 import torch
-from conftest import SMALL, lab
+from by_letter import NO_GATE, read, spell
+from conftest import beyond, lab, small, small_beyond
 from torch.nn import functional as F
 
 WORDS = ["go", "abandon", "split", "function", "be"]
+TENSE = torch.arange(5) % 4
+RECIPES = {
+    "gated": small(),
+    "direct": small(decoding="direct"),
+    "beyond": small_beyond(),
+}
 
 
-def lstm_step(lstm, x, h, c):
-    """Makes one step of an LSTM by its equations."""
-    gates = x @ lstm.weight_ih_l0.T + lstm.bias_ih_l0 + h @ lstm.weight_hh_l0.T + lstm.bias_hh_l0
-    i, f, g, o = gates.chunk(4, -1)
-    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-    return o.sigmoid() * c.tanh(), c
+def words_of(words, tense, padding=0):
+    letters, lengths = lab.words_to_tensor(words)
+    return lab.Words(F.pad(letters, (0, padding), value=lab.EOS), lengths, tense)
 
 
-def decode_by_letter(decoder, context, target, length, free, tense=0):
-    """Decodes one word letter by letter: returns its cross-entropy, the letters fed, and the state it ends in.
-    With a gate, the cross-entropy is summed over the letters before which it may open, path by path."""
-    h, c = (context.tanh(), context) if decoder.context_in == "cell" else (context, torch.zeros_like(context))
-    letter, before, behind, opens, fed, opened = torch.tensor(lab.SOS), [], [], [], [], False
-    for right in target[:length]:
-        fed.append(letter.item())
-        h, c = lstm_step(decoder.lstm, decoder.embedding(letter), h, c)
-        logits = decoder.letter(h)
-        before.append(F.cross_entropy(logits, right))
-        opens.append(F.cross_entropy(logits, torch.tensor(lab.EOS)))
-        own = logits.argmax()
-        if decoder.gated:
-            added = decoder.tensed(torch.cat([h, decoder.condition.weight[tense]]))
-            logits = torch.cat([added[:1], logits[1:] + added[1:]])
-            behind.append(F.cross_entropy(logits, right) + decoder.price)
-            opened |= own.item() == lab.EOS
-            own = logits.argmax() if opened else own
-        letter = own if free else right
-        if letter == lab.EOS:
-            break
-    if not decoder.gated:
-        return sum(before), fed, h
-    paths = torch.stack([sum(before[:k]) + opens[k] + sum(behind[k:]) for k in range(len(fed))])
-    return -((-paths * decoder.temper).exp().mean() * len(fed) ** decoder.temper).log() / decoder.temper, fed, h
+def gradients(loss, weights):
+    return torch.autograd.grad(loss, weights, retain_graph=True)
 
 
-@pytest.fixture(params=["cell", "hidden", "gated", "tempered, priced gate"])
-def decoder(request):
+@pytest.fixture(params=["direct", "gated", "gated, flat and priced"])
+def decoder_and_gate(request):
+    """Returns a decoder whose own words differ from the targets, some of them shorter."""
     torch.manual_seed(1)
-    gated = "gate" in request.param
-    changes = dict(decoding="gated", context_in="cell") if gated else dict(context_in=request.param)
-    decoder = lab.Decoder(lab.Config.classic(**SMALL | changes))
-    decoder.temper, decoder.price = (0.4, 0.1) if "priced" in request.param else (1.0, 0.0)
-    if gated:
-        decoder.tensed[2].weight.data *= 8  # so that the tense decides
-    decoder.letter.weight.data *= 4  # so that free-running words differ, and some end early
+    if request.param == "direct":
+        decoder = lab.DirectDecoder(small(decoding="direct"))
+    else:
+        decoder = lab.GatedDecoder(small())
+        decoder.gate_mlp[2].weight.data *= 8  # so that the tense decides
+    decoder.letter.weight.data *= 4
     decoder.letter.bias.data[lab.EOS] += 0.4
-    return decoder
+    priced = request.param.endswith("priced")
+    return decoder, lab.Gate(0.4, 0.1) if priced else NO_GATE
 
 
-@pytest.mark.parametrize("free", [[False] * 5, [True] * 5, [True, False, True, True, False]])
-def test_fused_loss_equals_letter_by_letter(decoder, free):
-    context = torch.randn(5, 64, generator=torch.Generator().manual_seed(3)).requires_grad_()
-    target, lengths = lab.words_to_tensor(WORDS)
-    parameters = [p for name, p in decoder.named_parameters() if decoder.gated or "condition" not in name] + [context]
-    tense = torch.arange(5) % 4
-    ce, end, _ = decoder.loss(context, lab.Words(target, lengths, tense), torch.tensor(free))
-    fused = torch.autograd.grad((ce * torch.arange(1.0, 6)).sum() + end.pow(2).sum(), parameters)
-    slow = [decode_by_letter(decoder, *word) for word in zip(context, target, lengths, free, tense)]
-    slow_ce, slow_end = torch.stack([word[0] for word in slow]), torch.stack([word[2] for word in slow])
-    stepped = torch.autograd.grad((slow_ce * torch.arange(1.0, 6)).sum() + slow_end.pow(2).sum(), parameters)
-    assert torch.allclose(ce, slow_ce, atol=1e-5) and torch.allclose(end, slow_end, atol=1e-5)
-    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(fused, stepped))
+def spell_all(decoder, z, words, free, gate=NO_GATE):
+    """Spells each word letter by letter from its z."""
+    gated = isinstance(decoder, lab.GatedDecoder)
+    contexts = decoder.context(z, words.tense)
+    spelled = []
+    for i, context in enumerate(contexts):
+        tense = words.tense[i] if gated else None
+        letters = words.letters[i, : words.lengths[i]]
+        spelled.append(spell(decoder, context, letters, free[i], tense, gate))
+    return spelled
 
 
-def test_greedy_equals_letter_by_letter(decoder):
-    context = torch.randn(40, 64, generator=torch.Generator().manual_seed(4))
-    tense = torch.arange(40) % 4
-    letters, end = decoder.greedy(context, tense)
-    slow = [decode_by_letter(decoder, word, letters[0], 33, True, tense) for word, tense in zip(context, tense)]
-    for word, state, (_, fed, h) in zip(letters.tolist(), end, slow):
-        assert word == (fed[1:] + [lab.EOS] * 33)[:33] or len(fed) == 33 and word[:-1] == fed[1:]
-        assert torch.allclose(state, h, atol=1e-5)
-    assert len({len(fed) for _, fed, _ in slow}) > 3 and letters.shape == (40, lab.MAX_LETTERS + 1)
+@pytest.mark.parametrize("free", ["-----", "fffff", "f-ff-"])
+def test_fused_nats_and_gradients_are_those_of_letter_by_letter(decoder_and_gate, free):
+    decoder, gate = decoder_and_gate
+    mask = torch.tensor([letter == "f" for letter in free])
+    words = words_of(WORDS, TENSE)
+    z = torch.randn(5, 16, generator=torch.Generator().manual_seed(3)).requires_grad_()
+    nats = decoder.nats(z, words, mask, gate)
+    slow = spell_all(decoder, z, words, mask, gate)
+    minimized = torch.stack([word.minimized for word in slow])
+    torch.testing.assert_close(nats.minimized, minimized, atol=1e-5, rtol=1e-5)
+    ce = torch.stack([word.ce for word in slow])
+    torch.testing.assert_close(nats.ce, ce, atol=1e-5, rtol=1e-5)
+    weights = [*decoder.parameters(), z]
+    unlike = torch.arange(1.0, 6)  # so that no two words can be mistaken for each other
+    fused = gradients((nats.minimized * unlike).sum(), weights)
+    stepped = gradients((minimized * unlike).sum(), weights)
+    torch.testing.assert_close(fused, stepped, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("directions", [1, 2])
-def test_encoder_equals_letter_by_letter_at_any_padding(directions):
+@torch.no_grad()
+def test_greedy_is_letter_by_letter(decoder_and_gate):
+    decoder, _ = decoder_and_gate
+    z = torch.randn(20, 16, generator=torch.Generator().manual_seed(4))
+    tense = torch.arange(20) % 4
+    steps = lab.MAX_LETTERS + 1
+    any_word = torch.ones(20, steps, dtype=torch.int64)
+    words = lab.Words(any_word, torch.full((20,), steps), tense)
+    slow = spell_all(decoder, z, words, [True] * 20)
+    letters, end = decoder.greedy(decoder.context(z, tense), tense)
+    for found, word in zip(letters.tolist(), slow, strict=True):
+        spelled = word.fed[1:]  # up to EOS, or all but the last letter
+        assert found[: len(spelled)] == spelled
+        if len(word.fed) < steps:
+            assert set(found[len(spelled) :]) == {lab.EOS}
+    torch.testing.assert_close(end, torch.stack([word.end for word in slow]), atol=1e-5, rtol=1e-5)
+    assert len({len(word.fed) for word in slow}) > 3, "words of many lengths"
+
+
+def test_encoder_is_letter_by_letter_at_any_padding():
     torch.manual_seed(0)
-    encoder = lab.Encoder(lab.Config(**SMALL, directions=directions))
-    letters, lengths = lab.words_to_tensor(WORDS)
+    encoder = lab.Encoder(small())
+    ends = []
+    for word, tense in zip(WORDS, TENSE, strict=True):
+        condition = encoder.condition.weight[tense]
+        h0 = torch.cat([torch.zeros(64 - 8), condition])
+        ends.append(read(encoder.lstm, encoder.embedding, word, h0))
+    end = torch.stack(ends)
+    expected = (encoder.mu(end), encoder.logvar(end))
     for padding in (0, 4):
-        mu, logvar = encoder(lab.Words(F.pad(letters, (0, padding), value=lab.EOS), lengths, torch.arange(5) % 4))
-        for i, word in enumerate(WORDS):
-            ends = []
-            for lstm, read in zip(encoder.lstms, (word, word[::-1])):
-                h, c = F.pad(encoder.condition.weight[i % 4], (64 // directions - 8, 0)), torch.zeros(64 // directions)
-                for letter in lab.words_to_tensor([read])[0][0]:
-                    h, c = lstm_step(lstm, encoder.embedding(letter), h, c)
-                ends.append(h)
-            assert torch.allclose(mu[i], encoder.mu(torch.cat(ends)), atol=1e-5)
-            assert torch.allclose(logvar[i], encoder.logvar(torch.cat(ends)), atol=1e-5)
+        posterior = encoder(words_of(WORDS, TENSE, padding))
+        torch.testing.assert_close(posterior, expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("decoding", ["lemma-first", "gated", "direct"])
-def test_loss_of_a_batch_is_the_loss_of_its_words(decoding, verbs):
+@pytest.mark.parametrize("name", ["gated", "direct"])
+def test_nats_of_a_batch_are_those_of_its_words_alone(name):
     torch.manual_seed(0)
-    config = lab.Config(**SMALL, decoding=decoding)
-    model, condition = lab.CVAE(config), lambda tense: model.decoder.condition.weight[tense]
-    rng = torch.Generator().manual_seed(0)
-    ((_, (_, *targets)),) = lab.make_batches(*lab.choose(verbs[:8], config, rng), 8, rng, "cpu")
-    z, free, end = torch.randn(8, 16), torch.arange(16).view(8, 2) % 3 == 0, None
-    together, scores = model.cross_entropy(z, targets, free)
-    soft, own = model.cross_entropy(z, targets, free & False, teacher := [torch.randn_like(x) for x in scores])
-    for words, ce, *logits in zip(targets, soft.T, teacher, own) if decoding != "gated" else ():
-        p, q = (torch.distributions.Categorical(logits=x) for x in logits)
-        by_letter = p.entropy() + torch.distributions.kl_divergence(p, q)  # of the teacher to the model (B, T)
-        assert ce.tolist() == pytest.approx([row[:n].sum().item() for row, n in zip(by_letter, words.lengths)])
-    for i in range(8):
-        for k, (letters, lengths, tense) in enumerate(targets):
-            context = model.from_z(torch.cat([z[i], condition(tense[i])]) if decoding == "direct" else z[i])
-            if decoding == "lemma-first" and k:
-                context = model.from_lemma(torch.cat([end, z[i], condition(tense[i])]))
-            ce, _, end = decode_by_letter(model.decoder, context, letters[i], lengths[i], free[i, k], tense[i])
-            assert together[i, k].item() == pytest.approx(ce.item(), abs=1e-4)
+    decoder = lab.CVAE(RECIPES[name]).decoder
+    z = torch.randn(5, 16)
+    free = torch.tensor([True, False, True, False, True])
+    gate = lab.Gate(0.5, 0.2)
+    together = decoder.nats(z, words_of(WORDS, TENSE), free, gate)
+    for i, word in enumerate(WORDS):
+        one = slice(i, i + 1)
+        alone = decoder.nats(z[one], words_of([word], TENSE[one]), free[one], gate)
+        for many, single in zip(together, alone, strict=True):
+            torch.testing.assert_close(many[one], single, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_weight_is_there_for_something(name, verbs):
+    """A gradient reaches every parameter; `from_lemma` exists beyond the rules alone."""
+    training = RECIPES[name].new_training(verbs[:20])
+    (batch, *_) = training.make_epoch(1)
+    loss, _ = training.loss(batch, epoch=1)
+    loss.backward()
+    for parameter_name, parameter in training.model.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.any(), parameter_name
+    assert hasattr(training.model.decoder, "from_lemma") == (name == "beyond")
 
 
 def test_learned_words_are_converted_and_the_tense_decides(learned, verbs):
-    assert lab.convert_verbs(learned.model, verbs[::41]).tolist() == [[list(verb)] * 4 for verb in verbs[::41]]
+    table = verbs[::41]
+    converted = lab.convert_verbs(learned.model, table)
+    assert converted.tolist() == [[list(verb)] * 4 for verb in table]
 
 
-def test_generate_convert_and_decode_agree(learned, verbs, monkeypatch):
-    words, tenses = [verb[n % 4] for n, verb in enumerate(verbs[:99])], [n % 4 for n in range(99)]
-    mu, _ = learned.model.encode(words, tenses)
-    columns = list(zip(*learned.model.generate(mu)))
+def test_generate_convert_and_decode_agree_in_chunks_too(learned, verbs, monkeypatch):
+    model = learned.model
+    tenses = [n % 4 for n in range(30)]
+    words = [verb[tense] for verb, tense in zip(verbs[:30], tenses, strict=True)]
+    mu, _ = model.encode(words, tenses)
+    generated = model.generate(mu)
     for tense in range(4):
-        assert list(columns[tense]) == learned.model.decode(mu, tense) == learned.model.convert(words, tenses, tense)
-    monkeypatch.setattr(lab, "CHUNK", 2)
-    assert learned.model.convert(words, tenses, tenses) == [columns[t][n] for n, t in enumerate(tenses)]
-    assert learned.model.convert([], 0, 1) == [] and learned.model.generate(torch.empty(0, 16)) == []
+        forms = [verb[tense] for verb in generated]
+        assert forms == model.decode(mu, tense)
+        assert forms == model.convert(words, tenses, tense)
+    own = [verb[tense] for verb, tense in zip(generated, tenses, strict=True)]
+    monkeypatch.setattr(lab, "CHUNK", 4)
+    assert model.convert(words, tenses, tenses) == own
+    assert model.generate(mu) == generated
+    assert model.convert([], 0, 1) == []
+    assert model.generate(torch.empty(0, 16)) == []
 
 
-def test_z_is_the_only_path_to_the_output(learned, verbs):
+@pytest.mark.parametrize("name", RECIPES)
+def test_z_is_the_only_path_to_the_output(name, verbs):
+    """A model without its encoder decodes the same z to the same words."""
     torch.manual_seed(0)
-    for model in (learned.model, lab.CVAE(lab.Config(**SMALL, directions=1))):
-        mu, _ = model.encode([verb[1] for verb in verbs[::41]], 1)
-        expected, blind = model.generate(mu), copy.deepcopy(model)
-        blind.encoder = None  # z alone gives the same words
-        assert blind.generate(mu) == expected and len(set(expected)) > 1
+    model = beyond.CVAE(RECIPES[name]) if name == "beyond" else lab.CVAE(RECIPES[name])
+    mu, _ = model.encode([verb[1] for verb in verbs[::41]], 1)
+    blind = copy.deepcopy(model)
+    blind.encoder = None
+    z = mu + torch.randn(mu.shape)
+    expected = model.generate(z)
+    assert blind.generate(z) == expected
+    assert len(set(expected)) > 1
 
 
 def test_decoding_stops_at_a_fixed_maximum():
-    model = lab.CVAE(lab.Config(**SMALL))
+    model = lab.CVAE(small(decoding="direct"))
     model.decoder.letter.bias.data[lab.EOS] = -1e6
-    assert {len(word) for word in model.decode(torch.randn(3, 16), 0)} == {lab.MAX_LETTERS + 1}
+    words = model.decode(torch.randn(3, 16), 0)
+    assert {len(word) for word in words} == {lab.MAX_LETTERS + 1}
 
 
 @pytest.mark.parametrize(
-    "words, tense, error, message",
+    ("words", "tense", "error", "message"),
     [
-        ("walk", 0, TypeError, "'walk'; expected"), (["walk", 3], 0, ValueError, "found 3;"), (["ö"], 0, ValueError, "ö"),
-        (["walk", ""], 0, ValueError, "''"), (["a" * 33], 0, ValueError, "1 to 32 letters"), (["b"], 4, ValueError, "4"),
-        (["walk\n"], 0, ValueError, "walk"), (["walk"], -1, ValueError, "-1"), (["walk"], 0.5, ValueError, "0.5"),
-        (["walk", "go"], [0, 1, 2], ValueError, "one for all or 2"), (["walk"], "sp", ValueError, "sp"),
+        ("walk", 0, TypeError, "'walk'; expected a list"),
+        (["walk", 3], 0, ValueError, "found 3;"),
+        (["ö"], 0, ValueError, "ö"),
+        (["walk", ""], 0, ValueError, "''"),
+        (["a" * 33], 0, ValueError, "1 to 32 letters"),
+        (["walk\n"], 0, ValueError, "walk"),
+        (["b"], 4, ValueError, "4"),
+        (["walk"], -1, ValueError, "-1"),
+        (["walk"], 0.5, ValueError, "0.5"),
+        (["walk"], "sp", ValueError, "sp"),
         (["walk"], None, ValueError, "None"),
+        (["walk", "go"], [0, 1, 2], ValueError, "one for all or 2"),
     ],
-)  # fmt: skip
-def test_what_convert_cannot_take(learned, words, tense, error, message):
+)
+def test_what_is_no_word_or_no_tense_is_refused(learned, words, tense, error, message):
     with pytest.raises(error, match=message):
         learned.model.convert(words, tense, 0)
 
 
-@pytest.mark.parametrize("z", [torch.zeros(2, 5), torch.zeros(16), torch.zeros(1, 2, 16), torch.zeros(1, 16) / 0])
-def test_z_of_a_wrong_shape_or_not_finite(learned, z):
-    for use in (learned.model.generate, lambda z: learned.model.decode(z, 0)):
-        with pytest.raises(ValueError, match=r"expected finite numbers of shape \(B, 16\)"):
-            use(z)
+NO_CODES = [
+    torch.zeros(2, 5),
+    torch.zeros(16),
+    torch.zeros(1, 2, 16),
+    torch.zeros(1, 16) / 0,
+    [[0.0] * 16],
+]
+
+
+@pytest.mark.parametrize("z", NO_CODES)
+def test_z_of_a_wrong_shape_or_not_finite_is_refused(learned, z):
+    expected = r"expected finite numbers of shape \(B, 16\)"
+    with pytest.raises(ValueError, match=expected):
+        learned.model.generate(z)
+    with pytest.raises(ValueError, match=expected):
+        learned.model.decode(z, 0)

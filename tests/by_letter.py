@@ -10,6 +10,11 @@ from torch.nn import functional as F
 NO_GATE = lab.Gate(inverse_temperature=1.0, price=0.0)
 
 
+def assert_close(found, expected, tolerance=1e-5):
+    """Compares tensors, or tuples of them."""
+    torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
+
+
 class Spelled(NamedTuple):
     """Holds what one word cost, and how it was spelled."""
 

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import torch
-from by_letter import NO_GATE, read, spell
-from conftest import beyond, lab, small, small_beyond
+from by_letter import NO_GATE, assert_close, read, spell
+from conftest import lab, small, small_beyond
 from torch.nn import functional as F
 
 WORDS = ["go", "abandon", "split", "function", "be"]
@@ -19,7 +19,14 @@ RECIPES = {
 
 def words_of(words, tense, padding=0):
     letters, lengths = lab.words_to_tensor(words)
-    return lab.Words(F.pad(letters, (0, padding), value=lab.EOS), lengths, tense)
+    letters = F.pad(letters, (0, padding), value=lab.EOS)
+    return lab.Words(letters, lengths, tense)
+
+
+def draw(count, seed):
+    """Returns codes (count, Z) from the prior."""
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(count, 16, generator=rng)
 
 
 def gradients(loss, weights):
@@ -58,24 +65,24 @@ def test_fused_nats_and_gradients_are_those_of_letter_by_letter(decoder_and_gate
     decoder, gate = decoder_and_gate
     mask = torch.tensor([letter == "f" for letter in free])
     words = words_of(WORDS, TENSE)
-    z = torch.randn(5, 16, generator=torch.Generator().manual_seed(3)).requires_grad_()
+    z = draw(5, seed=3).requires_grad_()
     nats = decoder.nats(z, words, mask, gate)
     slow = spell_all(decoder, z, words, mask, gate)
     minimized = torch.stack([word.minimized for word in slow])
-    torch.testing.assert_close(nats.minimized, minimized, atol=1e-5, rtol=1e-5)
+    assert_close(nats.minimized, minimized)
     ce = torch.stack([word.ce for word in slow])
-    torch.testing.assert_close(nats.ce, ce, atol=1e-5, rtol=1e-5)
+    assert_close(nats.ce, ce)
     weights = [*decoder.parameters(), z]
     unlike = torch.arange(1.0, 6)  # so that no two words can be mistaken for each other
     fused = gradients((nats.minimized * unlike).sum(), weights)
     stepped = gradients((minimized * unlike).sum(), weights)
-    torch.testing.assert_close(fused, stepped, atol=1e-4, rtol=1e-4)
+    assert_close(fused, stepped, 1e-4)
 
 
 @torch.no_grad()
 def test_greedy_is_letter_by_letter(decoder_and_gate):
     decoder, _ = decoder_and_gate
-    z = torch.randn(20, 16, generator=torch.Generator().manual_seed(4))
+    z = draw(20, seed=4)
     tense = torch.arange(20) % 4
     steps = lab.MAX_LETTERS + 1
     any_word = torch.ones(20, steps, dtype=torch.int64)
@@ -87,8 +94,10 @@ def test_greedy_is_letter_by_letter(decoder_and_gate):
         assert found[: len(spelled)] == spelled
         if len(word.fed) < steps:
             assert set(found[len(spelled) :]) == {lab.EOS}
-    torch.testing.assert_close(end, torch.stack([word.end for word in slow]), atol=1e-5, rtol=1e-5)
-    assert len({len(word.fed) for word in slow}) > 3, "words of many lengths"
+    ends = [word.end for word in slow]
+    assert_close(end, torch.stack(ends))
+    lengths = {len(word.fed) for word in slow}
+    assert len(lengths) > 3
 
 
 def test_encoder_is_letter_by_letter_at_any_padding():
@@ -103,22 +112,23 @@ def test_encoder_is_letter_by_letter_at_any_padding():
     expected = (encoder.mu(end), encoder.logvar(end))
     for padding in (0, 4):
         posterior = encoder(words_of(WORDS, TENSE, padding))
-        torch.testing.assert_close(posterior, expected, atol=1e-5, rtol=1e-5)
+        assert_close(posterior, expected)
 
 
 @pytest.mark.parametrize("name", ["gated", "direct"])
 def test_nats_of_a_batch_are_those_of_its_words_alone(name):
     torch.manual_seed(0)
     decoder = lab.CVAE(RECIPES[name]).decoder
-    z = torch.randn(5, 16)
+    z = draw(5, seed=0)
     free = torch.tensor([True, False, True, False, True])
     gate = lab.Gate(0.5, 0.2)
     together = decoder.nats(z, words_of(WORDS, TENSE), free, gate)
     for i, word in enumerate(WORDS):
         one = slice(i, i + 1)
-        alone = decoder.nats(z[one], words_of([word], TENSE[one]), free[one], gate)
+        words = words_of([word], TENSE[one])
+        alone = decoder.nats(z[one], words, free[one], gate)
         for many, single in zip(together, alone, strict=True):
-            torch.testing.assert_close(many[one], single, atol=1e-5, rtol=1e-5)
+            assert_close(many[one], single)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -137,20 +147,25 @@ def test_every_weight_is_there_for_something(name, verbs):
 def test_learned_words_are_converted_and_the_tense_decides(learned, verbs):
     table = verbs[::41]
     converted = lab.convert_verbs(learned.model, table)
-    assert converted.tolist() == [[list(verb)] * 4 for verb in table]
+    for verb, rows in zip(table, converted.tolist(), strict=True):
+        assert rows == [list(verb)] * 4
+
+
+def forms_of(verbs, tenses):
+    return [verb[tense] for verb, tense in zip(verbs, tenses, strict=True)]
 
 
 def test_generate_convert_and_decode_agree_in_chunks_too(learned, verbs, monkeypatch):
     model = learned.model
     tenses = [n % 4 for n in range(30)]
-    words = [verb[tense] for verb, tense in zip(verbs[:30], tenses, strict=True)]
+    words = forms_of(verbs[:30], tenses)
     mu, _ = model.encode(words, tenses)
     generated = model.generate(mu)
     for tense in range(4):
         forms = [verb[tense] for verb in generated]
         assert forms == model.decode(mu, tense)
         assert forms == model.convert(words, tenses, tense)
-    own = [verb[tense] for verb, tense in zip(generated, tenses, strict=True)]
+    own = forms_of(generated, tenses)
     monkeypatch.setattr(lab, "CHUNK", 4)
     assert model.convert(words, tenses, tenses) == own
     assert model.generate(mu) == generated
@@ -162,8 +177,9 @@ def test_generate_convert_and_decode_agree_in_chunks_too(learned, verbs, monkeyp
 def test_z_is_the_only_path_to_the_output(name, verbs):
     """A model without its encoder decodes the same z to the same words."""
     torch.manual_seed(0)
-    model = beyond.CVAE(RECIPES[name]) if name == "beyond" else lab.CVAE(RECIPES[name])
-    mu, _ = model.encode([verb[1] for verb in verbs[::41]], 1)
+    model = RECIPES[name].new_training(verbs).model
+    words = [verb[1] for verb in verbs[::41]]
+    mu, _ = model.encode(words, 1)
     blind = copy.deepcopy(model)
     blind.encoder = None
     z = mu + torch.randn(mu.shape)

@@ -251,6 +251,7 @@ def test_a_table_without_a_regular_verb_is_refused_before_any_work(monkeypatch):
     assert len(run.history) == 1, "without spelling none is needed"
 
 
+@pytest.mark.slow
 def test_synthetic_verbs_teach_the_forms_of_unseen_ones(verbs):
     short = [verb for verb in verbs if len(verb[0]) < 5]
     held = short[::10]

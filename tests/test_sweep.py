@@ -15,111 +15,204 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, equal, fingerprint, lab, small
+from conftest import ROOT, beyond, equal, fingerprint, lab, small
 
+VERBS = lab.load_verbs()[:10]
 CONFIGS = [small(seed=seed, epochs=3, tf_final=0.5) for seed in range(4)]
-VERBS = lab.load_verbs()[:40]
-IMPORT = f"import sys; sys.path.append({str(ROOT / 'tests')!r})\nfrom conftest import fingerprint, lab, small\n"
-TRAIN = "print(fingerprint(lab.train(small(seed=2, epochs=3, tf_final=0.5), lab.load_verbs()[:40], progress=False)))"
+IMPORT = f"""
+import sys
+sys.path.append({str(ROOT / "tests")!r})
+from conftest import fingerprint, lab, small
+verbs = lab.load_verbs()[:10]
+"""
+TRAIN = """
+run = lab.train(small(seed=2, epochs=3, tf_final=0.5), verbs, progress=False)
+print(fingerprint(run))
+"""
 SWEEP = """
 if __name__ == "__main__":
     lab.RUNS = lab.Path("runs")
-    print(*map(fingerprint, lab.sweep([small(seed=seed, epochs=20) for seed in range(3)], lab.load_verbs()[:40], 2)))
+    configs = [small(seed=seed, epochs=20) for seed in range(3)]
+    for run in lab.sweep(configs, verbs, jobs=2):
+        print(fingerprint(run))
+"""
+MOVED = """
+from matplotlib.figure import Figure
+import lab5_beyond as beyond
+import lab5_utils as lab
+if __name__ == "__main__":
+    size = {"hidden_size": 18, "epochs": 1}
+    lab.sweep([lab.Config(**size), beyond.Config(**size)], lab.load_verbs()[:10], jobs=2)
+    lab.save_fig(Figure(), "00_empty")
 """
 
 
 @pytest.fixture(scope="module")
 def alone():
+    """Returns the runs of all configurations, each trained by itself."""
     return [lab.train(config, VERBS, progress=False) for config in CONFIGS]
 
 
-def script(folder, code):
+def start_script(folder, code):
     """Starts a script in a folder, as leader of its processes."""
     (folder / "script.py").write_text(code, encoding="utf-8")
-    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    return subprocess.Popen([sys.executable, "script.py"], cwd=folder, **pipes)
+    return subprocess.Popen(
+        [sys.executable, "script.py"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def checkpoints(folder):
+    """Returns when each checkpoint of a folder of runs was written."""
+    paths = folder.glob(f"*/{lab.CHECKPOINT}")
+    return {path: path.stat().st_mtime_ns for path in paths}
+
+
+def is_finished(path):
+    return len(torch.load(path, weights_only=True)["history"]) == 3
 
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_sweep_gives_what_single_runs_give_and_an_error_costs_no_finished_run(alone, runs_folder, monkeypatch, jobs):
-    lab.load_or_train(CONFIGS[3], VERBS)
-    (file,) = runs_folder.glob(f"*/{lab.CHECKPOINT}")
+def test_a_sweep_is_its_single_runs_and_an_error_costs_no_finished_one(alone, runs_folder, jobs):
+    lab.load_or_train(CONFIGS[3], VERBS, progress=False)
+    (file,) = checkpoints(runs_folder)
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(ValueError, match=f"{file}: damaged"):
         lab.sweep(CONFIGS, VERBS, jobs)
     file.unlink()
-    finished = lambda path: len(torch.load(path, weights_only=True)["history"]) == 3
-    done = {path: path.stat().st_mtime_ns for path in runs_folder.glob(f"*/{lab.CHECKPOINT}") if finished(path)}
-    assert len(done) >= 4 - jobs  # of two at once, one was stopped by the other's error
+    written = checkpoints(runs_folder)
+    done = {path: when for path, when in written.items() if is_finished(path)}
+    assert len(done) >= 4 - jobs  # of two at once, one was stopped by the error of the other
     swept = lab.sweep(CONFIGS, VERBS, jobs)
-    assert all(path.stat().st_mtime_ns == time for path, time in done.items()), "only what was missing is trained"
-    monkeypatch.setattr(lab, "train_epoch", None)  # nothing is left to train
-    for runs in swept, lab.sweep(CONFIGS, VERBS, jobs=1):
-        assert len(runs) == 4 and all(map(equal, alone, runs))
+    complete = checkpoints(runs_folder)
+    assert done.items() <= complete.items(), "only what was missing is trained"
+    again = lab.sweep(CONFIGS, VERBS, jobs)
+    assert checkpoints(runs_folder) == complete, "nothing was left to train"
+    assert len(complete) == len(swept) == len(again) == 4
+    for runs in (swept, again):
+        assert all(map(equal, alone, runs))
 
 
 @pytest.mark.slow
-def test_a_schedule_of_your_own_reaches_every_process_and_a_changed_one_is_trained_anew(runs_folder, monkeypatch):
-    for power in 1, 2:
-        monkeypatch.setitem(lab.STRATEGIES, "mine", lambda p: p**power)
-        configs = [small(strategy="mine", seed=seed, epochs=2, refine=0.0) for seed in range(2)]
-        for run in lab.sweep(configs, VERBS, jobs=2):
-            assert run.history["kl_weight"].tolist() == [0.5 * 0.5**power, 0.5]
+def test_own_schedules_and_the_verbs_of_each_task_reach_every_process(runs_folder, monkeypatch):
+    """A changed schedule is trained anew; a task has verbs of its own, or those of the sweep."""
+    for power in (1, 2):
+        monkeypatch.setitem(lab.STRATEGIES, "mine", power_of(power))
+        config = small(strategy="mine", epochs=2, refine=0.0)
+        tables = [VERBS[:6], VERBS[6:], VERBS]
+        tasks = [(config, tables[0]), (config, tables[1]), config]
+        swept = lab.sweep(tasks, VERBS, jobs=2)
+        for verbs, run in zip(tables, swept, strict=True):
+            assert run.history["kl_weight"].tolist() == [0.5**power, 1.0]
+            assert equal(run, lab.train(config, verbs, progress=False))
+
+
+def power_of(power):
+    """Returns a schedule as a notebook has it: no process can import it."""
+
+    def shape(progress, excess):
+        return progress**power
+
+    return shape
+
+
+def twice_the_progress(progress, excess):
+    return 2 * progress
+
+
+def test_a_sweep_with_a_wrong_task_trains_nothing(runs_folder, monkeypatch):
+    monkeypatch.setitem(lab.STRATEGIES, "steep", twice_the_progress)
+    with pytest.raises(ValueError, match=r"'steep', progress .*: found .*; expected 0\.\.1"):
+        lab.sweep([CONFIGS[0], small(strategy="steep")], VERBS, jobs=1)
+    wrong = (CONFIGS[1], [("go",)])
+    with pytest.raises(ValueError, match="verb 1: found 1 words; expected 4"):
+        lab.sweep([CONFIGS[0], wrong], VERBS, jobs=1)
+    assert not checkpoints(runs_folder)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_an_interrupted_sweep_resumes(tmp_path):
+    """Signals reach its workers, too, as Ctrl-C and the end of a machine do."""
     for how in ("SIGINT", "SIGKILL"):
-        first, begun = script(tmp_path, IMPORT + SWEEP), time.time()
-        while not any(path.stat().st_mtime > begun for path in tmp_path.glob(f"runs/*/{lab.CHECKPOINT}")):
-            assert first.poll() is None and not time.sleep(0.01)
-        os.killpg(first.pid, getattr(signal, how))  # with its workers, as Ctrl-C and the end of a machine do
-        output, errors = first.communicate(timeout=60)
-        assert first.returncode and not output and ("KeyboardInterrupt" in errors or how == "SIGKILL")
-    again, errors = script(tmp_path, IMPORT + SWEEP).communicate(timeout=120)
-    runs = [lab.train(small(seed=seed, epochs=20), VERBS, progress=False) for seed in range(3)]
-    assert again.split() == [*map(fingerprint, runs)], errors
+        before = checkpoints(tmp_path / "runs")
+        process = start_script(tmp_path, IMPORT + SWEEP)
+        while checkpoints(tmp_path / "runs") == before:
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, getattr(signal, how))
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode
+        assert not output
+        assert how == "SIGKILL" or "KeyboardInterrupt" in errors
+    output, errors = start_script(tmp_path, IMPORT + SWEEP).communicate(timeout=240)
+    configs = [small(seed=seed, epochs=20) for seed in range(3)]
+    runs = [lab.train(config, VERBS, progress=False) for config in configs]
+    assert output.split() == [fingerprint(run) for run in runs], errors
 
 
 @pytest.mark.slow
 def test_a_dask_cluster_gives_the_same_bits(alone, runs_folder):
     distributed = pytest.importorskip("distributed", reason="optional: see requirements.txt")
-    # a cluster writes its workers' settings into our environment, too; with them, notebooks' kernels would be slow
-    options = dict(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    # a cluster writes its workers' settings into our environment, too: kernels would be slow
     with mock.patch.dict(os.environ), distributed.Client(**options) as client:
         with joblib.parallel_config(backend="dask"):
             runs = lab.sweep(CONFIGS, VERBS)
         tasks = client.run(lambda dask_worker: dask_worker.state.executed_count)
-    assert all(map(equal, alone, runs)) and len(tasks) == 2 and all(tasks.values()), "both workers train"
+    assert all(map(equal, alone, runs))
+    assert len(tasks) == 2
+    assert all(tasks.values()), "both workers train"
 
 
 @pytest.mark.slow
 def test_the_same_bits_in_a_script_and_in_a_notebook(alone, tmp_path):
-    output, errors = script(tmp_path, IMPORT + TRAIN).communicate(timeout=120)
+    output, errors = start_script(tmp_path, IMPORT + TRAIN).communicate(timeout=240)
     assert output.strip() == fingerprint(alone[2]), errors
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(IMPORT + TRAIN)])
+    cell = nbformat.v4.new_code_cell(IMPORT + TRAIN)
+    notebook = nbformat.v4.new_notebook(cells=[cell])
     nbclient.NotebookClient(notebook, kernel_name="python3").execute()
     assert notebook.cells[0].outputs[0].text == output
 
 
-def test_the_same_bits_whatever_ran_before_and_the_state_left_as_found(alone):
-    state = lambda: (random.getstate(), repr(np.random.get_state()), str(torch.get_rng_state().tolist()))
-    for n in (1, 3, torch.get_num_threads()):
-        torch.set_num_threads(n), torch.manual_seed(n), np.random.seed(n), random.seed(n)
-        torch.nn.LSTM(8, 8)(torch.randn(5, 7, 8))[0].sum().backward()
-        before, run = state(), lab.train(CONFIGS[2], VERBS, progress=False)
-        lab.score(run.model, VERBS, draws=100), lab.synthesize(VERBS, 20, seed=1)
-        assert equal(alone[2], run) and state() == before and torch.get_num_threads() == n
+def random_states():
+    torch_state = torch.get_rng_state().tolist()
+    return random.getstate(), repr(np.random.get_state()), torch_state
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_same_bits_whatever_ran_before_and_all_left_as_found(alone, threads):
+    found = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        torch.manual_seed(threads)
+        np.random.seed(threads)
+        random.seed(threads)
+        hidden, _ = torch.nn.LSTM(8, 8)(torch.randn(5, 7, 8))
+        hidden.sum().backward()
+        before = random_states()
+        run = lab.train(CONFIGS[2], VERBS, progress=False)
+        lab.score(run.model, VERBS, draws=100)
+        beyond.synthesize(VERBS, 20, seed=1)
+        assert equal(alone[2], run)
+        assert random_states() == before
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(found)
 
 
 @pytest.mark.slow
 def test_a_folder_with_spaces_and_letters_of_other_scripts(tmp_path):
-    (folder := tmp_path / "Größe und 動詞" / "a b").mkdir(parents=True)
-    for name in ("lab5_utils.py", "train.txt", "test.txt"):
+    folder = tmp_path / "Größe und 動詞" / "a b"
+    folder.mkdir(parents=True)
+    for name in ("lab5_utils.py", "lab5_beyond.py", "train.txt", "test.txt"):
         shutil.copy(ROOT / name, folder)
-    code = "from matplotlib.figure import Figure\nimport lab5_utils as lab\nif __name__ == '__main__':\n"
-    code += "    lab.sweep([lab.Config(hidden_size=18, epochs=1)], lab.load_verbs()[:20], jobs=2)\n"
-    (process := script(folder, code + "    lab.save_fig(Figure(), '00_empty')\n")).wait(timeout=120)
-    assert process.returncode == 0 and (folder / "figures/00_empty.pdf").exists(), process.stderr.read()
-    assert len(list(folder.glob("runs/*/run.pt"))) == 1
+    process = start_script(folder, MOVED)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert (folder / "figures" / "00_empty.pdf").exists()
+    assert len(checkpoints(folder / "runs")) == 2

@@ -1,0 +1,79 @@
+"""Makes train.txt: the 1,227 most frequent English verbs whose forms two dictionaries agree on.
+
+    python tests/experiments/make_train.py            # writes train.txt beside lab5_utils.py
+
+Forms: lemminflect (MIT; from the NIH SPECIALIST Lexicon), kept where pyinflect (MIT; from AGID)
+gives the same. Order of choice: wordfreq (its word list is CC BY-SA 4.0; used for ranking only,
+none of it is in the file).
+"""
+
+import gzip
+import re
+from pathlib import Path
+
+import pyinflect
+from lemminflect import Inflections, getInflection
+from wordfreq import word_frequency
+
+ROOT = Path(__file__).resolve().parents[2]
+ROWS = 1227
+TAGS = ("VB", "VBZ", "VBG", "VBD")  # the Penn Treebank tags, in the order of TENSES
+AUXILIARIES = {
+    *("be", "have", "do", "can", "could", "may", "might", "must"),
+    *("need", "ought", "shall", "should", "will", "would", "dare"),
+}
+TEST_VERBS = {
+    *("abandon", "abet", "begin", "expend", "send"),
+    *("split", "flare", "function", "heal"),
+}
+
+
+def lemmas():
+    """Lists the lemmas that lemminflect's lexicon marks as verbs."""
+    with gzip.open(Inflections().infl_lu_fn, "rt", encoding="utf-8") as lines:
+        entries = [line.split(",") for line in lines]
+    return sorted({word for word, kind, *_ in entries if kind == "verb"})
+
+
+def agreed_forms(lemma):
+    """Returns the four forms that both dictionaries put first, or None."""
+    ours = tuple(first(getInflection(lemma, tag)) for tag in TAGS)
+    theirs = tuple(first(pyinflect.getInflection(lemma, tag)) for tag in TAGS)
+    clean = all(re.fullmatch("[a-z]{2,}", form) for form in ours)
+    if not clean or ours != theirs or ours[0] != lemma:
+        return None
+    return ours
+
+
+def first(forms):
+    """Returns the first of some forms, or nothing if there is none."""
+    return forms[0] if forms else ""
+
+
+def commonness(verb):
+    """Ranks a verb by its rarest form, so that a noun (people) is no frequent verb."""
+    return min(word_frequency(form, "en") for form in verb)
+
+
+def rank(verb):
+    """Returns what candidates are sorted by: the test verbs first, then the most frequent."""
+    return (verb[0] not in TEST_VERBS, -commonness(verb), verb)
+
+
+def choose(rows=ROWS):
+    """Returns the chosen verbs, sorted; no form stands in the same tense of two of them."""
+    candidates = [agreed_forms(lemma) for lemma in lemmas() if lemma not in AUXILIARIES]
+    candidates = [verb for verb in candidates if verb is not None]
+    chosen = []
+    taken = set()  # (tense, form)
+    for verb in sorted(candidates, key=rank):
+        forms = set(enumerate(verb))
+        if len(chosen) < rows and not forms & taken:
+            chosen.append(verb)
+            taken |= forms
+    return sorted(chosen)
+
+
+if __name__ == "__main__":
+    text = "".join(" ".join(verb) + "\n" for verb in choose())
+    (ROOT / "train.txt").write_bytes(text.encode())

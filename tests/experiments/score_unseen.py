@@ -1,0 +1,72 @@
+"""Asks the model beyond the rules for every other verb that two dictionaries agree on.
+
+    python tests/experiments/score_unseen.py [file of verbs to leave out]
+
+The model is `lab5_beyond.Config()`, trained on the whole table and kept in runs/. About 4,400
+verbs, rarer than those of the table; prints exact match of the three forms from the present, and
+the same for lemminflect's rules for words outside its dictionary.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from lemminflect import getAllInflectionsOOV
+from make_train import AUXILIARIES, TAGS, agreed_forms, lemmas
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import lab5_beyond as beyond
+import lab5_utils as lab
+
+
+def other_verbs(known):
+    """Lists the verbs outside the table whose four forms the two dictionaries agree on."""
+    verbs = [agreed_forms(lemma) for lemma in sorted(set(lemmas()) - AUXILIARIES - known)]
+    verbs = [verb for verb in verbs if verb is not None]
+    return [verb for verb in verbs if max(map(len, verb)) <= lab.MAX_LETTERS]
+
+
+def forms_by_rules(lemma):
+    """Returns the four forms by lemminflect's rules for words outside its dictionary."""
+    forms = getAllInflectionsOOV(lemma, "VERB")
+    return (lemma, *(forms[tag][0] for tag in TAGS[1:]))
+
+
+def exact(answers, verbs):
+    """Returns exact match of forms, of the forms of regular verbs, and of full rows."""
+    right = np.array(answers) == np.array(verbs)  # (N, 4)
+    right = right[:, 1:]  # the first form was given
+    regular = [beyond.is_regular(verb) for verb in verbs]
+    return {
+        "forms": right.mean(),
+        "regular": right[regular].mean(),
+        "full rows": right.all(axis=1).mean(),
+    }
+
+
+def wrong_forms(answers, verbs):
+    """Lists the wrong forms, each with the right one in brackets."""
+    found = np.array(answers)[:, 1:]  # (N, 3): the first form was given
+    expected = np.array(verbs)[:, 1:]
+    wrong = found != expected
+    return [f"{a} ({b})" for a, b in zip(found[wrong], expected[wrong], strict=True)]
+
+
+def main():
+    """Prints the scores, and a tenth of what is wrong."""
+    left_out = [lab.load_verbs(path) for path in sys.argv[1:]]
+    known = {verb[0] for verbs in [lab.load_verbs(), *left_out] for verb in verbs}
+    verbs = other_verbs(known)
+    lemmas_asked = [verb[0] for verb in verbs]
+    model = lab.load_or_train(beyond.Config()).model
+    z, _ = model.encode(lemmas_asked, lab.PRESENT)
+    answers = model.generate(z)
+    by_rules = [forms_by_rules(lemma) for lemma in lemmas_asked]
+    table = {"beyond the rules": exact(answers, verbs), "lemminflect": exact(by_rules, verbs)}
+    print(f"{len(verbs)} verbs\n{pd.DataFrame(table).round(4).to_string()}")
+    print("\nwrong, every tenth:", ", ".join(wrong_forms(answers, verbs)[::10]))
+
+
+if __name__ == "__main__":
+    main()

@@ -35,7 +35,7 @@ class Config(lab.Config):
     condition_size: int = 8  # C, of a tense
     embedding_size: int = 32  # of a letter
     decoding: Literal["lemma-first"] = "lemma-first"  # see `LemmaFirstDecoder`
-    optimizer: Literal["adam", "sgd"] = "adam"
+    optimizer: Literal["adam", "sgd"] = "adam"  # see `learning_rate` of the lab
     learning_rate: float = 6e-3  # the highest, in each phase
     ce_per: Literal["word", "character"] = "word"  # CE in the loss, the mean of lemma and form
     strategy: str = "target-rate"  # of the KL weight

@@ -2,15 +2,13 @@
 
 import ast
 import inspect
-import io
-import json
 import re
 import subprocess
 import sys
-import tokenize
 
 import pytest
 from conftest import ROOT
+from density import source_of, tokens_per_line
 
 import lab5_beyond as beyond
 import lab5_utils as lab
@@ -23,8 +21,6 @@ GROUPS = {  # files, and the tokens a line of code that they may have on average
     "tests": (TESTS, 11.5),
     "notebooks": (NOTEBOOKS, 12.0),
 }
-COUNTED = (tokenize.NAME, tokenize.OP, tokenize.NUMBER, tokenize.STRING)
-DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
 USELESS = (ast.BoolOp, ast.IfExp, ast.Lambda, ast.ListComp)
 
 
@@ -33,36 +29,6 @@ def test_ruff_finds_nothing(command):
     ruff = [sys.executable, "-m", "ruff", *command.split(), "."]
     done = subprocess.run(ruff, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
-
-
-def source_of(path):
-    """Returns a module's source, or a notebook's code cells one after the other."""
-    text = path.read_text(encoding="utf-8")
-    if path.suffix == ".py":
-        return text
-    cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
-    return "\n".join("".join(cell["source"]) for cell in cells) + "\n"
-
-
-def docstring_lines(source):
-    """Returns the numbers of the lines that docstrings take."""
-    lines = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
-            text = node.body[0]
-            lines |= set(range(text.lineno, text.end_lineno + 1))
-    return lines
-
-
-def tokens_per_line(source):
-    """Counts the tokens of each line of code; comments and docstrings are none."""
-    skipped = docstring_lines(source)
-    counts = {}
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        line = token.start[0]
-        if token.type in COUNTED and line not in skipped:
-            counts[line] = counts.get(line, 0) + 1
-    return counts
 
 
 def test_tokens_are_counted_by_line():

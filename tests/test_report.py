@@ -1,0 +1,125 @@
+"""The lab report and the whole book, made by one command."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+SECTIONS = (
+    "Introduction and task",
+    "Derivation of the CVAE",
+    "Implementation",
+    "Results",
+    "Discussion",
+    "References",
+)
+RESULTS = ("Training", "BLEU-4 and conversions", "Gaussian score", "Comparison of annealing")
+
+
+@pytest.fixture(scope="module")
+def made():
+    """Makes the report anew; returns its folder."""
+    folder = ROOT / "report"
+    for path in folder.glob("*.[hp]*"):
+        path.unlink()
+    command = [sys.executable, "-W", "ignore", "notebooks/report.py"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(made):
+    return (made / "report.html").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def book(made):
+    return (made / "notebooks.html").read_text("utf-8")
+
+
+def headings(page, level):
+    found = re.findall(rf"<h{level}\b[^>]*>(.+?)</h{level}>", page, re.DOTALL)
+    return [" ".join(re.sub("<[^>]+>", "", heading).split()) for heading in found]
+
+
+def test_readme_names_the_command():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert "`.venv/bin/python notebooks/report.py`" in readme
+
+
+def test_sections_come_in_the_order_of_a_lab_report(report):
+    first, *sections = headings(report, 1)
+    assert "VAE" in first
+    assert [re.sub(r"^\d ", "", section) for section in sections] == list(SECTIONS)
+    results = [heading for heading in headings(report, 2) if heading.startswith("4.")]
+    for heading, expected in zip(results, RESULTS, strict=True):
+        assert expected in heading
+
+
+def test_no_section_is_empty(report):
+    for section in re.split("<h1[^>]*>", report)[2:]:
+        words = re.sub("<[^>]+>", " ", section).split()
+        assert len(words) > 60, " ".join(words[:5])
+
+
+def test_on_paper_it_has_at_most_fifteen_pages(made):
+    pdf = (made / "report.pdf").read_bytes()
+    pages = len(re.findall(rb"/Type ?/Page\b", pdf))
+    assert pdf.startswith(b"%PDF")
+    assert 6 <= pages <= 15
+
+
+@pytest.mark.parametrize(("kind", "fewest"), [("Figure", 10), ("Table", 5)])
+def test_figures_and_tables_are_numbered_and_have_captions(report, kind, fewest):
+    captions = re.findall(
+        rf"<strong>{kind} (\d+)\.</strong>\s(.+?)</(?:fig)?caption>", report, re.S
+    )
+    assert [int(number) for number, _ in captions] == list(range(1, len(captions) + 1))
+    assert len(captions) >= fewest
+    assert min(len(text) for _, text in captions) >= 30
+    assert "#." not in re.sub("<[^>]+>", "", report)
+
+
+def test_captions_are_those_of_the_gallery(report):
+    gallery = (ROOT / "figures" / "README.md").read_text("utf-8")
+    shown = " ".join(re.sub("<[^>]+>", "", report).split())
+    for name in ("03_conversions.pdf", "03_letters.pdf", "03_pairs.csv"):
+        text = re.search(rf"\]\({name}\): (.+)", gallery)[1]
+        assert text.replace("'", "’") in shown
+
+
+@pytest.mark.parametrize("name", ["03_pairs", "03_gaussian", "03_from_noise", "03_five_seeds"])
+def test_tables_hold_the_numbers_of_their_files(report, name):
+    rows = (ROOT / "figures" / f"{name}.csv").read_text("utf-8").splitlines()
+    cells = set(re.findall(r"<td[^>]*>(.*?)</td>", report, re.DOTALL))
+    for row in rows[1:]:
+        first, *_ = row.split(",")
+        assert first in cells
+
+
+def test_no_code_and_no_file_stands_in_the_report(report):
+    assert "<pre" not in report
+    assert ".ipynb" not in report
+    assert 'src="../' not in report, "figures are part of the page"
+    assert "@ 0" not in report
+
+
+def test_every_figure_has_an_alt_text(report, book):
+    for page in (report, book):
+        images = re.findall(r"<img\b[^>]*>", page)
+        assert len(images) >= 10
+        for image in images:
+            alt = re.search(r'alt="([^"]*)"', image)
+            assert alt and len(alt[1]) >= 5
+        assert "No description has been provided" not in page
+
+
+def test_the_book_has_all_notebooks_in_order_and_links_within_it(book):
+    titles = [re.match(r"0\d", heading) for heading in headings(book, 1)]
+    assert [title[0] for title in titles if title] == ["01", "02", "03", "04", "05", "06"]
+    targets = set(re.findall(r'href="#([^"]+)"', book))
+    assert len(targets) >= 6
+    assert targets <= set(re.findall(r'id="([^"]+)"', book))
+    assert ".ipynb" not in book

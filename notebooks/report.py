@@ -3,8 +3,11 @@
     .venv/bin/python notebooks/report.py
 
 writes report/report.pdf and report/report.html, the lab report, and report/notebooks.html, the
-whole book. The report takes from the notebooks the markdown cells that are tagged "report", the
-figures that are exported and the tables that are written as CSV, each where it stands.
+whole book. What comes where in the report is said in notebooks/report.md: a line "@ NN words"
+stands for the sections of notebook NN whose headings match the words, a regular expression, and
+"@ NN" for what is tagged or drawn in all others. Of a section's text, the markdown cells that are
+tagged "report" are taken, or all if none is; and the figures that it exports, and the tables that
+it writes as CSV. Of a notebook's first cell, the question is taken.
 """
 
 import re
@@ -21,76 +24,28 @@ from nbconvert import HTMLExporter
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "report"
 LONGEST_TABLE = 25  # rows; a longer one holds data
-TITLE = "A conditional sequence-to-sequence VAE for English tenses"
-# "@ NN words": what notebook NN has under headings that match the words, a regular expression;
-# "@ NN": what no other line takes
-OUTLINE = """\
-# Introduction and task
-The task is to put an English verb into another tense, with a sequence-to-sequence variational \
-autoencoder (VAE) that is conditioned on the tense. There are four tenses: simple present, third \
-person, present progressive and simple past. The lab names the means, KL annealing and teacher \
-forcing, and two scores: BLEU-4 of ten test conversions, and a Gaussian score, the share of draws \
-of noise that decode to a verb of the table in all four tenses.
-@ 02 ^02|task|rules
-# Derivation of the CVAE
-@ 02 objective|deriv|elbo|prior|reparameter
-# Implementation
-## Data
-@ 01
-## Model
-@ 02 model|picture|lstm|shape|encoder|decoder|gate|teacher|step
-## Hyperparameters
-@ 02 hyperparameter|recipe
-# Results
-## Training
-@ 02
-## BLEU-4 and conversions
-@ 03 ^03|conversion
-## Gaussian score
-@ 03
-## Comparison of annealing schedules
-@ 04
-# Discussion
-@ 02 discussion
-@ 03 discussion
-@ 04 discussion
-# References"""
 MARKDOWN = "markdown+lists_without_preceding_blankline-blank_before_blockquote-auto_identifiers"
-PAPER = ["papersize=a4", "fontsize=10pt", "section-numbering=1.1", "page-numbering=1"]
-# captions bring their numbers with them, the same on paper and on the screen
-TYPST = """
-#set figure(numbering: none)
-#set par(justify: true)
-#show figure: set text(size: 9pt)
-#show link: underline
-"""
 
 
-class Part(NamedTuple):
-    """Holds a piece of the report."""
+class Piece(NamedTuple):
+    """Holds what a cell gives to the report."""
+
+    text: str  # Markdown
+    kind: str  # "tagged" text, "other" text, or "drawn": a figure or a table
+
+
+class Section(NamedTuple):
+    """Holds a section of a notebook."""
 
     notebook: str  # its number
-    heading: str  # under which it stands
-    text: str  # Markdown
+    heading: str
+    pieces: list[Piece]
 
 
 def read_notebooks(numbers: str):
     """Returns notebooks by number, in reading order."""
     paths = sorted((ROOT / "notebooks").glob(f"{numbers}_*.ipynb"))
     return {path.name[:2]: nbformat.read(path, 4) for path in paths}
-
-
-def report_text(cell) -> str:
-    """Returns what a markdown cell gives to the report, with no link to another notebook."""
-    question = re.search(r"^# .+\*\*The question\.\*\* (.+?)\n", cell.source, re.DOTALL)
-    if question:
-        text = question[1]
-    elif "report" in cell.metadata.get("tags", []):
-        text = re.sub(r"^#+ (?:\d+ · )?", "### ", cell.source, flags=re.MULTILINE)
-    else:
-        return ""
-    text = re.sub(r"\[(\d\d)\]\(\d\d_\w+\.ipynb[^)]*\)", r"notebook \1", text)
-    return re.sub(r"\[([^\]]+)\]\((?!http)[^)]*\)", r"\1", text)
 
 
 def caption(kind: str, file: str, gallery: str) -> str:
@@ -104,12 +59,13 @@ def figure(name: str, gallery: str) -> str:
     """Returns a figure as Markdown."""
     alt = re.search(rf'<img src="{name}\.png" width="\d+" alt="([^"]+)">', gallery)[1]
     text = caption("Figure", f"{name}.pdf", gallery)
-    return f'![{text}](../figures/{name}.png){{alt="{alt}" width=76%}}'
+    return f'![{text}](../figures/{name}.png){{alt="{alt}" width=60%}}'
 
 
 def table(name: str, gallery: str) -> str:
     """Returns a table of a CSV as Markdown, or nothing if it is too long."""
     rows = pd.read_csv(ROOT / "figures" / f"{name}.csv", dtype=str).fillna("")
+    rows = rows.rename(columns={"Unnamed: 0": ""})
     if len(rows) > LONGEST_TABLE:
         return ""
     are_numbers = rows.apply(lambda column: column.str.fullmatch(r"[-\d.]*").all())
@@ -119,48 +75,83 @@ def table(name: str, gallery: str) -> str:
     return f"{drawn}\n\n: {caption('Table', f'{name}.csv', gallery)}"
 
 
-def parts_of(number: str, notebook, gallery: str) -> list[Part]:
-    """Returns what a notebook gives to the report, in its order."""
-    heading = ""
-    parts = []
+def drawn_by(cell, gallery: str) -> list[Piece]:
+    """Returns the figures and tables that a code cell writes into figures/."""
+    figures = re.findall(r'save_fig\(\w+, "(\w+)"\)', cell.source)
+    tables = re.findall(r'to_csv\(lab\.FIGURES / "(\w+)\.csv"', cell.source)
+    texts = [figure(name, gallery) for name in figures]
+    texts += [table(name, gallery) for name in tables]
+    return [Piece(text, "drawn") for text in texts]
+
+
+def plain_text(text: str) -> str:
+    """Returns text without links to files and what announces code; lower headings as bold words."""
+    text = text.replace(r"\!", "")  # a space in formulas, which Typst makes too wide
+    text = re.sub(r"(^|(?<=\n)|(?<=[.!?] ))((?![.!?] )[^\n])+:$", "", text.strip())
+    text = re.sub(r"\[(\d\d)\]\(\d\d_\w+\.ipynb[^)]*\)", r"notebook \1", text)
+    text = re.sub(r"\[([^\]]+)\]\((?!http)[^)]*\)", r"\1", text)
+    return re.sub("^###+ (.+)", r"**\1**", text.strip(), flags=re.MULTILINE)
+
+
+def sections_of(number: str, notebook, gallery: str) -> list[Section]:
+    """Returns the sections of a notebook; the first has its title as heading, and its question."""
+    sections = []
     for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            found = re.match("##? (.+)", cell.source)
-            heading = found[1] if found else heading
-            texts = [report_text(cell)]
-        else:
-            figures = re.findall(r'save_fig\(\w+, "(\w+)"\)', cell.source)
-            tables = re.findall(r'to_csv\(lab\.FIGURES / "(\w+)\.csv"', cell.source)
-            texts = [figure(name, gallery) for name in figures]
-            texts += [table(name, gallery) for name in tables]
-        parts += [Part(number, heading, text) for text in texts if text]
-    return parts
+        if cell.cell_type == "code":
+            sections[-1].pieces.extend(drawn_by(cell, gallery))
+            continue
+        kind = "tagged" if "report" in cell.metadata.get("tags", []) else "other"
+        for part in re.split("^(?=##? )", cell.source, flags=re.MULTILINE):
+            heading = re.match("##? (.+)", part)
+            if heading:
+                sections.append(Section(number, heading[1], []))
+                part = part[heading.end() :]
+            if part.strip():
+                sections[-1].pieces.append(Piece(plain_text(part), kind))
+    questions = re.findall(r"\*\*The question\.\*\* (.+)", notebook.cells[0].source)
+    sections[0].pieces[:1] = [Piece(question, "tagged") for question in questions]
+    return sections
 
 
-def place_of(part: Part, lines: list[str]) -> str:
-    """Returns the line of the outline that a part replaces: the first that matches."""
-    for line in lines:
-        number, _, words = line.removeprefix("@ ").partition(" ")
-        if number == part.notebook and words and re.search(words, part.heading, re.IGNORECASE):
-            return line
-    return f"@ {part.notebook}"
+def place_of(section: Section, places: list[str]) -> str:
+    """Returns the line of the outline that stands for a section: the first that matches."""
+    for place in places:
+        number, _, words = place.removeprefix("@ ").partition(" ")
+        matches = words and re.search(words, section.heading, re.IGNORECASE)
+        if number == section.notebook and matches:
+            return place
+    return f"@ {section.notebook}"
+
+
+def as_block(section: Section, is_named: bool) -> str:
+    """Returns what a section gives, under its heading where that says more than the report's."""
+    kinds = {piece.kind for piece in section.pieces}
+    if "tagged" in kinds or not is_named:
+        kinds -= {"other"}
+    text = "\n\n".join(piece.text for piece in section.pieces if piece.kind in kinds)
+    heading = re.sub(r"^\d+ · ", "", section.heading)
+    is_title = re.match(r"\d\d · ", section.heading)
+    if is_title or heading == "Discussion" or not text:
+        return text
+    return f"#### {heading} {{.unnumbered}}\n\n{text}"
 
 
 def lab_report() -> str:
     """Returns the lab report as Markdown. Raises SystemExit if a line of the outline is empty."""
     gallery = (ROOT / "figures" / "README.md").read_text("utf-8")
-    lines = OUTLINE.split("\n")
+    lines = (ROOT / "notebooks" / "report.md").read_text("utf-8").split("\n")
     contents = {line: [] for line in lines if line.startswith("@")}
     for number, notebook in read_notebooks("0[1-4]").items():
-        for part in parts_of(number, notebook, gallery):
-            contents[place_of(part, list(contents))].append(part.text)
+        for section in sections_of(number, notebook, gallery):
+            place = place_of(section, list(contents))
+            if place in contents:
+                contents[place].append(as_block(section, is_named=" " in place[2:]))
     for line, texts in contents.items():
-        if not texts:
-            raise SystemExit(f"nothing for {line!r}: has a cell of such a heading the tag report?")
-    blocks = [block for line in lines for block in contents.get(line, [line])]
+        if not any(texts):
+            raise SystemExit(f"notebooks/report.md: nothing stands under a heading of {line!r}")
+    text = "\n".join("\n\n".join(contents.get(line, [line])) for line in lines)
     readme = (ROOT / "README.md").read_text("utf-8")
-    blocks.append(re.search(r"\n## References\n((?:\n|- .+\n)+)", readme)[1])
-    text = "\n\n".join(blocks)
+    text += re.search(r"\n## References\n((?:\n|- .+\n)+)", readme)[1]
     for kind in ("Figure", "Table"):
         for number in range(1, text.count(f"{kind} #.") + 1):
             text = text.replace(f"{kind} #.", f"{kind} {number}.", 1)
@@ -169,14 +160,13 @@ def lab_report() -> str:
 
 def write_report(text: str) -> None:
     """Writes the lab report as HTML and as PDF."""
-    shared = ["--standalone", "--columns=1000", f"--metadata=title={TITLE}", "--metadata=lang=en"]
-    screen = ["--embed-resources", "--mathml", "--number-sections", "--variable=maxwidth=48em"]
-    paper = [f"--variable={setting}" for setting in PAPER]
+    paper = ["--standalone", "--columns=1000"]  # so that no column of a table has a fixed width
+    screen = [*paper, "--embed-resources", "--mathml", "--number-sections", "-Vmaxwidth=48em"]
     options = {"format": MARKDOWN, "cworkdir": str(OUT)}
-    page = pypandoc.convert_text(text, "html", extra_args=shared + screen, **options)
+    page = pypandoc.convert_text(text, "html", extra_args=screen, **options)
     (OUT / "report.html").write_text(page, encoding="utf-8")
-    source = pypandoc.convert_text(text, "typst", extra_args=shared + paper, **options)
-    (OUT / "report.typ").write_text(TYPST + source, encoding="utf-8")
+    source = pypandoc.convert_text(text, "typst", extra_args=paper, **options)
+    (OUT / "report.typ").write_text(source, encoding="utf-8")
     typst.compile(str(OUT / "report.typ"), output=str(OUT / "report.pdf"), root=str(ROOT))
 
 

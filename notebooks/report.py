@@ -49,10 +49,10 @@ def read_notebooks(numbers: str):
 
 
 def caption(kind: str, file: str, gallery: str) -> str:
-    """Returns the gallery's caption of a file, else its name; its number is filled in later."""
-    found = re.search(rf"^\[{re.escape(file)}\]\([^)]+\): (.+)", gallery, re.MULTILINE)
-    words = found[1] if found else Path(file).stem.replace("_", " ")
-    return f"**{kind} #.** {words}"
+    """Returns what the gallery says of a file in most words; the number is filled in later."""
+    links = re.findall(rf"\[([^\]]+)\]\({re.escape(file)}\)(?:: (.+))?", gallery)
+    words = max((text or link for link, text in links), key=len, default=Path(file).stem)
+    return f"**{kind} #.** {words[0].upper()}{words[1:]}"
 
 
 def figure(name: str, gallery: str) -> str:

@@ -48,21 +48,25 @@ def read_notebooks(numbers: str):
     return {path.name[:2]: nbformat.read(path, 4) for path in paths}
 
 
-def caption(kind: str, file: str, gallery: str) -> str:
-    """Returns what the gallery says of a file in most words; the number is filled in later."""
+def caption(kind: str, file: str, heading: str, gallery: str) -> str:
+    """Returns what the gallery says of a file in most words, else the heading of its section.
+
+    The number is filled in later.
+    """
     links = re.findall(rf"\[([^\]]+)\]\({re.escape(file)}\)(?:: (.+))?", gallery)
-    words = max((text or link for link, text in links), key=len, default=Path(file).stem)
+    said = [text or link for link, text in links if text or not re.match(r"\d\d", link)]
+    words = max(said, key=len, default=re.sub(r"^\d+ · ", "", heading))
     return f"**{kind} #.** {words[0].upper()}{words[1:]}"
 
 
-def figure(name: str, gallery: str) -> str:
+def figure(name: str, heading: str, gallery: str) -> str:
     """Returns a figure as Markdown."""
     alt = re.search(rf'<img src="{name}\.png" width="\d+" alt="([^"]+)">', gallery)[1]
-    text = caption("Figure", f"{name}.pdf", gallery)
+    text = caption("Figure", f"{name}.pdf", heading, gallery)
     return f'![{text}](../figures/{name}.png){{alt="{alt}" width=60%}}'
 
 
-def table(name: str, gallery: str) -> str:
+def table(name: str, heading: str, gallery: str) -> str:
     """Returns a table of a CSV as Markdown, or nothing if it is too long."""
     rows = pd.read_csv(ROOT / "figures" / f"{name}.csv", dtype=str).fillna("")
     rows = rows.rename(columns={"Unnamed: 0": ""})
@@ -72,15 +76,15 @@ def table(name: str, gallery: str) -> str:
     rule = ["--:" if is_number else ":--" for is_number in are_numbers]
     lines = [rows.columns, rule, *rows.to_numpy()]
     drawn = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    return f"{drawn}\n\n: {caption('Table', f'{name}.csv', gallery)}"
+    return f"{drawn}\n\n: {caption('Table', f'{name}.csv', heading, gallery)}"
 
 
-def drawn_by(cell, gallery: str) -> list[Piece]:
+def drawn_by(cell, heading: str, gallery: str) -> list[Piece]:
     """Returns the figures and tables that a code cell writes into figures/."""
     figures = re.findall(r'save_fig\(\w+, "(\w+)"\)', cell.source)
     tables = re.findall(r'to_csv\(lab\.FIGURES / "(\w+)\.csv"', cell.source)
-    texts = [figure(name, gallery) for name in figures]
-    texts += [table(name, gallery) for name in tables]
+    texts = [figure(name, heading, gallery) for name in figures]
+    texts += [table(name, heading, gallery) for name in tables]
     return [Piece(text, "drawn") for text in texts]
 
 
@@ -98,7 +102,7 @@ def sections_of(number: str, notebook, gallery: str) -> list[Section]:
     sections = []
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            sections[-1].pieces.extend(drawn_by(cell, gallery))
+            sections[-1].pieces.extend(drawn_by(cell, sections[-1].heading, gallery))
             continue
         kind = "tagged" if "report" in cell.metadata.get("tags", []) else "other"
         for part in re.split("^(?=##? )", cell.source, flags=re.MULTILINE):

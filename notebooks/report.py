@@ -48,22 +48,25 @@ def read_notebooks(numbers: str):
     return {path.name[:2]: nbformat.read(path, 4) for path in paths}
 
 
-def caption(kind: str, file: str, heading: str, gallery: str) -> str:
-    """Returns what the gallery says of a file in most words, else the heading of its section.
+def without_links(text: str) -> str:
+    """Returns text without its links to files."""
+    text = re.sub(r"\[(\d\d)\]\(\d\d_\w+\.ipynb[^)]*\)", r"notebook \1", text)
+    return re.sub(r"\[([^\]]+)\]\((?!http)[^)]*\)", r"\1", text)
 
-    The number is filled in later.
-    """
+
+def caption(kind: str, file: str, heading: str, gallery: str) -> str:
+    """Returns what the gallery says of a file in most words, else its section's heading."""
     links = re.findall(rf"\[([^\]]+)\]\({re.escape(file)}\)(?:: (.+))?", gallery)
     said = [text or link for link, text in links if text or not re.match(r"\d\d", link)]
     words = max(said, key=len, default=re.sub(r"^\d+ · ", "", heading))
-    return f"**{kind} #.** {words[0].upper()}{words[1:]}"
+    return f"**{kind} #.** {words[0].upper()}{without_links(words[1:])}"
 
 
 def figure(name: str, heading: str, gallery: str) -> str:
     """Returns a figure as Markdown."""
     alt = re.search(rf'<img src="{name}\.png" width="\d+" alt="([^"]+)">', gallery)[1]
     text = caption("Figure", f"{name}.pdf", heading, gallery)
-    return f'![{text}](../figures/{name}.png){{alt="{alt}" width=60%}}'
+    return f'![{text}](../figures/{name}.png){{alt="{alt}" width=57%}}'
 
 
 def table(name: str, heading: str, gallery: str) -> str:
@@ -91,9 +94,7 @@ def drawn_by(cell, heading: str, gallery: str) -> list[Piece]:
 def plain_text(text: str) -> str:
     """Returns text without links to files and what announces code; lower headings as bold words."""
     text = text.replace(r"\!", "")  # a space in formulas, which Typst makes too wide
-    text = re.sub(r"(^|(?<=\n)|(?<=[.!?] ))((?![.!?] )[^\n])+:$", "", text.strip())
-    text = re.sub(r"\[(\d\d)\]\(\d\d_\w+\.ipynb[^)]*\)", r"notebook \1", text)
-    text = re.sub(r"\[([^\]]+)\]\((?!http)[^)]*\)", r"\1", text)
+    text = re.sub(r"(^|(?<=\n)|(?<=[.!?] ))((?![.!?] )[^\n])+:$", "", without_links(text.strip()))
     return re.sub("^###+ (.+)", r"**\1**", text.strip(), flags=re.MULTILINE)
 
 

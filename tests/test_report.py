@@ -103,6 +103,7 @@ def test_tables_hold_the_numbers_of_their_files(report, name):
 def test_no_code_and_no_file_stands_in_the_report(report):
     assert "<pre" not in report
     assert ".ipynb" not in report
+    assert not re.search(r'href="(?!http|#)', report), "links lead to pages, not to files"
     assert 'src="../' not in report, "figures are part of the page"
     assert "@ 0" not in report
 

@@ -88,7 +88,7 @@ def test_mean_bleu_is_that_of_the_converted_words(model, table):
 row = st.tuples(short_word, short_word, short_word, short_word)
 
 
-@cases(1000, data=st.data())
+@cases(600, data=st.data())
 def test_gaussian_score_by_counting(data):
     rows = data.draw(st.lists(row, min_size=1, max_size=6))
     columns = list(zip(*rows, strict=True))

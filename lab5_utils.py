@@ -830,6 +830,7 @@ def gaussian_score(generated: list[Verb], verbs) -> GaussianScore:
     `inconsistent`, the share, 0..1, of four known words that are no row. Raises ValueError.
     """
     rows = Counter(check_verbs(verbs))
+    generated = [tuple(verb) for verb in generated]
     if not generated or any(len(verb) != len(TENSES) for verb in generated):
         raise ValueError(
             f"generated: found {generated!r:.60}; expected at least one, of four words"

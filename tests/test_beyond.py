@@ -31,7 +31,7 @@ def rows(verbs):
 def rows_of(words, tense):
     letters, lengths = lab.words_to_tensor(words)
     table = lab.Words(letters, lengths, torch.tensor(tense))
-    return beyond.select_rows(table, torch.arange(len(words))[None])
+    return lab.select_words(table, torch.arange(len(words))[None])
 
 
 @pytest.fixture

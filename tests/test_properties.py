@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import beyond, lab, small, small_beyond
 from generated import attempt, cases, is_word, junk, tensor, text, word
+from hypothesis import example
 from hypothesis import strategies as st
 
 pytestmark = [
@@ -21,6 +22,8 @@ def is_refused(call, *arguments):
 
 # ---- Words, verbs, tenses ----
 @cases(1000, words=junk | tensor | st.lists(text | word, max_size=4))
+@example(words=["walk\n"])
+@example(words=["a" * 33])
 def test_words_are_taken_and_all_else_is_refused(words):
     found = attempt(lab.check_words, words)
     if isinstance(found, Exception):

@@ -39,7 +39,7 @@ class Config(lab.Config):
     learning_rate: float = 6e-3  # the highest, in each phase
     ce_per: Literal["word", "character"] = "word"  # CE in the loss, the mean of lemma and form
     strategy: str = "target-rate"  # of the KL weight
-    kl_weight: float = 0.5  # beside the mean CE of two words: β is twice that
+    kl_weight: float = 0.5  # beside the mean CE of two words that share a z
     rate_start: float = 16.0  # target KL in nats per verb, at first
     rate_end: float = 4.5  # and then
     tf_final: float = 1.0  # teacher forcing throughout
@@ -56,7 +56,7 @@ class Config(lab.Config):
 
     def new_training(self, verbs: list[Verb]) -> RowTraining:
         """Returns a training of this recipe that has not begun. Raises ValueError."""
-        if self.refine:
+        if self.first_phase < self.epochs:
             require_regular_verb(verbs)
         return RowTraining(self, verbs)
 
@@ -118,6 +118,7 @@ class Segments(NamedTuple):
 
 def segment(verb: Verb) -> Segments | None:
     """Cuts a regular verb where spelling rules look; None if it has no syllable."""
+    verb = tuple(verb)
     lemma = verb[0]
     syllable = re.fullmatch("(.*?)(?<!q)([aeiouy]+)([^aeiouy]*e?)", lemma)
     if syllable is None:
@@ -160,7 +161,7 @@ def require_regular_verb(verbs: list[Verb]) -> None:
 
 
 def resample(word: str, rng: random.Random) -> str:
-    """Replaces a fifth of the letters by others of their class."""
+    """Draws a fifth of the letters again, each from its class; y and q stay."""
     letters = []
     for letter in word:
         if rng.random() < RESAMPLED:
@@ -174,7 +175,8 @@ def synthesize(verbs, count: int, seed: int) -> list[Verb]:
     """Returns synthetic verbs (hallucinated data, Anastasopoulos & Neubig 2019).
 
     Each is a regular verb with the head of another one of its kind, a fifth of the letters up to
-    the endings resampled; or a compound, inflected as its last part. Raises ValueError.
+    the endings resampled; or a compound, inflected as its last part, which with an empty prefix is
+    a verb of the table. Raises ValueError.
     """
     verbs = lab.check_verbs(verbs)
     rng = random.Random(seed)
@@ -343,8 +345,9 @@ class Batch(NamedTuple):
 class RowTraining(lab.Training):
     """Trains one form of a verb to its lemma and another form, then the spelling of any verb.
 
-    One z pays its KL once for two words. The loss has the mean of their CE; beside their sum, which
-    is what the ELBO of the pair has, β is twice the KL weight.
+    One z pays its KL once for two words, and the loss has the mean of their CE. So the history's
+    `beta` stands beside the CE of one word; beside the CE of both, which the ELBO of the pair has,
+    it is twice that.
 
     In the second phase, spelling, all of the model learns from synthetic verbs too. A frozen copy,
     the teacher, says what noise decoded to before, and that is rehearsed (Robins 1995): as soft
@@ -417,7 +420,7 @@ class RowTraining(lab.Training):
 
     def rehearsal(self, noise: Noise) -> Tensor:
         """Returns the mean CE of noise against the teacher's probabilities, in nats per word."""
-        forced = torch.zeros(1, 2, dtype=torch.bool)
+        forced = torch.zeros_like(noise.target.lengths, dtype=torch.bool)  # (b, 2)
         rows = self.model.decoder.row_scores(noise.z, noise.target, forced)
         soft_rows = self.teacher.decoder.row_scores(noise.z, noise.target, forced)
         ce = []

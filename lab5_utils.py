@@ -14,7 +14,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,7 @@ class Words(NamedTuple):
 
 def check_words(words, where="words") -> list[str]:
     """Returns the words as a list; `where` is named in errors. Raises TypeError, ValueError."""
-    if isinstance(words, str):
+    if isinstance(words, str) or not isinstance(words, Iterable):
         raise TypeError(f"{where}: found {words!r:.60}; expected a list of words")
     words = list(words)
     for word in words:
@@ -66,7 +66,7 @@ def check_words(words, where="words") -> list[str]:
             raise ValueError(
                 f"{where}: found {word!r:.60}; expected 1 to {MAX_LETTERS} letters a-z"
             )
-    return words
+    return [str(word) for word in words]  # NumPy's strings, too, as Python's
 
 
 def check_row(words, width: int, where: str) -> tuple[str, ...]:
@@ -172,7 +172,7 @@ def find_file(path, name: str) -> Path:
 
 def read_rows(path: Path, width: int) -> list[tuple[str, ...]]:
     """Reads rows of `width` words, one space between two. Raises ValueError."""
-    text = path.read_text("utf-8", "backslashreplace")  # what is no UTF-8 is shown in the error
+    text = path.read_text("utf-8", "backslashreplace")  # invalid UTF-8 is shown in the error
     rows = []
     for n, line in enumerate(text.removesuffix("\n").split("\n"), 1):
         rows.append(check_row(line.split(" "), width, f"{path}, line {n}"))
@@ -195,8 +195,9 @@ def distinct_verbs(verbs) -> list[Verb]:
 
 
 # ---- Schedules ----
-# The shape of a KL weight is a function of progress, epoch / epochs in (0, 1], and of excess, the
-# nats of KL above the target rate. It returns 0..1; the KL weight is `config.kl_weight` times that.
+# The shape of a KL weight is a function of progress, epoch / epochs in (0, 1], refining included,
+# and of excess, the nats of KL above the target rate. It returns 0..1; the KL weight is
+# `config.kl_weight` times that.
 Schedule = Callable[[float, float], float]
 
 
@@ -211,7 +212,10 @@ def monotonic(progress, excess):
 
 
 def cyclical_linear(progress, excess):
-    """Rises in four cycles, each time in the first half (Fu et al. 2019, eq. 6)."""
+    """Rises in four cycles, each time in the first half (Fu et al. 2019, eq. 6).
+
+    If the last quarter of the epochs refines the encoder, three of the four are seen.
+    """
     left = -4 * progress % 1  # of the cycle: 0 at its end
     return min(1.0, 2 - 2 * left)
 
@@ -294,7 +298,8 @@ def teacher_forcing_ratio(config, epoch: int) -> float:
 def learning_rate(config, epoch: int, step: int, steps: int) -> float:
     """Returns the learning rate of step 1..steps of an epoch.
 
-    SGD's is constant. Adam's warms up and falls to 0 along a cosine, in each of the two phases.
+    SGD's is constant. Adam's warms up and falls along a cosine, in each of the two phases, to 0 at
+    its last step.
     """
     if config.optimizer == "sgd":
         return config.learning_rate
@@ -375,10 +380,10 @@ class Config:
     def __post_init__(self):
         for name, kind in get_type_hints(type(self)).items():
             value = getattr(self, name)
-            if get_args(kind):
-                check_choice(name, value, get_args(kind))
-            elif kind is str:
+            if name == "strategy":
                 check_choice(name, value, STRATEGIES)
+            elif get_args(kind):
+                check_choice(name, value, get_args(kind))
             else:
                 check_number(name, value, kind)
             if kind is float:
@@ -427,7 +432,7 @@ class Config:
 
     @property
     def first_phase(self) -> int:
-        """The epochs of the first phase, in which KL is weighed; the others are the second."""
+        """The epochs of the first phase, in which KL is weighed; `refine` is rounded down."""
         return self.epochs - int(self.refine * self.epochs)
 
     def new_training(self, verbs: list[Verb]) -> Training:
@@ -488,10 +493,10 @@ class Encoder(nn.Module):
 
 
 class Nats(NamedTuple):
-    """Holds what words cost a decoder, in nats per word (B,)."""
+    """Holds what words cost a decoder, in nats per word (B,), or (B, K) if each z has K words."""
 
     minimized: Tensor  # what training lowers: CE, or what stands for it while a gate is learned
-    ce: Tensor  # cross-entropy, −log p(word | z, tense)
+    ce: Tensor  # cross-entropy of the letters that count, given those that were fed
 
 
 def up_to(lengths: Tensor, width: int) -> Tensor:
@@ -500,14 +505,18 @@ def up_to(lengths: Tensor, width: int) -> Tensor:
 
 
 def letter_nats(scores: Tensor, letters: Tensor, mask: Tensor) -> Tensor:
-    """Returns −log p of letters (B, T) by their scores (B, T, V − 1); 0 outside the mask."""
+    """Returns −log p of letters (B, T) by scores (B, T, V − 1), in nats (B, T); 0 outside the mask.
+
+    For probabilities (B, V − 1, T) in place of letters, their cross-entropy.
+    """
     return F.cross_entropy(scores.mT, letters, reduction="none") * mask  # (B, T)
 
 
 class Decoder(nn.Module):
     """Spells words letter by letter from z; its kinds differ in where the tense comes in.
 
-    A kind has `context(z, tense)`, all that the LSTM is told at its start, and `nats`.
+    A kind has `nats(z, target, free_running, gate)`, and `context(z, tense)` (B, H), all that the
+    LSTM knows at its start, or a `spell` of its own.
     """
 
     def __init__(self, config):
@@ -675,6 +684,9 @@ def sum_over_paths(paths, mask, inverse_temperature=1.0) -> Tensor:
     return ((1 - tau) * mask.sum(1).log() - log_sum) / tau
 
 
+DECODERS = {"gated": GatedDecoder, "direct": DirectDecoder}
+
+
 class CVAE(nn.Module):
     """Encodes a word, given its tense, into z, and decodes z in any tense.
 
@@ -693,9 +705,7 @@ class CVAE(nn.Module):
 
     def make_decoder(self, config) -> Decoder:
         """Returns a new decoder of the kind that the configuration names."""
-        if config.decoding == "gated":
-            return GatedDecoder(config)
-        return DirectDecoder(config)
+        return DECODERS[config.decoding](config)
 
     @property
     def device(self) -> torch.device:
@@ -784,12 +794,15 @@ def bleu4(output: str, reference: str) -> float:
 
 
 def mean_bleu4(model, pairs=None, draws=None) -> float:
-    """Returns the mean BLEU-4 of test pairs, 0..1, from the posterior mean; None: the ten pairs.
+    """Returns the mean BLEU-4 of test pairs, 0..1, decoded from the posterior mean.
 
-    With `draws`, from so many samples of each posterior.
+    With `draws`, from so many samples of each posterior. By default the pairs are
+    `load_test_pairs()`. Raises ValueError if there are none.
     """
     if pairs is None:
         pairs = load_test_pairs()
+    if not pairs:
+        raise ValueError("pairs: found none; expected at least one")
     sources, targets, source_tenses, target_tenses = zip(*pairs, strict=True)
     mu, logvar = model.encode(sources, source_tenses)
     if draws is None:
@@ -826,8 +839,9 @@ def gaussian_score(generated: list[Verb], verbs) -> GaussianScore:
     """Scores verbs that were decoded from noise against a table.
 
     `exact` is the share, 0..1, that are rows of the table; `official`, the course's, counts a row
-    as often as the table repeats it, and may exceed 1; `distinct` is a number of rows;
-    `inconsistent`, the share, 0..1, of four known words that are no row. Raises ValueError.
+    as often as the table repeats it, and may exceed 1; `distinct` is the number of different rows;
+    `inconsistent` is the share, 0..1, whose four forms all occur in the table, but not in one row.
+    Raises ValueError.
     """
     rows = Counter(check_verbs(verbs))
     generated = [tuple(verb) for verb in generated]
@@ -886,17 +900,22 @@ def information(model, verbs) -> dict[str, float]:
 
 def conversion_accuracy(model, verbs) -> float:
     """Returns the share, 0..1, of exact conversions between two different tenses: 12 a verb."""
+    verbs = check_verbs(verbs)
     right = convert_verbs(model, verbs) == np.array(verbs)[:, None]  # (N, 4, 4)
     different = ~np.eye(len(TENSES), dtype=bool)
     return float(right[:, different].mean())
 
 
 def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
-    """Returns every score by name.
+    """Returns every score by name, of 100 `draws` of noise or more.
 
-    Shares are 0..1, `information`, of 2,000 verbs at most, in nats per word; `distinct` is the mean
-    number of rows in 100 draws, `bleu4_drawn` from 20 samples of each posterior. None: the files'.
+    Shares are 0..1 (`gaussian_official` may exceed 1); `information` is of 2,000 verbs at most, in
+    nats per word; `distinct` is the mean number of different rows in 100 draws; `bleu4_drawn` is
+    from 20 samples of each posterior. By default, verbs and pairs are read from the files.
+    Raises ValueError.
     """
+    if draws < 100:
+        raise ValueError(f"draws: found {draws}; expected at least 100")
     verbs = check_verbs(verbs)
     once = distinct_verbs(verbs)
     generated = sample_prior(model, draws)
@@ -918,9 +937,9 @@ def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
 # ---- Runs ----
 RUNS = HERE / "runs"  # a folder a run
 CHECKPOINT = "run.pt"  # its last epoch
-VERSION = 9  # to be raised when training's arithmetic changes
+VERSION = 9  # to be raised when the arithmetic of training or of a score changes
 # a schedule is told from another by its values at these nats of excess
-NEAR = np.arange(-20, 20, 0.1)
+NEAR = np.arange(-40, 20, 0.1)
 FAR = np.geomspace(20, 1000, 40)
 EXCESSES = [*NEAR.tolist(), *FAR.tolist()]
 
@@ -933,7 +952,7 @@ class Run(NamedTuple):
     config: Config
 
 
-def check_strategy(config) -> list[float]:
+def schedule_values(config) -> list[float]:
     """Returns the KL weights of all epochs at many values of KL. Raises as `kl_weight`."""
     weights = []
     for epoch in range(1, config.epochs + 1):
@@ -947,8 +966,8 @@ def digest(config, verbs: list[Verb]) -> str:
 
     Raises as `kl_weight`.
     """
-    room = type(config).__module__
-    content = (room, config, check_strategy(config), verbs, load_test_pairs(), VERSION)
+    module = type(config).__module__
+    content = (module, config, schedule_values(config), verbs, load_test_pairs(), VERSION)
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
@@ -981,7 +1000,7 @@ def load_checkpoint(path: Path, key: str) -> dict:
     state, signature = content[:-32], content[-32:]
     if hashlib.sha256(state + key.encode()).digest() != signature:
         reason = "damaged, or of another configuration, data or version"
-        raise ValueError(f"{path}: {reason}: delete it or change run_dir")
+        raise ValueError(f"{path}: {reason}: delete it or use another folder")
     return torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
 
 
@@ -997,7 +1016,7 @@ class Batch(NamedTuple):
 
 
 def make_batches(size: Tensor, batch_size: int, rng: torch.Generator) -> list[Tensor]:
-    """Cuts items into batches alike in size (N,), in random order; returns numbers of items."""
+    """Groups N items of similar size (N,) into batches; returns their numbers, in random order."""
     order = (size + torch.rand(len(size), generator=rng)).argsort().split(batch_size)
     return [order[i] for i in torch.randperm(len(order), generator=rng)]
 
@@ -1097,7 +1116,7 @@ class Training:
         return {"epoch": epoch, **row, "tf_ratio": tf_ratio, "learning_rate": rate}
 
     def evaluate(self, epoch: int, pairs) -> dict[str, float]:
-        """Returns the epoch's BLEU-4 and, now and then and where a phase ends, every score."""
+        """Returns BLEU-4 or, every `evaluate_every` epochs and where a phase ends, `score`."""
         phase_ends = epoch in (self.config.first_phase, self.config.epochs)
         if phase_ends or epoch % self.config.evaluate_every == 0:
             return score(self.model, self.verbs, pairs, draws=1000)
@@ -1148,8 +1167,9 @@ def train(config: Config, verbs=None, *, run_dir=None, progress=True, on_epoch=N
 
     Every epoch is saved in `run_dir`, if any, and the same call resumes there, bit-exactly on a
     CPU. `progress` shows a bar; `on_epoch` is called with the history so far. The history's columns
-    are those of `CURVES`, the loss, the learning rate and, in some rows, those of `score`. Raises
-    as `load_verbs` and `kl_weight` before any work, then OSError and FloatingPointError.
+    are those of `CURVES`, the loss, the learning rate of the last step and, in some rows, those of
+    `score`. Raises before any work as `load_verbs`, `check_verbs` and `kl_weight`, and ValueError
+    for a checkpoint that is damaged or another's; then OSError and FloatingPointError.
     """
     verbs = distinct_verbs(verbs)
     folder = None if run_dir is None else Path(run_dir)
@@ -1203,7 +1223,7 @@ def sweep(tasks, verbs=None, jobs=-1) -> list[Run]:
     pairs = [task if isinstance(task, tuple) else (task, verbs) for task in tasks]
     calls = []
     for config, own_verbs in pairs:
-        check_strategy(config)
+        schedule_values(config)  # raises if it is no schedule
         own_verbs = check_verbs(own_verbs)
         call = joblib.delayed(_load_or_train_elsewhere)
         calls.append(call(STRATEGIES, config, own_verbs, RUNS))

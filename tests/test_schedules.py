@@ -90,7 +90,7 @@ REFUSED = {  # shape: the error, which is its own if it raises one
     lambda p, e: 1.2 * p: "progress 0.9: found 1.08; expected 0..1",
     lambda p, e: 0.55 - p: "progress 0.6: found -0.04.*; expected 0..1",
     lambda p, e: math.nan if p > 0.45 else 0.5: "progress 0.5: found nan; expected 0..1",
-    lambda p, e: e if p > 0.45 else 0.5: "progress 0.5: found -20.0; expected 0..1",
+    lambda p, e: e if p > 0.45 else 0.5: "progress 0.5: found -40.0; expected 0..1",
     lambda p, e: 1 / 0 if p > 0.45 else 0.5: "division by zero",
     lambda p: 1.0: "takes 1 positional argument but 2 were given",
 }

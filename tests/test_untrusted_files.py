@@ -38,7 +38,7 @@ def check_refused(file, config=CONFIG, verbs=VERBS):
     """Checks that a file is refused by name before any epoch, and left as it is."""
     content = file.read_bytes()
     options = {"run_dir": file.parent, "progress": False, "on_epoch": stop}
-    with pytest.raises(ValueError, match="delete it or change run_dir") as caught:
+    with pytest.raises(ValueError, match="delete it or use another folder") as caught:
         lab.train(config, verbs, **options)
     assert str(caught.value).startswith(f"{file}: {DAMAGED}")
     assert file.read_bytes() == content

@@ -13,6 +13,7 @@ import io
 import math
 import os
 import re
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -1006,6 +1007,7 @@ def load_checkpoint(path: Path, key: str) -> dict:
 
 # ---- Training ----
 CLIP = 5.0  # the largest norm of a gradient
+TURN = threading.RLock()  # a process has one random state and one number of threads
 
 
 class Batch(NamedTuple):
@@ -1146,15 +1148,18 @@ class Training:
 
 @contextmanager
 def reproducible(seed: int) -> Iterator[None]:
-    """Gives the same bits on any number of cores; leaves threads and random state as found."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+    """Gives the same bits on any number of cores; leaves threads and random state as found.
+
+    Trainings in threads of one process take turns.
+    """
+    with TURN, torch.random.fork_rng(devices=[]):
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        torch.default_generator.manual_seed(seed)
+        try:
             yield
-    finally:
-        torch.set_num_threads(threads)
+        finally:
+            torch.set_num_threads(threads)
 
 
 def history_table(history: list[dict]) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import joblib
@@ -203,6 +204,12 @@ def test_the_same_bits_whatever_ran_before_and_all_left_as_found(alone, threads)
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(found)
+
+
+def test_trainings_in_threads_of_one_process_take_turns(alone):
+    with ThreadPoolExecutor(len(CONFIGS)) as threads:
+        together = threads.map(lambda config: lab.train(config, VERBS, progress=False), CONFIGS)
+        assert all(map(equal, alone, together))
 
 
 @pytest.mark.slow

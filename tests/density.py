@@ -5,7 +5,7 @@ import io
 import json
 import tokenize
 
-COUNTED = (tokenize.NAME, tokenize.OP, tokenize.NUMBER, tokenize.STRING)
+COUNTED = ("NAME", "OP", "NUMBER", "STRING", "FSTRING_START")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
 
 
@@ -28,12 +28,26 @@ def docstring_lines(source):
     return lines
 
 
+def whole_strings(tokens):
+    """Yields tokens with their kinds, one for an f-string: from 3.12 on, Python takes it apart."""
+    depth = 0
+    for token in tokens:
+        kind = tokenize.tok_name[token.type]
+        if kind == "FSTRING_END":
+            depth -= 1
+        elif depth == 0:
+            yield token, kind
+        if kind == "FSTRING_START":
+            depth += 1
+
+
 def tokens_per_line(source):
     """Counts the tokens of each line of code; comments and docstrings are none."""
     skipped = docstring_lines(source)
     counts = {}
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    for token, kind in whole_strings(tokens):
         line = token.start[0]
-        if token.type in COUNTED and line not in skipped:
+        if kind in COUNTED and line not in skipped:
             counts[line] = counts.get(line, 0) + 1
     return counts

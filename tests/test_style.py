@@ -32,8 +32,8 @@ def test_ruff_finds_nothing(command):
 
 
 def test_tokens_are_counted_by_line():
-    source = '"""Says."""\n\n\ndef f(x):\n    """Says."""\n    return x + 1  # more\n'
-    assert tokens_per_line(source) == {4: 6, 6: 4}
+    source = '"""Says."""\n\n\ndef f(x):\n    """Says."""\n    return x + 1, f"{x:{x}}"  # more\n'
+    assert tokens_per_line(source) == {4: 6, 6: 6}
 
 
 @pytest.mark.parametrize("name", GROUPS)

@@ -381,9 +381,7 @@ class RowTraining(lab.Training):
     def make_pairs(self, verbs: list[Verb]):
         """Returns batches of sources (B, T), a form of each verb, and of targets (B, 2, T)."""
         N, forms = len(verbs), len(lab.TENSES)
-        words = [form for verb in verbs for form in verb]
-        tense = torch.arange(len(words)) % forms
-        table = Words(*lab.words_to_tensor(words), tense)
+        table = lab.words_of(verbs)
         lemma = forms * torch.arange(N)  # numbers of words: t more is the form of tense t
         source = lemma + torch.randint(0, forms, (N,), generator=self.rng)
         form = lemma + torch.randint(1, forms, (N,), generator=self.rng)

@@ -1017,6 +1017,13 @@ class Batch(NamedTuple):
     target: Words
 
 
+def words_of(verbs: list[Verb]) -> Words:
+    """Returns all forms of N verbs as words (4 N, T); number 4 n + t is verb n in tense t."""
+    forms = [form for verb in verbs for form in verb]
+    letters, lengths = words_to_tensor(forms)
+    return Words(letters, lengths, torch.arange(len(forms)) % len(TENSES))
+
+
 def make_batches(size: Tensor, batch_size: int, rng: torch.Generator) -> list[Tensor]:
     """Groups N items of similar size (N,) into batches; returns their numbers, in random order."""
     order = (size + torch.rand(len(size), generator=rng)).argsort().split(batch_size)
@@ -1053,13 +1060,12 @@ class Training:
 
     def make_epoch(self, epoch: int) -> list[Batch]:
         """Returns the batches of an epoch: every form once."""
-        words = [form for verb in self.verbs for form in verb]
-        letters, lengths = words_to_tensor(words)
-        tense = torch.arange(len(words)) % len(TENSES)
-        table = Words(letters, lengths, tense).to(self.device)
+        table = words_of(self.verbs)
+        numbers = make_batches(table.lengths, self.config.batch_size, self.rng)
+        table = table.to(self.device)
         batches = []
-        for numbers in make_batches(lengths, self.config.batch_size, self.rng):
-            same = select_words(table, numbers)
+        for n in numbers:
+            same = select_words(table, n)
             batches.append(Batch(source=same, target=same))
         return batches
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import lab5_utils as lab
-from lab5_utils import Nats, Verb, Words
+from lab5_utils import Nats, Verb, Vocabulary, Words
 
 
 # ---- Configuration ----
@@ -176,9 +176,10 @@ def synthesize(verbs, count: int, seed: int) -> list[Verb]:
 
     Each is a regular verb with the head of another one of its kind, a fifth of the letters up to
     the endings resampled; or a compound, inflected as its last part, which with an empty prefix is
-    a verb of the table. Raises ValueError.
+    a verb of the table. Their letters are the table's. Raises ValueError.
     """
     verbs = lab.check_verbs(verbs)
+    alphabet = set(lab.vocabulary_of(verbs).alphabet)
     rng = random.Random(seed)
     regular = regular_segments(verbs)
     heads = defaultdict(list)
@@ -203,7 +204,7 @@ def synthesize(verbs, count: int, seed: int) -> list[Verb]:
             stem = prefix
             endings = rng.choice(verbs)
         verb = tuple(stem + ending for ending in endings)
-        if max(len(form) for form in verb) <= lab.MAX_LETTERS:
+        if max(map(len, verb)) <= lab.MAX_LETTERS and set().union(*verb) <= alphabet:
             synthetic.append(verb)
     return synthetic
 
@@ -212,11 +213,11 @@ def synthesize(verbs, count: int, seed: int) -> list[Verb]:
 class BidirectionalEncoder(nn.Module):
     """Reads words from both ends into the posterior; the two directions share H."""
 
-    def __init__(self, config):
+    def __init__(self, config, vocabulary: Vocabulary):
         super().__init__()
         half = config.hidden_size // 2
-        self.embedding = nn.Embedding(lab.VOCABULARY, config.embedding_size)
-        self.condition = nn.Embedding(len(lab.TENSES), config.condition_size)
+        self.embedding = nn.Embedding(vocabulary.size, config.embedding_size)
+        self.condition = nn.Embedding(vocabulary.forms, config.condition_size)
         self.forward_lstm = lab.make_lstm(config.embedding_size, half)
         self.backward_lstm = lab.make_lstm(config.embedding_size, half)
         self.mu = nn.Linear(config.hidden_size, config.latent_size)
@@ -257,8 +258,8 @@ class LemmaFirstDecoder(lab.Decoder):
     What verb it is, is decided once, so that four forms from one z are forms of one verb.
     """
 
-    def __init__(self, config):
-        super().__init__(config)
+    def __init__(self, config, vocabulary: Vocabulary):
+        super().__init__(config, vocabulary)
         Z, C, H = config.latent_size, config.condition_size, config.hidden_size
         self.from_z = nn.Linear(Z, H)
         self.from_lemma = nn.Linear(H + Z + C, H)
@@ -301,11 +302,11 @@ class LemmaFirstDecoder(lab.Decoder):
     def spell(self, z: Tensor, tense: Tensor) -> Tensor:
         """Decodes each z (B, Z) in K tenses (B, K) greedily; returns letters (B K, steps)."""
         K = tense.shape[1]
-        present = torch.full_like(tense[:, 0], lab.PRESENT)  # (B,)
-        lemmas, end = self.greedy(self.from_z(z), present)
+        lemma = torch.full_like(tense[:, 0], lab.LEMMA)  # (B,)
+        lemmas, end = self.greedy(self.from_z(z), lemma)
         tense = tense.flatten()  # (B K,)
         letters = lemmas.repeat_interleave(K, 0)  # (B K, steps)
-        others = (tense != lab.PRESENT).nonzero()[:, 0]  # numbers of b words that are no lemmas
+        others = (tense != lab.LEMMA).nonzero()[:, 0]  # numbers of b words that are no lemmas
         context = self.form_context(end[others // K], z[others // K], tense[others])  # (b, H)
         letters[others], _ = self.greedy(context, tense[others])
         return letters
@@ -314,13 +315,13 @@ class LemmaFirstDecoder(lab.Decoder):
 class CVAE(lab.CVAE):
     """Encodes from both ends, and decodes lemma first."""
 
-    def make_encoder(self, config) -> BidirectionalEncoder:
+    def make_encoder(self) -> BidirectionalEncoder:
         """Returns a new encoder of words."""
-        return BidirectionalEncoder(config)
+        return BidirectionalEncoder(self.config, self.vocabulary)
 
-    def make_decoder(self, config) -> LemmaFirstDecoder:
+    def make_decoder(self) -> LemmaFirstDecoder:
         """Returns a new decoder."""
-        return LemmaFirstDecoder(config)
+        return LemmaFirstDecoder(self.config, self.vocabulary)
 
 
 # ---- Training ----
@@ -360,7 +361,7 @@ class RowTraining(lab.Training):
 
     def make_model(self) -> CVAE:
         """Returns a new model."""
-        return CVAE(self.config)
+        return CVAE(self.config, self.vocabulary)
 
     def start_second_phase(self) -> None:
         """Freezes a copy as teacher: from here on, spelling is learned and noise rehearsed."""
@@ -380,8 +381,9 @@ class RowTraining(lab.Training):
 
     def make_pairs(self, verbs: list[Verb]):
         """Returns batches of sources (B, T), a form of each verb, and of targets (B, 2, T)."""
-        N, forms = len(verbs), len(lab.TENSES)
-        table = lab.words_of(verbs)
+        N = len(verbs)
+        forms = self.vocabulary.forms
+        table = lab.words_of(verbs, self.vocabulary)
         lemma = forms * torch.arange(N)  # numbers of words: t more is the form of tense t
         source = lemma + torch.randint(0, forms, (N,), generator=self.rng)
         form = lemma + torch.randint(1, forms, (N,), generator=self.rng)
@@ -398,9 +400,9 @@ class RowTraining(lab.Training):
         half = math.ceil(self.config.batch_size / 2)
         N = count * half
         z = torch.randn(N, self.config.latent_size, generator=self.rng)  # (N, Z)
-        form = torch.randint(1, len(lab.TENSES), (N, 1), generator=self.rng)
-        tense = F.pad(form, (1, 0), value=lab.PRESENT)  # (N, 2): the lemma's, and the form's
-        letters, lengths = lab.words_to_tensor(self.teacher.spell(z, tense))
+        form = torch.randint(1, self.vocabulary.forms, (N, 1), generator=self.rng)
+        tense = F.pad(form, (1, 0), value=lab.LEMMA)  # (N, 2): the lemma's, and the form's
+        letters, lengths = self.vocabulary.to_tensor(self.teacher.spell(z, tense))
         table = Words(letters, lengths, tense.flatten()).to(self.device)
         rows = torch.arange(2 * N).view(N, 2)
         size = (lengths[rows] ** 2).sum(1)  # (N,)

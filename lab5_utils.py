@@ -1,21 +1,23 @@
-"""The lab: a conditional sequence-to-sequence VAE that converts verbs between four tenses.
+"""The lab: a conditional sequence-to-sequence VAE that converts verbs between their tenses.
 
 Read it top to bottom: words, data, schedules, configuration, model, metrics, runs, training,
 figures. Shapes: B words in a batch, T characters, C condition, H hidden, Z latent, V vocabulary,
-N verbs. Cross-entropy and KL are in nats per word: summed over characters and dimensions, averaged
-over words. Bad input raises ValueError or TypeError, which name what was found and expected.
+N verbs, F forms of a verb, its tenses. Cross-entropy and KL are in nats per word: summed over
+characters and dimensions, averaged over words. Bad input raises ValueError or TypeError, which name
+what was found and expected.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import math
 import os
-import re
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,12 +38,55 @@ from tqdm.auto import tqdm
 # ---- Words ----
 TENSES = ("simple present", "third person", "present progressive", "simple past")
 PRESENT, THIRD, PROGRESSIVE, PAST = range(4)
+LEMMA = 0  # the first form of a verb, whatever the table
+HOLE = "-"  # stands in a table for a form that is not known
 EOS = 0  # ends a word and pads it
-SOS = 27  # starts decoding; a to z are 1 to 26
-VOCABULARY = 28
 MAX_LETTERS = 32  # of a word; decoding stops one later
 CHUNK = 512  # words that go through the model at a time
-BEFORE_A = ord("a") - 1  # the character "`", which stands for EOS
+LETTERS = ("Ll", "Lo", "Lm")  # Unicode's categories: lower case, without case, modifiers
+
+
+class Vocabulary(NamedTuple):
+    """Holds what a table decides: its letters, numbered from 1, and how many forms a verb has."""
+
+    alphabet: str  # in the order of Unicode
+    forms: int  # F
+
+    @property
+    def size(self) -> int:
+        """V: EOS, which is 0, the letters, and SOS."""
+        return len(self.alphabet) + 2
+
+    @property
+    def sos(self) -> int:
+        """The number that starts decoding, the last."""
+        return len(self.alphabet) + 1
+
+    def check(self, words: list[str], where: str) -> None:
+        """Raises ValueError for a word with a letter that the table has not, naming both."""
+        for word in words:
+            unknown = sorted(set(word) - set(self.alphabet))
+            if unknown:
+                found = f"{describe(unknown[0])} in {word!r}"
+                raise ValueError(f"{where}: found {found}; expected letters {self.alphabet}")
+
+    def to_tensor(self, words: list[str]) -> tuple[Tensor, Tensor]:
+        """Turns words into letters (B, T), padded with EOS, and lengths (B,), one EOS counted."""
+        lengths = torch.tensor([len(word) + 1 for word in words], dtype=torch.int64)  # (B,)
+        width = max((len(word) for word in words), default=0) + 1
+        characters = np.array(words, dtype=f"U{width}").view(np.uint32)  # padded with 0
+        letters = np.searchsorted(self.code_points(), characters)
+        return torch.from_numpy(letters).view(len(words), width), lengths  # (B, T), (B,)
+
+    def to_words(self, letters: Tensor) -> list[str]:
+        """Turns letters (B, T) back into words; a word ends at its first EOS."""
+        characters = self.code_points()[letters.cpu().numpy()]
+        padded = characters.view(f"U{letters.shape[1]}")  # (B, 1)
+        return [word.split("\0")[0] for word in padded[:, 0].tolist()]
+
+    def code_points(self) -> np.ndarray:
+        """Returns Unicode's number of each of ours, EOS first."""
+        return np.array([0, *map(ord, self.alphabet)], dtype=np.uint32)
 
 
 class Words(NamedTuple):
@@ -56,53 +101,47 @@ class Words(NamedTuple):
         return Words(*(part.to(device) for part in self))
 
 
+def describe(character: str) -> str:
+    """Returns a character so that it can be seen, with Unicode's name of it."""
+    return f"{character!a} ({unicodedata.name(character, 'no name')})"
+
+
+def is_letter(character: str) -> bool:
+    """Tells whether this is a letter of any script; not a capital, a mark or a digit."""
+    return unicodedata.category(character) in LETTERS
+
+
+def check_word(word, where: str) -> str:
+    """Returns a word, composed (Unicode NFC); `where` is named in errors. Raises ValueError."""
+    expected = f"expected 1 to {MAX_LETTERS} letters in lower case"
+    if not isinstance(word, str):
+        raise ValueError(f"{where}: found {word!r:.60}; {expected}")
+    word = unicodedata.normalize("NFC", str(word))  # NumPy's string, too, becomes Python's
+    if not 1 <= len(word) <= MAX_LETTERS:
+        raise ValueError(f"{where}: found {word!r:.60}; {expected}")
+    for character in word:
+        if not is_letter(character):
+            raise ValueError(f"{where}: found {describe(character)} in {word!r}; {expected}")
+    return word
+
+
 def check_words(words, where="words") -> list[str]:
-    """Returns the words as a list; `where` is named in errors. Raises TypeError, ValueError."""
+    """Returns the words as a list of `check_word`. Raises TypeError, ValueError."""
     if isinstance(words, str) or not isinstance(words, Iterable):
         raise TypeError(f"{where}: found {words!r:.60}; expected a list of words")
-    words = list(words)
-    for word in words:
-        is_word = isinstance(word, str) and re.fullmatch(f"[a-z]{{1,{MAX_LETTERS}}}", word)
-        if not is_word:
-            raise ValueError(
-                f"{where}: found {word!r:.60}; expected 1 to {MAX_LETTERS} letters a-z"
-            )
-    return [str(word) for word in words]  # NumPy's strings, too, as Python's
+    return [check_word(word, where) for word in words]
 
 
-def check_row(words, width: int, where: str) -> tuple[str, ...]:
-    """Returns a row of a table as a tuple of `width` words. Raises as `check_words`."""
-    words = check_words(words, where)
-    if len(words) != width:
-        raise ValueError(f"{where}: found {len(words)} words; expected {width}")
-    return tuple(words)
-
-
-def check_tense(tense, count: int) -> Tensor:
+def check_tense(tense, count: int, forms: int) -> Tensor:
     """Returns `count` tenses (B,) from one int, or from one int per word. Raises ValueError."""
     values = tense.tolist() if isinstance(tense, Tensor) else tense
     tenses = np.asarray(values)
     fits = tenses.shape in ((), (count,))
     are_ints = tenses.size == 0 or tenses.dtype.kind in "iu"
-    if not fits or not are_ints or not set(tenses.flat) <= set(range(len(TENSES))):
-        raise ValueError(f"tense: found {tense!r:.60}; expected 0..3, one for all or {count}")
+    if not fits or not are_ints or not set(tenses.flat) <= set(range(forms)):
+        expected = f"0..{forms - 1}, one for all or {count}"
+        raise ValueError(f"tense: found {tense!r:.60}; expected {expected}")
     return torch.from_numpy(np.full(count, tenses, dtype=np.int64))  # (B,)
-
-
-def words_to_tensor(words: list[str]) -> tuple[Tensor, Tensor]:
-    """Turns words into letters (B, T), padded with EOS, and lengths (B,), one EOS counted."""
-    lengths = torch.tensor([len(word) + 1 for word in words], dtype=torch.int64)  # (B,)
-    width = max((len(word) for word in words), default=0) + 1
-    padded = "".join(word.ljust(width, chr(BEFORE_A)) for word in words)
-    codes = np.frombuffer(padded.encode(), np.uint8).astype(np.int64) - BEFORE_A
-    return torch.from_numpy(codes).view(len(words), width), lengths  # (B, T), (B,)
-
-
-def tensor_to_words(letters: Tensor) -> list[str]:
-    """Turns letters (B, T) back into words; a word ends at its first EOS."""
-    codes = letters.cpu().numpy().astype(np.uint8) + BEFORE_A
-    padded = [bytes(row).decode() for row in codes]
-    return [word.split(chr(BEFORE_A))[0] for word in padded]
 
 
 def select_words(words: Words, numbers: Tensor) -> Words:
@@ -126,11 +165,11 @@ TEST_TENSES = (  # source and target of the ten pairs, in the order of the cours
     (PROGRESSIVE, PAST),
     (PROGRESSIVE, THIRD),
 )
-Verb = tuple[str, str, str, str]  # the four forms of a verb, in the order of TENSES
+Verb = tuple[str, ...]  # the F forms of a verb, in the order of the table's columns
 
 
 class TestPair(NamedTuple):
-    """Holds one conversion to be tested; a tense is 0..3."""
+    """Holds one conversion to be tested; a tense is 0..F − 1."""
 
     __test__ = False  # pytest: no class of tests
 
@@ -140,59 +179,199 @@ class TestPair(NamedTuple):
     target_tense: int
 
 
+def data_file(name: str) -> Path:
+    """Returns the path of a file in the data folder: $LAB5_DATA, or this module's own."""
+    folder = Path(os.environ.get("LAB5_DATA") or HERE)
+    if not folder.is_dir():  # a relative name: not in the working directory, so beside this module
+        folder = HERE / folder
+    return folder / name
+
+
+def read_lines(path) -> list[str]:
+    """Returns the lines of a text, composed (Unicode NFC). Raises FileNotFoundError."""
+    path = Path(path)
+    if not os.path.isfile(path):
+        where = f"{path.absolute().parent} (LAB5_DATA sets another folder)"
+        raise FileNotFoundError(f"no file {path.name} in {where}")
+    text = path.read_text("utf-8-sig", "backslashreplace")  # invalid UTF-8 is shown in the error
+    text = unicodedata.normalize("NFC", text)
+    return text.removesuffix("\n").split("\n")
+
+
+def check_characters(line: str, allowed: str, where: str) -> None:
+    """Raises ValueError for a character that is neither a letter nor allowed, with its column."""
+    for column, character in enumerate(line, 1):
+        if character not in allowed and not is_letter(character):
+            found = f"column {column}: found {describe(character)}"
+            raise ValueError(f"{where}, {found}; expected letters in lower case")
+
+
+def check_row(forms, width: int, where: str) -> Verb:
+    """Returns a row of `width` forms, of which one may be a hole. Raises as `check_words`."""
+    if isinstance(forms, str) or not isinstance(forms, Iterable):
+        raise TypeError(f"{where}: found {forms!r:.60}; expected a list of words")
+    row = [form if form == HOLE else check_word(form, where) for form in forms]
+    if len(row) != width:
+        raise ValueError(f"{where}: found {len(row)} words; expected {width}")
+    if set(row) == {HOLE}:
+        raise ValueError(f"{where}: found no word; expected one form at least")
+    return tuple(row)
+
+
+def read_names(line: str, where: str) -> tuple[str, ...]:
+    """Returns the names of a table's forms, from its line of them. Raises ValueError."""
+    names = [name.strip() for name in line.removeprefix("#").split(",")]
+    if "" in names or len(set(names)) < len(names):
+        raise ValueError(f"{where}: found {line!r:.60}; expected different names, with commas")
+    return tuple(names)
+
+
+def read_table(path) -> tuple[tuple[str, ...], list[Verb]]:
+    """Reads a table: the names of its forms, and its rows. Raises as `load_verbs`."""
+    path = data_file("train.txt") if path is None else Path(path)
+    lines = dict(enumerate(read_lines(path), 1))
+    names = ()
+    if lines[1].startswith("#"):
+        names = read_names(lines.pop(1), f"{path}, line 1")
+    if not lines:
+        raise ValueError(f"{path}: found no row; expected a verb a row")
+    width = len(names) or len(next(iter(lines.values())).split(" "))
+    if width < 2:
+        raise ValueError(f"{path}, line 1: found {width} form a verb; expected 2 or more")
+    rows = []
+    for n, line in lines.items():
+        where = f"{path}, line {n}"
+        check_characters(line, " " + HOLE, where)
+        rows.append(check_row(line.split(" "), width, where))
+    if not names:
+        names = TENSES if width == len(TENSES) else [f"form {n}" for n in range(1, width + 1)]
+    return tuple(names), rows
+
+
 def load_verbs(path=None) -> list[Verb]:
     """Reads a verb table, a verb a row, repeats kept; None: train.txt in the data folder.
 
     The data folder is $LAB5_DATA or this module's own. Raises FileNotFoundError, and ValueError
     that names the file, the line, what was found and what was expected.
     """
-    path = find_file(path, "train.txt")
-    return read_rows(path, width=4)
+    return read_table(path)[1]
+
+
+def load_tenses(path=None) -> tuple[str, ...]:
+    """Reads the names of a table's forms: those in its first line, else the course's four.
+
+    Another number of forms without names is called form 1, form 2 … Raises as `load_verbs`.
+    """
+    return read_table(path)[0]
+
+
+def read_conversion(text: str, tenses, where: str) -> tuple[int, int]:
+    """Returns the two tenses of which a text has the names or the numbers. Raises ValueError."""
+    numbers = [str(n) for n in range(1, len(tenses) + 1)]
+    found = set()
+    for names in (tenses, numbers):
+        for source, target in itertools.product(range(len(names)), repeat=2):
+            if text == f"{names[source]} {names[target]}":
+                found.add((source, target))
+    if len(found) != 1:
+        expected = f"two of {', '.join(tenses)}, or their numbers from 1"
+        raise ValueError(f"{where}: found tenses {text!r:.60}; expected {expected}")
+    return found.pop()
 
 
 def load_test_pairs(path=None) -> list[TestPair]:
-    """Reads the ten conversions; None: test.txt in the data folder. Raises as `load_verbs`."""
-    path = find_file(path, "test.txt")
-    rows = read_rows(path, width=2)
-    if len(rows) != len(TEST_TENSES):
-        raise ValueError(f"{path}: found {len(rows)} rows; expected {len(TEST_TENSES)}")
-    return [TestPair(*row, *tenses) for row, tenses in zip(rows, TEST_TENSES, strict=True)]
+    """Reads the conversions to be tested; None: test.txt in the data folder.
+
+    A row has two words and their tenses, names or numbers of the table beside it; or, if a verb has
+    four forms, two words in ten rows in the course's order of tenses. If the data folder has no
+    test.txt, `choose_pairs` takes ten from its table. Raises as `load_verbs`.
+    """
+    if path is None:
+        path = data_file("test.txt")
+        if not path.is_file():
+            return choose_pairs(load_verbs())
+    path = Path(path)
+    rows = [line.split(" ", 2) for line in read_lines(path)]
+    table = path.with_name("train.txt")
+    tenses = load_tenses(table) if table.is_file() else TENSES
+    courses = len(rows[0]) < 3 and len(tenses) == len(TENSES)
+    pairs = []
+    for n, row in enumerate(rows, 1):
+        where = f"{path}, line {n}"
+        check_characters(" ".join(row[:2]), " ", where)
+        if len(row) != (2 if courses else 3):
+            expected = "2" if courses else "2 and their tenses"
+            raise ValueError(f"{where}: found {len(row)} words; expected {expected}")
+        words = check_words(row[:2], where)
+        if courses:
+            conversion = TEST_TENSES[(n - 1) % len(TEST_TENSES)]
+        else:
+            conversion = read_conversion(row[2], tenses, where)
+        pairs.append(TestPair(*words, *conversion))
+    if courses and len(pairs) != len(TEST_TENSES):
+        raise ValueError(f"{path}: found {len(pairs)} rows; expected {len(TEST_TENSES)}")
+    return pairs
 
 
-def find_file(path, name: str) -> Path:
-    """Returns the path, or that of a file of the data folder. Raises FileNotFoundError."""
-    folder = Path(os.environ.get("LAB5_DATA") or HERE)
-    if not folder.is_dir():  # a relative name: not in the working directory, so beside this module
-        folder = HERE / folder
-    path = Path(path or folder / name)
-    if not os.path.isfile(path):
-        where = f"{path.absolute().parent} (LAB5_DATA sets another folder)"
-        raise FileNotFoundError(f"no file {path.name} in {where}")
-    return path
+def choose_pairs(verbs: list[Verb]) -> list[TestPair]:
+    """Chooses ten conversions: verbs from all over the table, and its conversions in turn.
 
-
-def read_rows(path: Path, width: int) -> list[tuple[str, ...]]:
-    """Reads rows of `width` words, one space between two. Raises ValueError."""
-    text = path.read_text("utf-8", "backslashreplace")  # invalid UTF-8 is shown in the error
-    rows = []
-    for n, line in enumerate(text.removesuffix("\n").split("\n"), 1):
-        rows.append(check_row(line.split(" "), width, f"{path}, line {n}"))
-    return rows
+    Raises ValueError if no verb has two known forms.
+    """
+    conversions = list(itertools.permutations(range(len(verbs[0])), 2))
+    pairs = []
+    for n in range(10):
+        start = n * len(verbs) // 10
+        spread = n * max(len(conversions), 10) // 10
+        source, target = conversions[spread % len(conversions)]
+        for verb in verbs[start:] + verbs[:start]:
+            if HOLE not in (verb[source], verb[target]):
+                pairs.append(TestPair(verb[source], verb[target], source, target))
+                break
+    if not pairs:
+        raise ValueError("verbs: found no two forms of a verb; expected a conversion to be tested")
+    return pairs
 
 
 def check_verbs(verbs) -> list[Verb]:
     """Returns the verbs as a list of tuples; None: `load_verbs()`. Raises ValueError, TypeError."""
     if verbs is None:
         return load_verbs()
-    checked = [check_row(verb, 4, f"verb {n}") for n, verb in enumerate(verbs, 1)]
-    if not checked:
+    verbs = list(verbs)
+    if not verbs:
         raise ValueError("verbs: found none; expected at least one")
-    return checked
+    width = len(verbs[0]) if isinstance(verbs[0], Sized) else 0
+    if width < 2:
+        raise ValueError(f"verb 1: found {verbs[0]!r:.60}; expected 2 forms or more")
+    return [check_row(verb, width, f"verb {n}") for n, verb in enumerate(verbs, 1)]
 
 
 def distinct_verbs(verbs) -> list[Verb]:
     """Returns the verbs in their order, each once; else as `check_verbs`."""
     return list(dict.fromkeys(check_verbs(verbs)))
+
+
+def known_forms(verbs: list[Verb]) -> np.ndarray:
+    """Returns a mask (N, F) of the forms that are no holes."""
+    return np.array(verbs) != HOLE
+
+
+def vocabulary_of(verbs: list[Verb]) -> Vocabulary:
+    """Returns the vocabulary of a table."""
+    characters = {letter for verb in verbs for form in verb if form != HOLE for letter in form}
+    return Vocabulary("".join(sorted(characters)), len(verbs[0]))
+
+
+def words_of(verbs: list[Verb], vocabulary: Vocabulary) -> Words:
+    """Returns all known forms of N verbs as words; number F n + t is verb n in tense t, if all are.
+
+    Raises ValueError for a letter that is not in the vocabulary.
+    """
+    known = known_forms(verbs)
+    forms = np.array(verbs)[known].tolist()
+    vocabulary.check(forms, "verbs")
+    letters, lengths = vocabulary.to_tensor(forms)
+    return Words(letters, lengths, torch.from_numpy(known.nonzero()[1]))
 
 
 # ---- Schedules ----
@@ -331,8 +510,8 @@ def gate_schedule(config, epoch: int) -> Gate:
 
 # ---- Configuration ----
 LARGEST = 2**31 - 1
-LOWEST_INT = {"seed": 0}  # of integers: else 1
-HIGHEST = {"tf_final": 1.0, "refine": 0.9}
+LOWEST_INT = {"seed": 0, "prefix_letters": 0}  # else 1
+HIGHEST = {"tf_final": 1.0, "refine": 0.9, "prefix_letters": MAX_LETTERS}
 
 
 def check_choice(name: str, value, choices) -> None:
@@ -367,6 +546,7 @@ class Config:
     embedding_size: int = 32  # of a letter
     decoding: Literal["gated", "direct"] = "gated"  # see the decoders
     gate_price: float = 0.1  # nats a letter behind the gate: blind what can be spelled blind
+    prefix_letters: int = 0  # at most, told the tense before a gated word: ge·lockert
     optimizer: Literal["adam", "sgd"] = "adam"  # see `learning_rate`
     learning_rate: float = 6e-3  # the highest
     ce_per: Literal["word", "character"] = "word"  # CE in the loss; KL is always per word
@@ -398,6 +578,7 @@ class Config:
             raise ValueError(f"condition_size: found {found}; expected less")
         if self.decoding != "gated":
             self.check_unused("gate_price", "decoding")
+            self.check_unused("prefix_letters", "decoding")
         if self.strategy in IGNORE_KL:
             self.check_unused("rate_start", "strategy")
             self.check_unused("rate_end", "strategy")
@@ -476,10 +657,10 @@ def state_at_eos(lstm: nn.LSTM, inputs: Tensor, h0: Tensor, lengths: Tensor) -> 
 class Encoder(nn.Module):
     """Reads words, given their tense, into the posterior q(z | word, tense)."""
 
-    def __init__(self, config):
+    def __init__(self, config, vocabulary: Vocabulary):
         super().__init__()
-        self.embedding = nn.Embedding(VOCABULARY, config.embedding_size)
-        self.condition = nn.Embedding(len(TENSES), config.condition_size)
+        self.embedding = nn.Embedding(vocabulary.size, config.embedding_size)
+        self.condition = nn.Embedding(vocabulary.forms, config.condition_size)
         self.lstm = make_lstm(config.embedding_size, config.hidden_size)
         self.mu = nn.Linear(config.hidden_size, config.latent_size)
         self.logvar = nn.Linear(config.hidden_size, config.latent_size)
@@ -520,12 +701,13 @@ class Decoder(nn.Module):
     LSTM knows at its start, or a `spell` of its own.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, vocabulary: Vocabulary):
         super().__init__()
-        self.embedding = nn.Embedding(VOCABULARY, config.embedding_size)
+        self.vocabulary = vocabulary
+        self.embedding = nn.Embedding(vocabulary.size, config.embedding_size)
         self.lstm = make_lstm(config.embedding_size, config.hidden_size)
-        self.letter = nn.Linear(config.hidden_size, VOCABULARY - 1)  # SOS is no output
-        self.condition = nn.Embedding(len(TENSES), config.condition_size)
+        self.letter = nn.Linear(config.hidden_size, vocabulary.size - 1)  # SOS is no output
+        self.condition = nn.Embedding(vocabulary.forms, config.condition_size)
 
     def initial_state(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """Returns h0 and c0, each (1, B, H), of a context (B, H)."""
@@ -534,8 +716,8 @@ class Decoder(nn.Module):
 
     def forward(self, fed: Tensor, context: Tensor) -> Tensor:
         """Returns the hidden states (B, T, H) that score each letter, if letters (B, T) are fed."""
-        inputs = F.pad(fed[:, :-1], (1, 0), value=SOS)  # (B, T): each letter after the one before
-        hidden, _ = self.lstm(self.embedding(inputs), self.initial_state(context))
+        before = F.pad(fed[:, :-1], (1, 0), value=self.vocabulary.sos)  # (B, T): a letter earlier
+        hidden, _ = self.lstm(self.embedding(before), self.initial_state(context))
         return hidden  # (B, T, H)
 
     def choose_fed(self, context, target: Words, free_running) -> tuple[Tensor, Tensor]:
@@ -563,7 +745,7 @@ class Decoder(nn.Module):
         letters = torch.full((len(context), steps), EOS, device=context.device)  # (B, steps)
         end = torch.empty_like(context)  # (B, H)
         unfinished = torch.arange(len(context), device=context.device)  # numbers of b ≤ B words
-        letter = torch.full_like(letters[:, :1], SOS)  # (b, 1)
+        letter = torch.full_like(letters[:, :1], self.vocabulary.sos)  # (b, 1)
         opened = torch.zeros_like(letter, dtype=torch.bool)  # (b, 1): the gate, if there is one
         state = self.initial_state(context)
         for t in range(steps):
@@ -594,8 +776,8 @@ class Decoder(nn.Module):
 class DirectDecoder(Decoder):
     """Is told the tense with z, before the first letter."""
 
-    def __init__(self, config):
-        super().__init__(config)
+    def __init__(self, config, vocabulary: Vocabulary):
+        super().__init__(config, vocabulary)
         self.from_z = nn.Linear(config.latent_size + config.condition_size, config.hidden_size)
 
     def context(self, z, tense) -> Tensor:
@@ -619,13 +801,13 @@ class GatedDecoder(Decoder):
     the sum over all places.
     """
 
-    def __init__(self, config):
-        super().__init__(config)
+    def __init__(self, config, vocabulary: Vocabulary):
+        super().__init__(config, vocabulary)
         H = config.hidden_size
         self.gate_mlp = nn.Sequential(
             nn.Linear(H + config.condition_size, H // 2),
             nn.Tanh(),
-            nn.Linear(H // 2, VOCABULARY - 1),
+            nn.Linear(H // 2, vocabulary.size - 1),
         )
         self.from_z = nn.Linear(config.latent_size, H)
 
@@ -685,6 +867,98 @@ def sum_over_paths(paths, mask, inverse_temperature=1.0) -> Tensor:
     return ((1 - tau) * mask.sum(1).log() - log_sum) / tau
 
 
+PREFIX_UNITS = 64  # of the network that spells a prefix
+LEAVES = 4.0  # its bias for EOS at first, so that most words have no prefix
+NEGLIGIBLE = 7.0  # nats by which a path costs more than another: a thousandth of its weight
+
+
+class PrefixedDecoder(GatedDecoder):
+    """Spells a prefix that is told the tense, and then a gated word as if nothing stood before.
+
+    After the prefix the state starts anew from z, so that the choice of verb is made alike with a
+    prefix and without. Nothing says how long it is, 0 to P letters, so a word's likelihood is the
+    sum over these lengths, too.
+    """
+
+    def __init__(self, config, vocabulary: Vocabulary):
+        super().__init__(config, vocabulary)
+        self.prefix_letters = config.prefix_letters  # P
+        inputs = config.hidden_size + config.condition_size + config.embedding_size
+        self.prefix_mlp = nn.Sequential(
+            nn.Linear(inputs, PREFIX_UNITS),
+            nn.Tanh(),
+            nn.Linear(PREFIX_UNITS, vocabulary.size - 1),
+        )
+        self.prefix_mlp[-1].bias.data[EOS] += LEAVES
+
+    def prefix_scores(self, context, tense, before) -> Tensor:
+        """Returns scores (B, P, V − 1) of a prefix, of the letters before (B, P); EOS ends it."""
+        told = torch.cat([context, self.condition(tense)], 1)[:, None]  # (B, 1, H + C)
+        told = told.expand(-1, before.shape[1], -1)  # (B, P, H + C)
+        return self.prefix_mlp(torch.cat([told, self.embedding(before)], 2))
+
+    def prefix_nats(self, context, target: Words, fed) -> Tensor:
+        """Returns the nats (B, P + 1) of a prefix of 0 to P letters, and of its end."""
+        P = min(self.prefix_letters, fed.shape[1])
+        before = F.pad(fed, (1, 0), value=self.vocabulary.sos)[:, :P]  # (B, P)
+        scores = self.prefix_scores(context, target.tense, before)  # (B, P, V − 1)
+        spelled = letter_nats(scores, target.letters[:, :P], torch.ones_like(before)).cumsum(1)
+        ends = -scores.log_softmax(2)[..., EOS]  # (B, P)
+        # after P letters it ends for nothing
+        return F.pad(spelled, (1, 0)) + F.pad(ends, (0, 1))  # (B, P + 1)
+
+    def all_paths(self, context, target: Words, fed, mask, gate: Gate) -> tuple[Tensor, Tensor]:
+        """Returns −log p of all paths (B, (P + 1) T), and the letters told the tense in each.
+
+        A path is a length of the prefix and an opening of the gate behind it. What follows a
+        prefix that by itself costs too much to matter is not computed: infinite.
+        """
+        T = fed.shape[1]
+        prefix = self.prefix_nats(context, target, fed)  # (B, P + 1)
+        paths = prefix.new_full((*prefix.shape, T), torch.inf)  # (B, P + 1, T)
+        told = torch.zeros_like(paths)
+        for i in range(prefix.shape[1]):
+            cheapest = paths.detach().amin((1, 2))  # (B,): of shorter prefixes
+            matters = prefix[:, i] < cheapest + NEGLIGIBLE / gate.inverse_temperature
+            n = (matters & (mask.sum(1) > i)).nonzero()[:, 0]  # numbers of b words
+            if len(n) == 0:
+                continue
+            rest = Words(target.letters[n, i:], target.lengths[n] - i, target.tense[n])
+            left = mask[n, i:]  # (b, T − i)
+            hidden = self(fed[n, i:], context[n])  # (b, T − i, H)
+            behind = path_nats(*self.letter_costs(hidden, rest, left))  # (b, T − i)
+            behind = behind.masked_fill(~left, torch.inf)
+            paths[n, i, : T - i] = prefix[n, i, None] + behind
+            told[n, i, : T - i] = i + left.flip(1).cumsum(1).flip(1).float()
+        return paths.flatten(1), told.flatten(1)
+
+    def nats(self, z, target: Words, free_running, gate: Gate) -> Nats:
+        """Returns the nats of B words, each from its z (B, Z); `gate` changes what is minimized."""
+        context = self.context(z, target.tense)  # (B, H)
+        fed, mask = self.choose_fed(context, target, free_running)
+        paths, told = self.all_paths(context, target, fed, mask, gate)  # (B, (P + 1) T)
+        known = paths.isfinite()
+        minimized = sum_over_paths(paths + gate.price * told, known, gate.inverse_temperature)
+        with torch.no_grad():
+            ce = sum_over_paths(paths, known)
+        return Nats(minimized, ce)
+
+    @torch.no_grad()
+    def greedy(self, context, tense, steps=MAX_LETTERS + 1) -> tuple[Tensor, Tensor]:
+        """Feeds back the likeliest letter: a prefix, until its EOS, and then the word behind it."""
+        prefix = torch.full((len(context), steps), EOS, device=context.device)  # (B, steps)
+        before = torch.full_like(prefix[:, :1], self.vocabulary.sos)  # (B, 1)
+        for i in range(min(self.prefix_letters, steps)):
+            letter = self.prefix_scores(context, tense, before).argmax(2)  # (B, 1)
+            letter = letter.where(before != EOS, EOS)
+            prefix[:, i] = letter[:, 0]
+            before = letter
+        rest, end = super().greedy(context, tense, steps)
+        lengths = (prefix != EOS).sum(1, keepdim=True)  # (B, 1)
+        place = torch.arange(steps, device=context.device) - lengths  # (B, steps)
+        return rest.gather(1, place.clamp(min=0)).where(place >= 0, prefix), end
+
+
 DECODERS = {"gated": GatedDecoder, "direct": DirectDecoder}
 
 
@@ -694,19 +968,21 @@ class CVAE(nn.Module):
     z is the only path from a source to an output.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, vocabulary: Vocabulary):
         super().__init__()
         self.config = config
-        self.encoder = self.make_encoder(config)
-        self.decoder = self.make_decoder(config)
+        self.vocabulary = vocabulary
+        self.encoder = self.make_encoder()
+        self.decoder = self.make_decoder()
 
-    def make_encoder(self, config) -> nn.Module:
+    def make_encoder(self) -> nn.Module:
         """Returns a new encoder of words."""
-        return Encoder(config)
+        return Encoder(self.config, self.vocabulary)
 
-    def make_decoder(self, config) -> Decoder:
+    def make_decoder(self) -> Decoder:
         """Returns a new decoder of the kind that the configuration names."""
-        return DECODERS[config.decoding](config)
+        kind = PrefixedDecoder if self.config.prefix_letters else DECODERS[self.config.decoding]
+        return kind(self.config, self.vocabulary)
 
     @property
     def device(self) -> torch.device:
@@ -717,11 +993,13 @@ class CVAE(nn.Module):
     def encode(self, words: list[str], tense) -> tuple[Tensor, Tensor]:
         """Encodes words, of one tense or of one each; returns mu and logvar, each (B, Z).
 
-        Raises TypeError, ValueError for what is no word of 1 to 32 letters a-z or no tense 0..3.
+        Raises TypeError, ValueError for what is no word of 1 to 32 letters of the table that the
+        model was made for, or no tense 0..F − 1.
         """
         words = check_words(words)
-        tense = check_tense(tense, len(words))
-        letters, lengths = words_to_tensor(words)
+        self.vocabulary.check(words, "words")
+        tense = check_tense(tense, len(words), self.vocabulary.forms)
+        letters, lengths = self.vocabulary.to_tensor(words)
         mu = torch.empty(len(words), self.config.latent_size, device=self.device)  # (B, Z)
         logvar = torch.empty_like(mu)
         for start in range(0, len(words), CHUNK):
@@ -733,7 +1011,7 @@ class CVAE(nn.Module):
     def decode(self, z: Tensor, tense) -> list[str]:
         """Decodes z (B, Z) greedily, in one tense or in one each. Raises ValueError."""
         self.check_z(z)
-        tense = check_tense(tense, len(z))
+        tense = check_tense(tense, len(z), self.vocabulary.forms)
         return self.spell(z, tense[:, None])
 
     def convert(self, words: list[str], source_tense, target_tense) -> list[str]:
@@ -745,9 +1023,9 @@ class CVAE(nn.Module):
         return self.decode(mu, target_tense)
 
     def generate(self, z: Tensor) -> list[Verb]:
-        """Decodes the four forms of each z (N, Z). Raises ValueError."""
+        """Decodes all forms of each z (N, Z). Raises ValueError."""
         self.check_z(z)
-        forms = len(TENSES)
+        forms = self.vocabulary.forms
         words = self.spell(z, torch.arange(forms).expand(len(z), forms))
         return [tuple(words[n : n + forms]) for n in range(0, len(words), forms)]
 
@@ -767,7 +1045,7 @@ class CVAE(nn.Module):
         words = []
         for start in range(0, len(z), CHUNK):
             part = slice(start, start + CHUNK)
-            words += tensor_to_words(self.decoder.spell(z[part], tense[part]))
+            words += self.vocabulary.to_words(self.decoder.spell(z[part], tense[part]))
         return words
 
 
@@ -818,48 +1096,72 @@ def mean_bleu4(model, pairs=None, draws=None) -> float:
 
 
 def encode_verbs(model, verbs) -> tuple[Tensor, Tensor]:
-    """Encodes all forms of verbs; returns mu and logvar, each (N, 4, Z), on the CPU."""
+    """Encodes all forms of verbs; returns mu and logvar, each (N, F, Z), on the CPU; NaN at holes.
+
+    Raises as `CVAE.encode`.
+    """
     verbs = check_verbs(verbs)
-    forms = [form for verb in verbs for form in verb]
-    mu, logvar = model.encode(forms, list(range(len(TENSES))) * len(verbs))
-    shape = len(verbs), len(TENSES), -1
-    return mu.cpu().view(shape), logvar.cpu().view(shape)
+    known = known_forms(verbs)  # (N, F)
+    codes = model.encode(np.array(verbs)[known], known.nonzero()[1])  # mu, logvar
+    shape = *known.shape, model.config.latent_size
+    mu, logvar = (torch.full(shape, math.nan) for _ in codes)
+    mu[known], logvar[known] = (code.cpu() for code in codes)
+    return mu, logvar
 
 
 def convert_verbs(model, verbs) -> np.ndarray:
-    """Converts every form to every tense from the posterior mean.
+    """Converts every known form to every tense from the posterior mean.
 
-    Returns words (N, 4, 4), by verb, source and target tense.
+    Returns words (N, F, F), by verb, source and target tense; at sources that are holes, holes.
     """
+    verbs = check_verbs(verbs)
+    known = known_forms(verbs)  # (N, F)
     mu, _ = encode_verbs(model, verbs)
-    converted = model.generate(mu.flatten(0, 1))  # 4 N verbs, one of each form
-    return np.array(converted).reshape(-1, len(TENSES), len(TENSES))
+    shape = *known.shape, model.vocabulary.forms
+    converted = np.full(shape, HOLE, dtype=f"U{MAX_LETTERS + 1}")
+    converted[known] = model.generate(mu[known])
+    return converted
+
+
+def count_rows(generated: list[Verb], verbs: list[Verb]) -> list[int]:
+    """Returns how often each generated verb is a row of a table: all forms agree but for holes."""
+    tables = defaultdict(Counter)  # of the known forms of rows, by the tenses that are known
+    for verb in verbs:
+        tenses = tuple(t for t, form in enumerate(verb) if form != HOLE)
+        tables[tenses][tuple(verb[t] for t in tenses)] += 1
+    counts = []
+    for verb in generated:
+        found = [rows[tuple(verb[t] for t in tenses)] for tenses, rows in tables.items()]
+        counts.append(sum(found))
+    return counts
 
 
 def gaussian_score(generated: list[Verb], verbs) -> GaussianScore:
     """Scores verbs that were decoded from noise against a table.
 
-    `exact` is the share, 0..1, that are rows of the table; `official`, the course's, counts a row
-    as often as the table repeats it, and may exceed 1; `distinct` is the number of different rows;
-    `inconsistent` is the share, 0..1, whose four forms all occur in the table, but not in one row.
-    Raises ValueError.
+    `exact` is the share, 0..1, that are rows of the table, whatever may stand in its holes;
+    `official`, the course's, counts a row as often as the table repeats it, and may exceed 1;
+    `distinct` is the number of different rows; `inconsistent` is the share, 0..1, whose forms all
+    occur in the table, but not in one row. Raises ValueError.
     """
-    rows = Counter(check_verbs(verbs))
+    verbs = check_verbs(verbs)
     generated = [tuple(verb) for verb in generated]
-    if not generated or any(len(verb) != len(TENSES) for verb in generated):
-        raise ValueError(
-            f"generated: found {generated!r:.60}; expected at least one, of four words"
-        )
-    columns = [set(forms) for forms in zip(*rows, strict=True)]
-    known = 0
-    for verb in generated:
-        known += all(form in forms for form, forms in zip(verb, columns, strict=True))
-    exact = sum(verb in rows for verb in generated)
+    forms = len(verbs[0])
+    if not generated or any(len(verb) != forms for verb in generated):
+        expected = f"at least one, of {forms} words"
+        raise ValueError(f"generated: found {generated!r:.60}; expected {expected}")
+    counts = count_rows(generated, verbs)
+    columns = [set(column) for column in zip(*verbs, strict=True)]
+    inconsistent = 0
+    for verb, count in zip(generated, counts, strict=True):
+        known = all(form in column for form, column in zip(verb, columns, strict=True))
+        inconsistent += known and not count
+    right = [verb for verb, count in zip(generated, counts, strict=True) if count]
     return GaussianScore(
-        official=sum(rows[verb] for verb in generated) / len(generated),
-        exact=exact / len(generated),
-        distinct=len(rows.keys() & set(generated)),
-        inconsistent=(known - exact) / len(generated),
+        official=sum(counts) / len(generated),
+        exact=len(right) / len(generated),
+        distinct=len(set(right)),
+        inconsistent=inconsistent / len(generated),
     )
 
 
@@ -870,12 +1172,14 @@ def sample_prior(model, draws: int, seed=0) -> list[Verb]:
 
 
 def information(model, verbs) -> dict[str, float]:
-    """Splits the KL of all M = 4 N forms, in nats per word (Hoffman & Johnson 2016).
+    """Splits the KL of all M known forms, in nats per word (Hoffman & Johnson 2016).
 
     `kl_table` = `mutual_information`, I(x; z) ≤ ln M, + `marginal_kl`, KL(q(z) ‖ p(z)), estimated
     from one sample of each posterior. `active_units`: dimensions in use (Burda et al. 2016).
     """
-    mu, logvar = (x.flatten(0, 1).double() for x in encode_verbs(model, verbs))  # (M, Z)
+    verbs = check_verbs(verbs)
+    known = known_forms(verbs)  # (N, F)
+    mu, logvar = (x[known].double() for x in encode_verbs(model, verbs))  # (M, Z)
     z = reparameterize(mu, logvar, torch.Generator().manual_seed(0))  # (M, Z)
     # log q(z_i | x_j) = −½ Σ [(z_i − μ_j)² / σ_j² + log σ_j² + log 2π]; multiplied out, a product
     # of two matrices: z², z and 1 of a code, and what they are multiplied by of a word
@@ -900,11 +1204,16 @@ def information(model, verbs) -> dict[str, float]:
 
 
 def conversion_accuracy(model, verbs) -> float:
-    """Returns the share, 0..1, of exact conversions between two different tenses: 12 a verb."""
+    """Returns the share, 0..1, of exact conversions between two different known forms of a verb.
+
+    There are F (F − 1) a verb without holes; NaN if there is none at all.
+    """
     verbs = check_verbs(verbs)
-    right = convert_verbs(model, verbs) == np.array(verbs)[:, None]  # (N, 4, 4)
-    different = ~np.eye(len(TENSES), dtype=bool)
-    return float(right[:, different].mean())
+    known = known_forms(verbs)  # (N, F)
+    right = convert_verbs(model, verbs) == np.array(verbs)[:, None]  # (N, F, F)
+    different = ~np.eye(known.shape[1], dtype=bool)  # (F, F)
+    counted = known[:, :, None] & known[:, None, :] & different  # (N, F, F)
+    return float(right[counted].mean()) if counted.any() else math.nan
 
 
 def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
@@ -922,7 +1231,8 @@ def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
     generated = sample_prior(model, draws)
     gaussian = gaussian_score(generated, verbs)
     hundreds = [generated[n : n + 100] for n in range(0, draws - 99, 100)]
-    distinct = [len(set(hundred) & set(verbs)) for hundred in hundreds]
+    counts = dict(zip(generated, count_rows(generated, verbs), strict=True))
+    distinct = [sum(counts[verb] > 0 for verb in set(hundred)) for hundred in hundreds]
     return {
         "bleu4": mean_bleu4(model, pairs),
         "bleu4_drawn": mean_bleu4(model, pairs, draws=20),
@@ -938,7 +1248,7 @@ def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
 # ---- Runs ----
 RUNS = HERE / "runs"  # a folder a run
 CHECKPOINT = "run.pt"  # its last epoch
-VERSION = 9  # to be raised when the arithmetic of training or of a score changes
+VERSION = 10  # to be raised when the arithmetic of training or of a score changes
 # a schedule is told from another by its values at these nats of excess
 NEAR = np.arange(-40, 20, 0.1)
 FAR = np.geomspace(20, 1000, 40)
@@ -962,13 +1272,13 @@ def schedule_values(config) -> list[float]:
     return weights
 
 
-def digest(config, verbs: list[Verb]) -> str:
-    """Hashes what a run depends on: configuration, KL weights, data, `VERSION`.
+def digest(config, verbs: list[Verb], pairs: list[TestPair]) -> str:
+    """Hashes what a run depends on: configuration, KL weights, verbs, test pairs, `VERSION`.
 
     Raises as `kl_weight`.
     """
     module = type(config).__module__
-    content = (module, config, schedule_values(config), verbs, load_test_pairs(), VERSION)
+    content = (module, config, schedule_values(config), verbs, pairs, VERSION)
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
@@ -1017,13 +1327,6 @@ class Batch(NamedTuple):
     target: Words
 
 
-def words_of(verbs: list[Verb]) -> Words:
-    """Returns all forms of N verbs as words (4 N, T); number 4 n + t is verb n in tense t."""
-    forms = [form for verb in verbs for form in verb]
-    letters, lengths = words_to_tensor(forms)
-    return Words(letters, lengths, torch.arange(len(forms)) % len(TENSES))
-
-
 def make_batches(size: Tensor, batch_size: int, rng: torch.Generator) -> list[Tensor]:
     """Groups N items of similar size (N,) into batches; returns their numbers, in random order."""
     order = (size + torch.rand(len(size), generator=rng)).argsort().split(batch_size)
@@ -1036,6 +1339,7 @@ class Training:
     def __init__(self, config, verbs: list[Verb]):
         self.config = config
         self.verbs = verbs
+        self.vocabulary = vocabulary_of(verbs)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = self.make_model().to(self.device)
         self.rng = torch.Generator().manual_seed(config.seed)
@@ -1044,7 +1348,7 @@ class Training:
 
     def make_model(self) -> CVAE:
         """Returns a new model."""
-        return CVAE(self.config)
+        return CVAE(self.config, self.vocabulary)
 
     def make_optimizer(self, module, beta2: float) -> torch.optim.Optimizer:
         """Returns a new optimizer of a module's weights."""
@@ -1059,8 +1363,8 @@ class Training:
         self.optimizer = self.make_optimizer(self.model.encoder, beta2=0.999)
 
     def make_epoch(self, epoch: int) -> list[Batch]:
-        """Returns the batches of an epoch: every form once."""
-        table = words_of(self.verbs)
+        """Returns the batches of an epoch: every known form once."""
+        table = words_of(self.verbs, self.vocabulary)
         numbers = make_batches(table.lengths, self.config.batch_size, self.rng)
         table = table.to(self.device)
         batches = []
@@ -1134,6 +1438,7 @@ class Training:
         """Returns all that a checkpoint must hold to go on, or of a finished run to be used."""
         state = {
             "model": self.model.state_dict(),
+            "vocabulary": tuple(self.vocabulary),
             "rng": self.rng.get_state(),
             "history": self.history,
         }
@@ -1173,22 +1478,43 @@ def history_table(history: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(history).set_index("epoch")
 
 
+def training_pairs(verbs) -> list[TestPair]:
+    """Returns the pairs for the history's BLEU-4 of a training on verbs; None: `load_test_pairs()`.
+
+    Of those, for verbs that are given, the ones whose source is a form of theirs; if there is none,
+    ten conversions of their own. Raises as `load_verbs`, and ValueError for a letter that no verb
+    has.
+    """
+    pairs = load_test_pairs()
+    table = distinct_verbs(verbs)
+    if verbs is not None:
+        columns = list(zip(*table, strict=True))
+        forms = range(len(columns))
+        asked = [pair for pair in pairs if {pair.source_tense, pair.target_tense} <= set(forms)]
+        asked = [pair for pair in asked if pair.source in columns[pair.source_tense]]
+        pairs = asked or choose_pairs(table)
+    vocabulary_of(table).check([pair.source for pair in pairs], "test pairs")
+    return pairs
+
+
 def train(config: Config, verbs=None, *, run_dir=None, progress=True, on_epoch=None) -> Run:
     """Trains on verbs, repeats counted once; None: `load_verbs()`. Returns the last epoch's run.
 
     Every epoch is saved in `run_dir`, if any, and the same call resumes there, bit-exactly on a
     CPU. `progress` shows a bar; `on_epoch` is called with the history so far. The history's columns
     are those of `CURVES`, the loss, the learning rate of the last step and, in some rows, those of
-    `score`. Raises before any work as `load_verbs`, `check_verbs` and `kl_weight`, and ValueError
-    for a checkpoint that is damaged or another's; then OSError and FloatingPointError.
+    `score`; its BLEU-4 is of `training_pairs`. Raises before any work as `load_verbs`,
+    `check_verbs`, `training_pairs` and `kl_weight`, and ValueError for a checkpoint that is damaged
+    or another's; then OSError and FloatingPointError.
     """
+    pairs = training_pairs(verbs)
     verbs = distinct_verbs(verbs)
     folder = None if run_dir is None else Path(run_dir)
-    return _train(config, verbs, digest(config, verbs), folder, progress, on_epoch)
+    key = digest(config, verbs, pairs)
+    return _train(config, verbs, pairs, key, folder, progress, on_epoch)
 
 
-def _train(config, verbs, key, folder, progress, on_epoch) -> Run:
-    pairs = load_test_pairs()
+def _train(config, verbs, pairs, key, folder, progress, on_epoch) -> Run:
     with reproducible(config.seed):
         training = config.new_training(verbs)
         if folder is not None:
@@ -1214,10 +1540,11 @@ def load_or_train(config: Config, verbs=None, *, runs=None, progress=True, on_ep
 
     `runs` is another folder of runs. Raises as `train`.
     """
+    pairs = training_pairs(verbs)
     verbs = distinct_verbs(verbs)
-    key = digest(config, verbs)
+    key = digest(config, verbs, pairs)
     name = f"{config.strategy}-{config.decoding}-{config.seed}-{key[:16]}"
-    return _train(config, verbs, key, Path(runs or RUNS) / name, progress, on_epoch)
+    return _train(config, verbs, pairs, key, Path(runs or RUNS) / name, progress, on_epoch)
 
 
 def _load_or_train_elsewhere(strategies, config, verbs, runs) -> Run:
@@ -1235,7 +1562,7 @@ def sweep(tasks, verbs=None, jobs=-1) -> list[Run]:
     calls = []
     for config, own_verbs in pairs:
         schedule_values(config)  # raises if it is no schedule
-        own_verbs = check_verbs(own_verbs)
+        training_pairs(own_verbs)  # raises if it is no table
         call = joblib.delayed(_load_or_train_elsewhere)
         calls.append(call(STRATEGIES, config, own_verbs, RUNS))
     results = joblib.Parallel(jobs, return_as="generator")(calls)

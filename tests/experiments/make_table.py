@@ -258,9 +258,9 @@ LANGUAGES = {
         bound=LISTED,
         left_out=names("""
             kuaza kuchanguliwa kuchukuwa kuendela kufanyakazi kufwatilia kuhaidi kuipa kujipa
-            kukiwa kukula kukupa kukuwa kukwambia kumbwa kumtakia kumua kung kungara kunggara
-            kunipa kuone kusemaje kushababisha kushudia kutwa kuupa kuwala kuwambia kuwapa
-            kuwatakia kuwaua kuwawa
+            kukiwa kukula kukupa kukuwa kukwambia kumbwa kumtakia kumua kumuoa kumuua kung kungara
+            kunggara kunipa kuone kusemaje kushababisha kushudia kutwa kuupa kuwajuza kuwala
+            kuwambia kuwapa kuwatakia kuwaua kuwawa
         """),
         sources=("ablaut", "gruut-lang-sw"),
         note="Persons: she or he. Passives and causatives of a root are verbs of their own.",

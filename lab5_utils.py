@@ -73,20 +73,24 @@ class Vocabulary(NamedTuple):
     def to_tensor(self, words: list[str]) -> tuple[Tensor, Tensor]:
         """Turns words into letters (B, T), padded with EOS, and lengths (B,), one EOS counted."""
         lengths = torch.tensor([len(word) + 1 for word in words], dtype=torch.int64)  # (B,)
-        width = max((len(word) for word in words), default=0) + 1
-        characters = np.array(words, dtype=f"U{width}").view(np.uint32)  # padded with 0
-        letters = np.searchsorted(self.code_points(), characters)
-        return torch.from_numpy(letters).view(len(words), width), lengths  # (B, T), (B,)
+        width = int(lengths.max()) if words else 1
+        padded = np.array(words, dtype=f"U{width}")
+        code_points = padded.view(np.uint32)  # padded with 0
+        letters = np.searchsorted(self.code_points(), code_points)
+        letters = torch.from_numpy(letters).view(-1, width)  # (B, T)
+        return letters, lengths
 
     def to_words(self, letters: Tensor) -> list[str]:
         """Turns letters (B, T) back into words; a word ends at its first EOS."""
-        characters = self.code_points()[letters.cpu().numpy()]
-        padded = characters.view(f"U{letters.shape[1]}")  # (B, 1)
-        return [word.split("\0")[0] for word in padded[:, 0].tolist()]
+        width = letters.shape[1]
+        code_points = self.code_points()[letters.cpu().numpy()]
+        padded = code_points.view(f"U{width}").flatten()  # (B,)
+        return [word.split("\0")[0] for word in padded.tolist()]
 
     def code_points(self) -> np.ndarray:
         """Returns Unicode's number of each of ours, EOS first."""
-        return np.array([0, *map(ord, self.alphabet)], dtype=np.uint32)
+        letters = [ord(letter) for letter in self.alphabet]
+        return np.array([0, *letters], dtype=np.uint32)
 
 
 class Words(NamedTuple):
@@ -358,8 +362,11 @@ def known_forms(verbs: list[Verb]) -> np.ndarray:
 
 def vocabulary_of(verbs: list[Verb]) -> Vocabulary:
     """Returns the vocabulary of a table."""
-    characters = {letter for verb in verbs for form in verb if form != HOLE for letter in form}
-    return Vocabulary("".join(sorted(characters)), len(verbs[0]))
+    letters = set()
+    for verb in verbs:
+        letters.update(*(form for form in verb if form != HOLE))
+    alphabet = "".join(sorted(letters))
+    return Vocabulary(alphabet, forms=len(verbs[0]))
 
 
 def words_of(verbs: list[Verb], vocabulary: Vocabulary) -> Words:
@@ -893,19 +900,24 @@ class PrefixedDecoder(GatedDecoder):
 
     def prefix_scores(self, context, tense, before) -> Tensor:
         """Returns scores (B, P, V − 1) of a prefix, of the letters before (B, P); EOS ends it."""
-        told = torch.cat([context, self.condition(tense)], 1)[:, None]  # (B, 1, H + C)
-        told = told.expand(-1, before.shape[1], -1)  # (B, P, H + C)
-        return self.prefix_mlp(torch.cat([told, self.embedding(before)], 2))
+        length = before.shape[1]
+        told = torch.cat([context, self.condition(tense)], 1)  # (B, H + C)
+        told = told[:, None].expand(-1, length, -1)  # (B, P, H + C)
+        inputs = torch.cat([told, self.embedding(before)], 2)
+        return self.prefix_mlp(inputs)
 
     def prefix_nats(self, context, target: Words, fed) -> Tensor:
         """Returns the nats (B, P + 1) of a prefix of 0 to P letters, and of its end."""
         P = min(self.prefix_letters, fed.shape[1])
-        before = F.pad(fed, (1, 0), value=self.vocabulary.sos)[:, :P]  # (B, P)
+        before = F.pad(fed, (1, 0), value=self.vocabulary.sos)
+        before = before[:, :P]
+        letters = target.letters[:, :P]
         scores = self.prefix_scores(context, target.tense, before)  # (B, P, V − 1)
-        spelled = letter_nats(scores, target.letters[:, :P], torch.ones_like(before)).cumsum(1)
-        ends = -scores.log_softmax(2)[..., EOS]  # (B, P)
-        # after P letters it ends for nothing
-        return F.pad(spelled, (1, 0)) + F.pad(ends, (0, 1))  # (B, P + 1)
+        nats = letter_nats(scores, letters, mask=torch.ones_like(letters))
+        spelled = F.pad(nats.cumsum(1), (1, 0))  # (B, P + 1)
+        ends = -scores.log_softmax(2)[..., EOS]
+        ends = F.pad(ends, (0, 1))  # (B, P + 1): after P letters it ends for nothing
+        return spelled + ends
 
     def all_paths(self, context, target: Words, fed, mask, gate: Gate) -> tuple[Tensor, Tensor]:
         """Returns −log p of all paths (B, (P + 1) T), and the letters told the tense in each.
@@ -920,16 +932,19 @@ class PrefixedDecoder(GatedDecoder):
         for i in range(prefix.shape[1]):
             cheapest = paths.detach().amin((1, 2))  # (B,): of shorter prefixes
             matters = prefix[:, i] < cheapest + NEGLIGIBLE / gate.inverse_temperature
-            n = (matters & (mask.sum(1) > i)).nonzero()[:, 0]  # numbers of b words
+            longer = mask.sum(1) > i
+            n = (matters & longer).nonzero()[:, 0]  # numbers of b words
             if len(n) == 0:
                 continue
             rest = Words(target.letters[n, i:], target.lengths[n] - i, target.tense[n])
             left = mask[n, i:]  # (b, T − i)
             hidden = self(fed[n, i:], context[n])  # (b, T − i, H)
-            behind = path_nats(*self.letter_costs(hidden, rest, left))  # (b, T − i)
-            behind = behind.masked_fill(~left, torch.inf)
-            paths[n, i, : T - i] = prefix[n, i, None] + behind
-            told[n, i, : T - i] = i + left.flip(1).cumsum(1).flip(1).float()
+            before, behind, opens = self.letter_costs(hidden, rest, left)
+            nats = path_nats(before, behind, opens)  # (b, T − i)
+            nats = nats.masked_fill(~left, torch.inf)
+            paths[n, i, : T - i] = prefix[n, i, None] + nats
+            behind_gate = left.flip(1).cumsum(1).flip(1)
+            told[n, i, : T - i] = i + behind_gate.float()
         return paths.flatten(1), told.flatten(1)
 
     def nats(self, z, target: Words, free_running, gate: Gate) -> Nats:
@@ -1329,8 +1344,10 @@ class Batch(NamedTuple):
 
 def make_batches(size: Tensor, batch_size: int, rng: torch.Generator) -> list[Tensor]:
     """Groups N items of similar size (N,) into batches; returns their numbers, in random order."""
-    order = (size + torch.rand(len(size), generator=rng)).argsort().split(batch_size)
-    return [order[i] for i in torch.randperm(len(order), generator=rng)]
+    noisy = size + torch.rand(len(size), generator=rng)
+    batches = noisy.argsort().split(batch_size)
+    order = torch.randperm(len(batches), generator=rng)
+    return [batches[i] for i in order]
 
 
 class Training:

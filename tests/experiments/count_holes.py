@@ -31,7 +31,6 @@ import lab5_utils as lab
 from lab5_beyond import common_prefix, is_regular
 
 TENSES = range(len(lab.TENSES))
-PAIRS = list(combinations(TENSES, 2))
 LONGEST_ENDING = 6  # letters
 SHORTEST_STEM = 3  # letters, where endings are counted
 RHYME = 3  # letters that stand for a stem, if no verb has two forms
@@ -43,7 +42,9 @@ CONTEXT = 3  # letters that tell what comes next
 STRANGE = 0.01  # probability that a form does not follow its verb's signature
 ROUNDS = 3  # of expectation-maximisation; of single words, which say less
 ROUNDS_OF_WORDS = 10
-NEAREST = 1.0  # how alike the forms of an irregular verb are at least, if k is not known
+NEAREST = 1.0  # letters, see `likeness`: what is joined if k is not told
+HIDDEN = 0.1  # share of what is shown, on which the values above were chosen
+SEEDS = range(3)  # of the mask
 
 
 # ---- Signatures ----
@@ -235,17 +236,17 @@ class Count:
 
     def nearest_pairs(self, groups):
         """Returns the numbers of groups that can be joined, two and two, the most alike first."""
+        shortest = [min(forms.values(), key=len) for forms in groups]
         by_letter = defaultdict(list)
-        for n, forms in enumerate(groups):
-            first = min(forms.values())[0]
-            by_letter[first].append(n)
+        for n, word in enumerate(shortest):
+            by_letter[word[0]].append(n)
         pairs = {}
         for numbers in by_letter.values():
             for one, other in combinations(numbers, 2):
-                overlap = groups[one].keys() & groups[other].keys()
-                both = groups[one] | groups[other]
-                if not overlap and len(both) <= self.size:
-                    pairs[one, other] = likeness(both.values())
+                count = len(groups[one]) + len(groups[other])
+                fits = groups[one].keys().isdisjoint(groups[other])
+                if fits and count <= self.size:
+                    pairs[one, other] = likeness(shortest[one], shortest[other])
         close = [pair for pair in pairs if pairs[pair] >= self.nearest]
         return sorted(close, key=pairs.get, reverse=True)
 
@@ -290,11 +291,12 @@ class Count:
         return self.verb_of[source, word][target]
 
 
-def likeness(words):
-    """Returns the letters that words share at their beginning, less the others of the mean word."""
-    shared = len(common_prefix(words))
-    mean = sum(map(len, words)) / len(words)
-    return shared - (mean - shared)
+def likeness(one, other):
+    """Returns the letters that two words share at both ends, less the others of the mean word."""
+    begin = len(common_prefix([one, other]))
+    end = len(common_prefix([one[begin:][::-1], other[begin:][::-1]]))
+    mean = (len(one) + len(other)) / 2
+    return 2 * (begin + end) - mean
 
 
 # ---- Scores ----
@@ -307,80 +309,94 @@ def shown_tenses(count, k, seed):
 def hide(shown, seed):
     """Returns what is shown without a tenth of it, and that tenth; a verb keeps one form."""
     rng = np.random.default_rng(seed)
-    kept, hidden = [], []
+    kept = []
+    hidden = []
     for tenses in shown:
-        drawn = {tense for tense in sorted(tenses) if rng.random() < 0.1}
-        drawn = set() if drawn == tenses else drawn
+        drawn = {tense for tense in sorted(tenses) if rng.random() < HIDDEN}
+        if drawn == tenses:
+            drawn = set()
         kept.append(tenses - drawn)
         hidden.append(drawn)
     return kept, hidden
 
 
-def ask(count, verbs, shown, wanted):
-    """Yields, for each wanted form of each verb, the right form and the answers to it."""
-    for verb, tenses, targets in zip(verbs, shown, wanted, strict=True):
+def exact(count, table, shown, wanted):
+    """Returns what is right by kind of verb: of each source, and of the vote of all sources.
+
+    `table` has the verbs and their kinds.
+    """
+    right = defaultdict(list)
+    for (verb, kind), tenses, targets in zip(table, shown, wanted, strict=True):
         for target in sorted(targets):
             sources = sorted(tenses - {target})
             answers = [count.convert(verb[source], source, target) for source in sources]
-            if answers:
-                yield verb, verb[target], answers
-
-
-def exact(count, verbs, shown, wanted):
-    """Returns exact match of regular and irregular verbs, single sources and their vote."""
-    right = defaultdict(list)
-    for verb, form, answers in ask(count, verbs, shown, wanted):
-        kind = "regular" if is_regular(verb) else "irregular"
-        vote = Counter(answers).most_common(1)[0][0]
-        right[kind] += [answer == form for answer in answers]
-        right[f"{kind}, vote"].append(vote == form)
+            right[kind] += [answer == verb[target] for answer in answers]
+            for vote, _ in Counter(answers).most_common(1):
+                right[f"{kind}, vote"].append(vote == verb[target])
     return right
 
 
-def score(verbs, k, seed, known, validate):
-    """Returns the scores of one mask: of missing forms, of shown ones, and of all conversions."""
-    shown = shown_tenses(len(verbs), k, seed)
+def score(table, k, seed, told, validate):
+    """Returns the scores of one mask: of missing forms, of shown ones, and of all together."""
+    shown = shown_tenses(len(table), k, seed)
     missing = [set(TENSES) - tenses for tenses in shown]
     if validate:
         shown, missing = hide(shown, seed)
     lists = [[] for _ in TENSES]
-    for verb, tenses in zip(verbs, shown, strict=True):
+    for (verb, _), tenses in zip(table, shown, strict=True):
         for tense in tenses:
             lists[tense].append(verb[tense])
     start = time.perf_counter()
-    count = Count(lists, size=k if known else None)
+    count = Count(lists, size=k if told else None)
     seconds = time.perf_counter() - start
     scores = {}
-    everything = []
     for name, wanted in {"missing": missing, "shown": shown}.items():
-        for kind, right in exact(count, verbs, shown, wanted).items():
-            scores[name, kind] = np.mean(right)
-            if "vote" not in kind:
-                everything += right
-    return scores | {("all", ""): np.mean(everything), ("seconds", ""): seconds}
+        right = exact(count, table, shown, wanted)
+        scores |= {f"{name}, {kind}": np.mean(right[kind]) for kind in right if right[kind]}
+        everything = [one for kind in right if "vote" not in kind for one in right[kind]]
+        if everything:
+            scores[f"{name}, all"] = np.mean(everything)
+    return scores | {"seconds": seconds}
 
 
-def tabulate(verbs, ks, seeds, validate):
-    """Returns mean ± sd of the scores over masks, a row for each k, known to the count or not."""
-    rows = {}
-    for k, known in product(ks, (True, False)):
-        found = [score(verbs, k, seed, known, validate) for seed in seeds]
-        table = pd.DataFrame(found)
-        name = f"k = {k}" + ("" if known else ", not told")
-        rows[name] = [f"{m:.3f} ± {s:.3f}" for m, s in zip(table.mean(), table.std(), strict=True)]
-        rows[name] = pd.Series(rows[name], index=table.columns)
-    return pd.DataFrame(rows)
+def tabulate(table, ks, validate):
+    """Returns mean ± sd of the scores over masks; a column for each k, told to the count or not."""
+    columns = {}
+    for k, told in product(ks, (True, False)):
+        found = pd.DataFrame([score(table, k, seed, told, validate) for seed in SEEDS])
+        mean = found.mean().map("{:.3f}".format)
+        sd = found.std().map("{:.3f}".format)
+        name = f"k = {k}" if told else "not told"
+        columns[k, name] = mean + " ± " + sd
+    return pd.DataFrame(columns)
+
+
+def read_table(path):
+    """Reads a table in any alphabet; a first line with # is none of its rows. Raises ValueError."""
+    verbs = []
+    for n, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+        if n == 1 and line.startswith("#"):
+            continue
+        words = line.split(" ")
+        if len(words) != len(TENSES) or "" in words:
+            raise ValueError(f"{path}, line {n}: found {line!r:.60}; expected four words")
+        verbs.append(tuple(words))
+    return verbs
 
 
 def main():
     """Prints the scores."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("k", nargs="*", type=int, default=[4, 3, 2, 1])
-    parser.add_argument("--table")
+    parser.add_argument("--table", help="of another language, which is not split by English rules")
     parser.add_argument("--validate", action="store_true", help="score a tenth of what is shown")
     chosen = parser.parse_args()
-    verbs = lab.load_verbs(chosen.table)
-    print(tabulate(verbs, chosen.k, range(3), chosen.validate).to_string(na_rep=""))
+    if chosen.table:
+        table = [(verb, "any verb") for verb in read_table(chosen.table)]
+    else:
+        verbs = lab.load_verbs()
+        table = [(verb, "regular" if is_regular(verb) else "irregular") for verb in verbs]
+    print(tabulate(table, chosen.k, chosen.validate).to_string(na_rep=""))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,17 @@ ENDINGS = {  # of a lemma: where a linguist would cut it
     "turkish": "m[ae]k",
     "swahili": "a",
 }
+EXAMPLES = {  # lemmas whose cut forms are kept
+    "english": "stop",
+    "german": "lockern",
+    "spanish": "abandonar",
+    "italian": "parlare",
+    "finnish": "asettua",
+    "turkish": "batmak",
+    "russian": "обманывать",
+    "swahili": "kuandamana",
+    "hebrew": "לבטא",
+}
 SCORES = ("bleu4", "conversion", "gaussian_exact", "gaussian_inconsistent", "distinct")
 
 
@@ -76,6 +87,15 @@ def cuts(model, verbs):
     return prefix, prefix + best % width
 
 
+def show_cuts(verb, prefix, opened):
+    """Returns the forms of a verb with · behind the prefix, if any, and | where the gate opens."""
+    shown = []
+    for form, i, k in zip(verb, prefix, opened, strict=True):
+        front = form[:i] + "·" if i else ""
+        shown.append(f"{front}{form[i:k]}|{form[k:]}")
+    return " ".join(shown)
+
+
 def cut_scores(language, model, verbs):
     """Returns how often the gate opens where a row or a linguist would cut, 0..1 by name."""
     prefix, opened = cuts(model, verbs)
@@ -97,6 +117,9 @@ def cut_scores(language, model, verbs):
         found["ge_split_off"] = (prefix[ge, 3] == 2).mean()
         others = np.concatenate([prefix[:, :3].flatten(), prefix[~ge, 3]])
         found["prefix_where_none_is"] = (others > 0).mean()
+    for n, verb in enumerate(verbs):
+        if verb[0] == EXAMPLES.get(language):
+            found["example"] = show_cuts(verb, prefix[n], opened[n])
     return found
 
 

@@ -206,15 +206,22 @@ def check_characters(line: str, allowed: str, where: str) -> None:
     """Raises ValueError for a character that is neither a letter nor allowed, with its column."""
     for column, character in enumerate(line, 1):
         if character not in allowed and not is_letter(character):
-            found = f"column {column}: found {describe(character)}"
+            found = f"column {column}: found {describe(character)} in {line!r:.60}"
             raise ValueError(f"{where}, {found}; expected letters in lower case")
+
+
+def check_form(form, where: str) -> str:
+    """Returns a form of a verb, a word or a hole. Raises ValueError."""
+    if isinstance(form, str) and form == HOLE:
+        return HOLE
+    return check_word(form, where)
 
 
 def check_row(forms, width: int, where: str) -> Verb:
     """Returns a row of `width` forms, of which one may be a hole. Raises as `check_words`."""
     if isinstance(forms, str) or not isinstance(forms, Iterable):
         raise TypeError(f"{where}: found {forms!r:.60}; expected a list of words")
-    row = [form if form == HOLE else check_word(form, where) for form in forms]
+    row = [check_form(form, where) for form in forms]
     if len(row) != width:
         raise ValueError(f"{where}: found {len(row)} words; expected {width}")
     if set(row) == {HOLE}:

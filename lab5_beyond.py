@@ -56,6 +56,9 @@ class Config(lab.Config):
 
     def new_training(self, verbs: list[Verb]) -> RowTraining:
         """Returns a training of this recipe that has not begun. Raises ValueError."""
+        for n, verb in enumerate(verbs, 1):
+            if lab.HOLE in verb:
+                raise ValueError(f"verb {n}: found a hole in {verb}; expected all forms")
         if self.first_phase < self.epochs:
             require_regular_verb(verbs)
         return RowTraining(self, verbs)

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import torch
-from conftest import lab
+from conftest import ENGLISH, lab
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -36,7 +36,7 @@ def lstm_step(lstm, x, h, c):
 def read(lstm, embedding, word, h):
     """Returns the hidden state after a word and its EOS."""
     c = torch.zeros_like(h)
-    for letter in lab.words_to_tensor([word])[0][0]:
+    for letter in ENGLISH.to_tensor([word])[0][0]:
         h, c = lstm_step(lstm, embedding(letter), h, c)
     return h
 
@@ -51,38 +51,88 @@ def spell(decoder, context, word, free=False, tense=None, gate=NO_GATE) -> Spell
     """Spells letters (T,) from a context (H,), fed its own if `free`; with a tense, gated."""
     h = context.tanh()
     c = context
-    letter = torch.tensor(lab.SOS)
+    letter = torch.tensor(decoder.vocabulary.sos)
     fed = []
-    before = []
-    behind = []
-    opens = []
+    nats = []
     opened = False
     for target in word:
         fed.append(letter.item())
         h, c = lstm_step(decoder.lstm, decoder.embedding(letter), h, c)
         scores = decoder.letter(h)
-        before.append(F.cross_entropy(scores, target))
+        nats.append(F.cross_entropy(scores, target))
         if tense is not None:
-            opens.append(F.cross_entropy(scores, torch.tensor(lab.EOS)))
             opened = opened or scores.argmax() == lab.EOS
-            tensed = behind_gate(decoder, h, scores, tense)
-            behind.append(F.cross_entropy(tensed, target))
-            scores = tensed if opened else scores
+            scores = behind_gate(decoder, h, scores, tense) if opened else scores
         letter = scores.argmax() if free else target
         if letter == lab.EOS:
             break
     if tense is None:
-        return Spelled(sum(before), sum(before), fed, h)
-    priced = [nats + gate.price for nats in behind]
-    minimized = over_paths(before, priced, opens, gate.inverse_temperature)
-    return Spelled(minimized, over_paths(before, behind, opens), fed, h)
+        return Spelled(sum(nats), sum(nats), fed, h)
+    priced = gate_paths(decoder, context, word, fed, tense, gate.price)
+    paths = gate_paths(decoder, context, word, fed, tense)
+    return Spelled(over_paths(priced, gate.inverse_temperature), over_paths(paths), fed, h)
 
 
-def over_paths(before, behind, opens, tau=1.0):
-    """Returns −log of the sum of what a word's paths are worth, a path a letter it may open at."""
-    T = len(before)
-    worth = []
-    for k in range(T):
-        nats = sum(before[:k]) + opens[k] + sum(behind[k:])
-        worth.append((-tau * nats).exp() * T ** (tau - 1))
+def gate_paths(decoder, context, word, fed, tense, price=0.0):
+    """Returns the nats of a word's paths, a path a letter that the gate may open at."""
+    h = context.tanh()
+    c = context
+    before = []
+    behind = []
+    opens = []
+    for target, letter in zip(word, fed, strict=False):
+        h, c = lstm_step(decoder.lstm, decoder.embedding.weight[letter], h, c)
+        scores = decoder.letter(h)
+        before.append(F.cross_entropy(scores, target))
+        opens.append(F.cross_entropy(scores, torch.tensor(lab.EOS)))
+        told = behind_gate(decoder, h, scores, tense)
+        behind.append(F.cross_entropy(told, target) + price)
+    return [sum(before[:k]) + opens[k] + sum(behind[k:]) for k in range(len(fed))]
+
+
+def over_paths(paths, tau=1.0):
+    """Returns −log of the sum of what a word's paths are worth."""
+    T = len(paths)
+    worth = [(-tau * nats).exp() * T ** (tau - 1) for nats in paths]
     return -sum(worth).log() / tau
+
+
+def prefix_scores(decoder, context, tense, letter):
+    """Returns the scores of a prefix's letter behind another one; EOS ends the prefix."""
+    told = [context, decoder.condition.weight[tense], decoder.embedding.weight[letter]]
+    return decoder.prefix_mlp(torch.cat(told))
+
+
+def spell_prefixed(decoder, context, word, free, tense, gate=NO_GATE) -> Spelled:
+    """Spells letters (T,) as `spell`, the gated word behind a prefix of any length."""
+    sos = decoder.vocabulary.sos
+    own = []
+    letter = sos
+    for _ in range(decoder.prefix_letters):
+        letter = prefix_scores(decoder, context, tense, letter).argmax().item()
+        if letter == lab.EOS:
+            break
+        own.append(letter)
+    rest = spell(decoder, context, torch.ones_like(word), True, tense)
+    own += rest.fed[1:]
+    fed = [sos, *(own if free else word.tolist())][: len(word)]
+    priced = prefix_paths(decoder, context, word, fed, tense, gate.price)
+    paths = prefix_paths(decoder, context, word, fed, tense)
+    minimized = over_paths(priced, gate.inverse_temperature)
+    return Spelled(minimized, over_paths(paths), fed, rest.end)
+
+
+def prefix_paths(decoder, context, word, fed, tense, price=0.0):
+    """Returns the nats of a word's paths, a path a length of its prefix and a gate's opening."""
+    paths = []
+    prefix = 0.0
+    for i in range(min(decoder.prefix_letters + 1, len(fed))):
+        start = prefix
+        if i < decoder.prefix_letters:
+            scores = prefix_scores(decoder, context, tense, fed[i])
+            start = prefix + F.cross_entropy(scores, torch.tensor(lab.EOS))
+            prefix = prefix + F.cross_entropy(scores, word[i]) + price
+        again = [decoder.vocabulary.sos, *fed[i + 1 :]]  # the word behind it, as if from its start
+        behind = gate_paths(decoder, context, word[i:], again, tense, price)
+        paths += [start + nats for nats in behind]
+    return paths

@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 import signal
+import string
 import sys
 from collections import Counter
 from pathlib import Path
@@ -20,6 +21,7 @@ import lab5_utils as lab  # noqa: E402 (likewise)
 
 torch.set_num_threads(1)  # on two busy cores a second thread costs more than it brings
 
+ENGLISH = lab.Vocabulary(string.ascii_lowercase, forms=4)
 SMALL = {  # trains forty verbs in a fraction of a second
     "hidden_size": 64,
     "latent_size": 16,
@@ -98,4 +100,4 @@ def verbs():
 def learned(verbs):
     """Returns a run that has learned thirty verbs, trained in a few seconds."""
     config = small_beyond(epochs=150, rate_end=10.0, refine=0.0)
-    return lab.train(config, verbs[::41], progress=False)
+    return lab.train(config, verbs[7::41], progress=False)

@@ -2,6 +2,7 @@
 
 import string
 import traceback
+import unicodedata
 
 import numpy as np
 import torch
@@ -38,16 +39,25 @@ def attempt(call, *arguments, errors=(ValueError, TypeError)):
 
 
 def is_word(value):
-    """Tells whether a value is a word: written without regular expressions."""
+    """Tells whether a value is a word, once composed: written without the modules' functions."""
     if not isinstance(value, str):
         return False
-    letters = set(string.ascii_lowercase)
-    return 1 <= len(value) <= 32 and set(value) <= letters
+    letters = compose(value)
+    kinds = {unicodedata.category(letter) for letter in letters}
+    return 1 <= len(letters) <= 32 and kinds <= {"Ll", "Lo", "Lm"}
 
 
-word = st.text(string.ascii_lowercase, min_size=1, max_size=32)
+def compose(text):
+    """Returns a text in Unicode's NFC."""
+    return unicodedata.normalize("NFC", text)
+
+
+english = st.text(string.ascii_lowercase, min_size=1, max_size=32)
+of_any_script = st.text(st.characters(categories=["Ll", "Lo", "Lm", "Mn"]), max_size=20)
+of_some_scripts = st.text("aéßşжשﬁe\u0301\u0438\u0306𐐨", min_size=1, max_size=9)
+word = english | (of_any_script | of_some_scripts).filter(is_word)
 short_word = st.text("abeoy", min_size=1, max_size=3)  # so that some are equal
-ODD = "\0א\u202e\u0301\ufeffé ﬁß\ud800🙂aZ`{"  # a lone surrogate among them
+ODD = "\0א\u0958\u202e\u0301\ufeffé ﬁß\ud800🙂aZ`{"  # a lone surrogate among them
 text = st.text(st.characters() | st.sampled_from(ODD))
 
 HUGE = [10**400, -(10**400), "x" * 10**6, b"\xff" * 10**6, " " * 10**6]

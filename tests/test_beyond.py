@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 from by_letter import assert_close, read, spell
-from conftest import beyond, lab, small_beyond
+from conftest import ENGLISH, beyond, lab, no_epoch, small_beyond
 from torch.distributions import Categorical, kl_divergence
 
 WORDS = ["go", "abandon", "split", "function", "be"]
@@ -29,7 +29,7 @@ def rows(verbs):
 
 
 def rows_of(words, tense):
-    letters, lengths = lab.words_to_tensor(words)
+    letters, lengths = ENGLISH.to_tensor(words)
     table = lab.Words(letters, lengths, torch.tensor(tense))
     return lab.select_words(table, torch.arange(len(words))[None])
 
@@ -38,7 +38,7 @@ def rows_of(words, tense):
 def decoder():
     """Returns a decoder whose own words differ from the targets."""
     torch.manual_seed(1)
-    decoder = beyond.LemmaFirstDecoder(small_beyond())
+    decoder = beyond.LemmaFirstDecoder(small_beyond(), ENGLISH)
     decoder.letter.weight.data *= 4
     decoder.letter.bias.data[lab.EOS] += 0.4
     return decoder
@@ -46,7 +46,7 @@ def decoder():
 
 def test_encoder_is_letter_by_letter_from_both_ends():
     torch.manual_seed(0)
-    encoder = beyond.BidirectionalEncoder(small_beyond())
+    encoder = beyond.BidirectionalEncoder(small_beyond(), ENGLISH)
     tense = torch.arange(5) % 4
     ends = []
     for word, condition in zip(WORDS, encoder.condition(tense), strict=True):
@@ -57,7 +57,7 @@ def test_encoder_is_letter_by_letter_from_both_ends():
     end = torch.stack(ends)
     expected = (encoder.mu(end), encoder.logvar(end))
     for padding in (0, 4):
-        letters, lengths = lab.words_to_tensor(WORDS)
+        letters, lengths = ENGLISH.to_tensor(WORDS)
         letters = torch.nn.functional.pad(letters, (0, padding), value=lab.EOS)
         assert_close(encoder(lab.Words(letters, lengths, tense)), expected)
 
@@ -95,7 +95,7 @@ def test_fused_nats_and_gradients_are_those_of_letter_by_letter(decoder, rows, f
 @torch.no_grad()
 def test_four_forms_from_one_z_go_on_from_one_lemma(decoder):
     """The lemma is spelled from z alone; a form goes on from the state the lemma ended in."""
-    model = beyond.CVAE(small_beyond())
+    model = beyond.CVAE(small_beyond(), ENGLISH)
     model.decoder = decoder
     z = torch.randn(6, 16)
     blank = torch.ones(lab.MAX_LETTERS + 1, dtype=torch.int64)
@@ -106,8 +106,8 @@ def test_four_forms_from_one_z_go_on_from_one_lemma(decoder):
             told = torch.cat([lemma.end, code, condition])
             words.append(spell(decoder, decoder.from_lemma(told), blank, free=True))
         for form, word in zip(verb, words, strict=True):
-            fed = torch.tensor([word.fed[1:]])
-            assert lab.tensor_to_words(fed) == [form[: lab.MAX_LETTERS]]
+            fed = torch.tensor([[*word.fed[1:], lab.EOS]])
+            assert ENGLISH.to_words(fed) == [form[: lab.MAX_LETTERS]]
 
 
 def test_a_row_of_three_words_is_refused(decoder):
@@ -121,28 +121,27 @@ def test_a_row_of_three_words_is_refused(decoder):
         decoder.nats(z, three, forced)
 
 
-def words_and_tenses(words):
+def words_and_tenses(training, words):
     """Returns the pairs of word and tense of a batch; checks the lengths."""
-    spelled = lab.tensor_to_words(words.letters)
+    spelled = training.vocabulary.to_words(words.letters)
     assert words.lengths.tolist() == [len(word) + 1 for word in spelled]
     return list(zip(spelled, words.tense.tolist(), strict=True))
 
 
-def rows_in(batches):
-    """Returns (word, tense) of source, lemma and form of every row."""
+def rows_in(training, epoch):
+    """Returns (word, tense) of source, lemma and form of every row of an epoch."""
     seen = []
-    for batch in batches:
+    for batch in training.make_epoch(epoch):
         lemma = beyond.word_of(batch.target, 0)
         form = beyond.word_of(batch.target, 1)
-        parts = [words_and_tenses(words) for words in (batch.source, lemma, form)]
+        parts = [words_and_tenses(training, words) for words in (batch.source, lemma, form)]
         seen += zip(*parts, strict=True)
     return seen
 
 
 def test_an_epoch_is_every_verb_once_a_form_to_lemma_and_another(verbs):
     training = small_beyond(batch_size=32).new_training(verbs)
-    batches = training.make_epoch(1)
-    seen = rows_in(batches)
+    seen = rows_in(training, 1)
     verb_of = {}
     for verb in verbs:
         verb_of |= dict.fromkeys(zip(verb, range(4), strict=True), verb)
@@ -153,7 +152,7 @@ def test_an_epoch_is_every_verb_once_a_form_to_lemma_and_another(verbs):
     assert sorted(lemmas) == sorted(expected)
     assert {tense for _, tense in sources} == {0, 1, 2, 3}
     assert {tense for _, tense in forms} == {1, 2, 3}
-    assert rows_in(training.make_epoch(2)) != seen, "shuffled"
+    assert rows_in(training, 2) != seen, "shuffled"
 
 
 def test_an_epoch_of_spelling_has_each_verb_three_times_and_new_synthetic_ones(verbs):
@@ -163,7 +162,7 @@ def test_an_epoch_of_spelling_has_each_verb_three_times_and_new_synthetic_ones(v
     real = Counter(verb[0] for verb in table)
     epochs = []
     for epoch in (3, 4):
-        rows = rows_in(training.make_epoch(epoch))
+        rows = rows_in(training, epoch)
         lemmas = Counter(lemma for _, (lemma, _), _ in rows)
         assert lemmas.total() == (3 + SPELLING.synthetic) * 20
         assert all(lemmas[lemma] >= 3 for lemma in real)
@@ -203,7 +202,7 @@ def test_noise_is_rehearsed_to_what_the_teacher_decodes_it_to(spelling):
         assert z.shape == (4, 16), "half as many draws as verbs in a batch"
         taught = spelling.teacher.generate(z)
         for k in range(2):
-            pairs = words_and_tenses(beyond.word_of(target, k))
+            pairs = words_and_tenses(spelling, beyond.word_of(target, k))
             for verb, (word, tense) in zip(taught, pairs, strict=True):
                 assert word == verb[tense]
         assert target.tense[:, 0].eq(lab.PRESENT).all()
@@ -249,6 +248,12 @@ def test_a_table_without_a_regular_verb_is_refused_before_any_work(monkeypatch):
     monkeypatch.undo()
     run = lab.train(small_beyond(epochs=1, refine=0.0), irregular, progress=False)
     assert len(run.history) == 1, "without spelling none is needed"
+
+
+def test_a_table_with_holes_is_refused_before_any_epoch(verbs):
+    holes = [*verbs[:2], ("walk", "-", "walking", "walked")]
+    with pytest.raises(ValueError, match=r"verb 3: found a hole in \('walk', '-'.*expected all"):
+        lab.train(small_beyond(), holes, progress=False, on_epoch=no_epoch)
 
 
 @pytest.mark.slow

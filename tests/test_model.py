@@ -1,11 +1,12 @@
 """The model of the lab, against an LSTM written out letter by letter."""
 
 import copy
+import math
 
 import pytest
 import torch
-from by_letter import NO_GATE, assert_close, read, spell
-from conftest import lab, small, small_beyond
+from by_letter import NO_GATE, assert_close, read, spell, spell_prefixed
+from conftest import ENGLISH, lab, small, small_beyond
 from torch.nn import functional as F
 
 WORDS = ["go", "abandon", "split", "function", "be"]
@@ -13,6 +14,7 @@ TENSE = torch.arange(5) % 4
 RECIPES = {
     "gated": small(),
     "direct": small(decoding="direct"),
+    "prefixed": small(prefix_letters=4),
     "beyond": small_beyond(),
 }
 
@@ -24,7 +26,7 @@ def one_thread():
 
 
 def words_of(words, tense, padding=0):
-    letters, lengths = lab.words_to_tensor(words)
+    letters, lengths = ENGLISH.to_tensor(words)
     letters = F.pad(letters, (0, padding), value=lab.EOS)
     return lab.Words(letters, lengths, tense)
 
@@ -36,17 +38,34 @@ def draw(count, seed):
 
 
 def gradients(loss, weights):
-    return torch.autograd.grad(loss, weights, retain_graph=True)
+    options = {"allow_unused": True, "materialize_grads": True}
+    return torch.autograd.grad(loss, weights, retain_graph=True, **options)
 
 
-@pytest.fixture(params=["direct", "gated", "gated, flat and priced"])
-def decoder_and_gate(request):
+def prefixed_decoder(letters, vocabulary=ENGLISH):
+    """Returns a decoder whose prefixes have none to so many letters."""
+    decoder = lab.PrefixedDecoder(small(prefix_letters=letters), vocabulary)
+    decoder.prefix_mlp[2].weight.data *= 8
+    decoder.prefix_mlp[2].bias.data[lab.EOS] -= 2.0
+    return decoder
+
+
+KINDS = ["direct", "gated", "gated, flat and priced"]
+KINDS += ["prefix 0", "prefix 1", "prefix 2", "prefix 4", "prefix 3, flat and priced"]
+
+
+@pytest.fixture(params=KINDS)
+def decoder_and_gate(request, monkeypatch):
     """Returns a decoder whose own words differ from the targets, some of them shorter."""
+    monkeypatch.setattr(lab, "NEGLIGIBLE", math.inf)
     torch.manual_seed(1)
     if request.param == "direct":
-        decoder = lab.DirectDecoder(small(decoding="direct"))
+        decoder = lab.DirectDecoder(small(decoding="direct"), ENGLISH)
+    elif request.param.startswith("prefix"):
+        decoder = prefixed_decoder(int(request.param[7]))
     else:
-        decoder = lab.GatedDecoder(small())
+        decoder = lab.GatedDecoder(small(), ENGLISH)
+    if request.param != "direct":
         decoder.gate_mlp[2].weight.data *= 8  # so that the tense decides
     decoder.letter.weight.data *= 4
     decoder.letter.bias.data[lab.EOS] += 0.4
@@ -57,12 +76,13 @@ def decoder_and_gate(request):
 def spell_all(decoder, z, words, free, gate=NO_GATE):
     """Spells each word letter by letter from its z."""
     gated = isinstance(decoder, lab.GatedDecoder)
+    spell_one = spell_prefixed if hasattr(decoder, "prefix_mlp") else spell
     contexts = decoder.context(z, words.tense)
     spelled = []
     for i, context in enumerate(contexts):
         tense = words.tense[i] if gated else None
         letters = words.letters[i, : words.lengths[i]]
-        spelled.append(spell(decoder, context, letters, free[i], tense, gate))
+        spelled.append(spell_one(decoder, context, letters, free[i], tense, gate))
     return spelled
 
 
@@ -107,7 +127,7 @@ def test_greedy_is_letter_by_letter(decoder_and_gate):
 
 
 def test_encoder_is_letter_by_letter_at_any_padding():
-    encoder = lab.Encoder(small())
+    encoder = lab.Encoder(small(), ENGLISH)
     ends = []
     for word, tense in zip(WORDS, TENSE, strict=True):
         condition = encoder.condition.weight[tense]
@@ -120,9 +140,27 @@ def test_encoder_is_letter_by_letter_at_any_padding():
         assert_close(posterior, expected)
 
 
-@pytest.mark.parametrize("name", ["gated", "direct"])
+@torch.no_grad()
+def test_prefixes_that_are_left_out_weigh_next_to_nothing(monkeypatch):
+    """At most e⁻⁷ of the likeliest path for each length of the prefix."""
+    vocabulary = lab.Vocabulary("ab", 4)
+    decoder = prefixed_decoder(4, vocabulary)
+    letters = torch.randint(1, 3, (200, 4))
+    letters[:, 3] = lab.EOS
+    words = lab.Words(letters, torch.full((200,), 4), torch.arange(200) % 4)
+    z = draw(200, seed=3)
+    free = torch.zeros(200, dtype=torch.bool)
+    ce = decoder.nats(z, words, free, NO_GATE).ce
+    monkeypatch.setattr(lab, "NEGLIGIBLE", math.inf)
+    more = ce - decoder.nats(z, words, free, NO_GATE).ce
+    assert more.max() > 1e-5, "some are left out"
+    assert more.min() > -1e-5
+    assert more.max() < math.log1p(4 * math.exp(-7))
+
+
+@pytest.mark.parametrize("name", ["gated", "direct", "prefixed"])
 def test_nats_of_a_batch_are_those_of_its_words_alone(name):
-    decoder = lab.CVAE(RECIPES[name]).decoder
+    decoder = lab.CVAE(RECIPES[name], ENGLISH).decoder
     z = draw(5, seed=0)
     free = torch.tensor([True, False, True, False, True])
     gate = lab.Gate(0.5, 0.2)
@@ -149,7 +187,7 @@ def test_every_weight_is_there_for_something(name, verbs):
 
 
 def test_learned_words_are_converted_and_the_tense_decides(learned, verbs):
-    table = verbs[::41]
+    table = verbs[7::41]
     converted = lab.convert_verbs(learned.model, table)
     for verb, rows in zip(table, converted.tolist(), strict=True):
         assert rows == [list(verb)] * 4
@@ -181,7 +219,7 @@ def test_generate_convert_and_decode_agree_in_chunks_too(learned, verbs, monkeyp
 def test_z_is_the_only_path_to_the_output(name, verbs):
     """A model without its encoder decodes the same z to the same words."""
     model = RECIPES[name].new_training(verbs).model
-    words = [verb[1] for verb in verbs[::41]]
+    words = [verb[1] for verb in verbs[7::41]]
     mu, _ = model.encode(words, 1)
     blind = copy.deepcopy(model)
     blind.encoder = None
@@ -192,7 +230,7 @@ def test_z_is_the_only_path_to_the_output(name, verbs):
 
 
 def test_decoding_stops_at_a_fixed_maximum():
-    model = lab.CVAE(small(decoding="direct"))
+    model = lab.CVAE(small(decoding="direct"), ENGLISH)
     model.decoder.letter.bias.data[lab.EOS] = -1e6
     words = model.decode(torch.randn(3, 16), 0)
     assert {len(word) for word in words} == {lab.MAX_LETTERS + 1}

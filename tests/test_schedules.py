@@ -134,7 +134,7 @@ def test_shapes_that_differ_at_some_excess_are_two_runs(window, verbs, monkeypat
     for shape in between(low, high):
         monkeypatch.setitem(lab.STRATEGIES, "mine", shape)
         config = small(strategy="mine")
-        digests.add(lab.digest(config, verbs[:1]))
+        digests.add(lab.digest(config, verbs[:1], []))
     assert len(digests) == 2
 
 
@@ -197,17 +197,18 @@ def test_config_is_the_lab_by_its_own_rules():
     assert lab.teacher_forcing_ratio(config, 84) == approx(0.95)
 
 
-def tense_and_form(words):
-    forms = lab.tensor_to_words(words.letters)
+def tense_and_form(vocabulary, words):
+    forms = vocabulary.to_words(words.letters)
     return list(zip(words.tense.tolist(), forms, strict=True))
 
 
 @pytest.mark.parametrize("config", [small(), lab.Config.classic(hidden_size=64)])
 def test_by_the_rules_each_form_is_trained_to_itself_in_its_own_tense(config, verbs):
+    training = config.new_training(verbs[:20])
     shown = []
-    for batch in config.new_training(verbs[:20]).make_epoch(1):
-        source = tense_and_form(batch.source)
-        assert tense_and_form(batch.target) == source
+    for batch in training.make_epoch(1):
+        source = tense_and_form(training.vocabulary, batch.source)
+        assert tense_and_form(training.vocabulary, batch.target) == source
         assert len(source) <= config.batch_size
         shown += source
     expected = []
@@ -243,10 +244,12 @@ def test_a_name_that_is_no_hyperparameter_is_a_type_error_that_names_it(recipe, 
     "make, values, named",
     [
         (small, {"decoding": "direct", "gate_price": 0.2}, "gate_price: .* decoding 'direct'"),
+        (small, {"decoding": "direct", "prefix_letters": 2}, "prefix_letters: .* 'direct'"),
         (small, {"strategy": "monotonic", "rate_end": 5.0}, "rate_end: .* strategy 'monotonic'"),
         (small, {"strategy": "constant", "rate_start": 5.0}, "rate_start: .* strategy 'constant'"),
         (small, {"condition_size": 64}, "condition_size: found 64 beside hidden_size 64"),
         (small_beyond, {"gate_price": 0.2}, "gate_price: .* decoding 'lemma-first'"),
+        (small_beyond, {"prefix_letters": 1}, "prefix_letters: .* decoding 'lemma-first'"),
         (small_beyond, {"hidden_size": 65}, "hidden_size: found 65 .* expected even"),
         (small_beyond, {"condition_size": 32}, "hidden_size: found 64 beside condition_size 32"),
     ],

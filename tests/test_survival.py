@@ -107,7 +107,7 @@ def save_and_stop_at(line, how, old, new, key):
 @pytest.mark.parametrize(("how", "code"), [("SIGKILL", -9), ("SIGINT", 1)])
 def test_stopped_at_every_line_of_a_save(tmp_path, how, code):
     config = small(epochs=2, hidden_size=18, refine=0.5)
-    key = lab.digest(config, VERBS)
+    key = lab.digest(config, VERBS, lab.training_pairs(VERBS))
     first = tmp_path / "first.pt"
     folder = tmp_path / "run"
 

@@ -130,7 +130,7 @@ def test_a_sweep_with_a_wrong_task_trains_nothing(runs_folder, monkeypatch):
     with pytest.raises(ValueError, match=r"'steep', progress .*: found .*; expected 0\.\.1"):
         lab.sweep([CONFIGS[0], small(strategy="steep")], VERBS, jobs=1)
     wrong = (CONFIGS[1], [("go",)])
-    with pytest.raises(ValueError, match="verb 1: found 1 words; expected 4"):
+    with pytest.raises(ValueError, match=r"verb 1: found \('go',\); expected 2 forms"):
         lab.sweep([CONFIGS[0], wrong], VERBS, jobs=1)
     assert not checkpoints(runs_folder)
 
@@ -197,7 +197,7 @@ def test_the_same_bits_whatever_ran_before_and_all_left_as_found(alone, threads)
         hidden.sum().backward()
         before = random_states()
         run = lab.train(CONFIGS[2], VERBS, progress=False)
-        lab.score(run.model, VERBS, draws=100)
+        lab.score(run.model, VERBS, lab.choose_pairs(VERBS), draws=100)
         beyond.synthesize(VERBS, 20, seed=1)
         assert equal(alone[2], run)
         assert random_states() == before

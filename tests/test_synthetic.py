@@ -1,8 +1,10 @@
 """Synthetic verbs: the spelling rules, where they cut a verb, and what is made of the parts."""
 
+import string
+
 import pytest
 from conftest import beyond, lab
-from generated import attempt, cases, is_word, text, word
+from generated import attempt, cases, english, is_word, text
 from hypothesis import strategies as st
 from lemminflect import getAllInflectionsOOV
 
@@ -51,7 +53,7 @@ def test_a_verb_is_cut_where_spelling_rules_look(row, parts):
     assert beyond.segment(without_a_syllable) is None
 
 
-lemma = word.filter(lambda word: len(word) < 29)
+lemma = english.filter(lambda word: len(word) < 29)
 lemma |= st.text("aeiouyqhstxz", min_size=1, max_size=6)
 
 
@@ -128,7 +130,9 @@ def test_synthetic_verbs_come_from_the_given_ones_alone():
 
 def test_a_fifth_of_the_letters_is_replaced_by_others_of_their_class():
     replaced = []
-    for verb in beyond.synthesize(rows("bananyquolk"), 3000, seed=0):
+    all_letters = (string.ascii_lowercase, "b", "c", "d")  # irregular: in compounds alone
+    made = beyond.synthesize([*rows("bananyquolk"), all_letters], 3000, seed=0)
+    for verb in filter(beyond.is_regular, made):
         stem = verb[0][-11:-1]
         for old, new in zip("bananyquol", stem, strict=True):
             assert (old in "aeiou") == (new in "aeiou")
@@ -136,8 +140,8 @@ def test_a_fifth_of_the_letters_is_replaced_by_others_of_their_class():
                 assert new == old
             else:
                 replaced.append(new != old)
-    # some are replaced by themselves, and three in twenty verbs are compounds
-    assert 0.85 * 0.16 < sum(replaced) / len(replaced) < 0.85 * 0.2
+    # some are replaced by themselves, and one in twelve of these verbs is a compound
+    assert 0.92 * 0.16 < sum(replaced) / len(replaced) < 0.92 * 0.2
 
 
 def test_a_stressed_ending_keeps_to_heads_that_stress_it():

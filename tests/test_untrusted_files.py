@@ -67,7 +67,7 @@ def damage(content, rng):
 
 def test_damaged_files_by_the_thousand(file):
     content = file.read_bytes()
-    key = lab.digest(CONFIG, VERBS)
+    key = lab.digest(CONFIG, VERBS, lab.training_pairs(VERBS))
     damaged = list(damage(content, random.Random(0)))
     assert len(damaged) > 2000
     for broken in damaged:
@@ -104,7 +104,7 @@ def test_a_file_that_would_run_code_is_refused(file, tmp_path, monkeypatch, seri
     """Even one that is signed as a run of ours."""
     monkeypatch.chdir(tmp_path)
     dump, load = SERIALIZERS[serializer]
-    key = lab.digest(CONFIG, VERBS)
+    key = lab.digest(CONFIG, VERBS, lab.training_pairs(VERBS))
     state = lab.load_checkpoint(file, key) | {"history": [Bomb()]}
     buffer = io.BytesIO()
     dump(state, buffer)

@@ -68,7 +68,7 @@ def encode(encoder, letters, tense):
 def spelling_nats(decoder, z, letters, tense):
     """Spells one word a letter at a time, each fed the right one before it; returns its CE."""
     state = decoder.initial_state(decoder.context(z, tense))
-    inputs = [torch.tensor(lab.SOS), *letters[:-1]]
+    inputs = [torch.tensor(decoder.vocabulary.sos), *letters[:-1]]
     hidden = read(decoder.lstm, decoder.embedding, inputs, state)
     scores = decoder.letter(torch.cat(hidden))  # (T, V - 1)
     return F.cross_entropy(scores, letters, reduction="sum")
@@ -84,7 +84,7 @@ def one_at_a_time(config, verbs):
     def update():
         form, tense = next(words)
         tense = torch.tensor([tense])
-        letters = lab.words_to_tensor([form])[0][0]
+        letters = model.vocabulary.to_tensor([form])[0][0]
         mu, logvar = encode(model.encoder, letters, tense)
         z = lab.reparameterize(mu, logvar, training.rng)
         ce = spelling_nats(model.decoder, z, letters, tense)

@@ -38,7 +38,7 @@ def conversions_by_kind(model, verbs):
     """Returns the share of right conversions of regular and irregular verbs, 0..1 by name."""
     right = lab.convert_verbs(model, verbs) == np.array(verbs)[:, None]  # (N, 4, 4)
     irregular = np.array([not beyond.is_regular(verb) for verb in verbs])  # (N,)
-    different = ~np.eye(len(lab.TENSES), dtype=bool)
+    different = ~np.eye(right.shape[1], dtype=bool)
     past = np.zeros_like(different)
     past[lab.PAST, :] = True
     past[:, lab.PAST] = True
@@ -50,9 +50,11 @@ def conversions_by_kind(model, verbs):
 
 
 def scores(run, verbs):
-    """Returns every score of a run by name."""
-    by_kind = conversions_by_kind(run.model, lab.distinct_verbs(verbs))
-    return lab.score(run.model, verbs) | by_kind
+    """Returns every score of a run by name; those by kind need the course's four forms."""
+    found = lab.score(run.model, verbs)
+    if lab.load_tenses() == lab.TENSES:
+        found |= conversions_by_kind(run.model, lab.distinct_verbs(verbs))
+    return found
 
 
 def show(title, table):

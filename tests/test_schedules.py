@@ -197,26 +197,6 @@ def test_config_is_the_lab_by_its_own_rules():
     assert lab.teacher_forcing_ratio(config, 84) == approx(0.95)
 
 
-def tense_and_form(vocabulary, words):
-    forms = vocabulary.to_words(words.letters)
-    return list(zip(words.tense.tolist(), forms, strict=True))
-
-
-@pytest.mark.parametrize("config", [small(), lab.Config.classic(hidden_size=64)])
-def test_by_the_rules_each_form_is_trained_to_itself_in_its_own_tense(config, verbs):
-    training = config.new_training(verbs[:20])
-    shown = []
-    for batch in training.make_epoch(1):
-        source = tense_and_form(training.vocabulary, batch.source)
-        assert tense_and_form(training.vocabulary, batch.target) == source
-        assert len(source) <= config.batch_size
-        shown += source
-    expected = []
-    for verb in verbs[:20]:
-        expected += enumerate(verb)
-    assert sorted(shown) == sorted(expected)
-
-
 def test_classic_is_the_original_as_published():
     classic = lab.Config.classic()
     assert classic.epochs == 500

@@ -10,6 +10,7 @@ import torch
 from by_letter import spell
 from conftest import SMALL, equal, lab, small, small_beyond
 
+CLASSIC = lab.Config.classic(**SMALL | {"epochs": 3})
 RECIPES = {
     "gated": small(epochs=4, rate_start=0.1, rate_end=0.1),
     "prefixed": small(epochs=4, rate_start=0.1, rate_end=0.1, prefix_letters=2),
@@ -20,7 +21,7 @@ RECIPES = {
         tf_final=0.5,
         refine=0.5,
     ),
-    "classic": lab.Config.classic(**SMALL | {"epochs": 3}),
+    "classic": CLASSIC,
     "beyond": small_beyond(
         epochs=4,
         strategy="constant",
@@ -176,7 +177,7 @@ def test_gradients_are_clipped_to_a_norm_of_5(verbs):
         assert step.norm().item() == pytest.approx(0.05, rel=1e-3)
 
 
-@pytest.mark.parametrize("config", [small(batch_size=64), small(batch_size=7)])
+@pytest.mark.parametrize("config", [small(batch_size=64), small(batch_size=7), CLASSIC])
 def test_an_epoch_is_every_form_once_to_itself(verbs, config):
     training = config.new_training(verbs)
     batches = training.make_epoch(1)

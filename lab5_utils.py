@@ -68,7 +68,7 @@ class Vocabulary(NamedTuple):
             unknown = sorted(set(word) - set(self.alphabet))
             if unknown:
                 found = f"{describe(unknown[0])} in {word!r}"
-                raise ValueError(f"{where}: found {found}; expected letters {self.alphabet}")
+                raise ValueError(f"{where}: found {found}; expected letters {self.alphabet:.60}")
 
     def to_tensor(self, words: list[str]) -> tuple[Tensor, Tensor]:
         """Turns words into letters (B, T), padded with EOS, and lengths (B,), one EOS counted."""

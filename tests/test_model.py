@@ -186,13 +186,6 @@ def test_every_weight_is_there_for_something(name, verbs):
     assert hasattr(training.model.decoder, "from_lemma") == (name == "beyond")
 
 
-def test_learned_words_are_converted_and_the_tense_decides(learned, verbs):
-    table = verbs[7::41]
-    converted = lab.convert_verbs(learned.model, table)
-    for verb, rows in zip(table, converted.tolist(), strict=True):
-        assert rows == [list(verb)] * 4
-
-
 def forms_of(verbs, tenses):
     return [verb[tense] for verb, tense in zip(verbs, tenses, strict=True)]
 

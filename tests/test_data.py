@@ -226,7 +226,7 @@ def test_repeats_are_kept_by_the_loader_and_dropped_where_each_verb_counts_once(
     assert verbs == [WALK, WALK, ("a", "b", "c", "d")]
     assert lab.distinct_verbs(verbs) == [WALK, ("a", "b", "c", "d")]
     assert repr(lab.check_verbs(np.array([["a", "-"]]))) == "[('a', '-')]"
-    with pytest.raises(ValueError, match="verb 1: found array.*; expected 1 to 32 letters"):
+    with pytest.raises(ValueError, match=r"verb 1: found array.*; expected 1 to 32 letters"):
         lab.check_verbs([["a", np.zeros(2)]])
 
 

@@ -32,7 +32,7 @@ ENDINGS = {  # of a lemma: where a linguist would cut it
 }
 EXAMPLES = {  # lemmas whose cut forms are kept
     "english": "stop",
-    "german": "lockern",
+    "german": "suchen",
     "spanish": "abandonar",
     "italian": "parlare",
     "finnish": "asettua",

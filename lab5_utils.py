@@ -897,6 +897,7 @@ class PrefixedDecoder(GatedDecoder):
     def __init__(self, config, vocabulary: Vocabulary):
         super().__init__(config, vocabulary)
         self.prefix_letters = config.prefix_letters  # P
+        self.place = nn.Embedding(self.prefix_letters, config.embedding_size)
         inputs = config.hidden_size + config.condition_size + config.embedding_size
         self.prefix_mlp = nn.Sequential(
             nn.Linear(inputs, PREFIX_UNITS),
@@ -905,12 +906,16 @@ class PrefixedDecoder(GatedDecoder):
         )
         self.prefix_mlp[-1].bias.data[EOS] += LEAVES
 
-    def prefix_scores(self, context, tense, before) -> Tensor:
-        """Returns scores (B, P, V − 1) of a prefix, of the letters before (B, P); EOS ends it."""
+    def prefix_scores(self, context, tense, before, first=0) -> Tensor:
+        """Returns scores (B, P, V − 1) of a prefix's letters from number `first` on; EOS ends it.
+
+        Each knows the letter before, of (B, P), and its own number.
+        """
         length = before.shape[1]
         told = torch.cat([context, self.condition(tense)], 1)  # (B, H + C)
         told = told[:, None].expand(-1, length, -1)  # (B, P, H + C)
-        inputs = torch.cat([told, self.embedding(before)], 2)
+        place = self.place.weight[first : first + length]  # (P, E)
+        inputs = torch.cat([told, self.embedding(before) + place], 2)
         return self.prefix_mlp(inputs)
 
     def prefix_nats(self, context, target: Words, fed) -> Tensor:
@@ -971,7 +976,7 @@ class PrefixedDecoder(GatedDecoder):
         prefix = torch.full((len(context), steps), EOS, device=context.device)  # (B, steps)
         before = torch.full_like(prefix[:, :1], self.vocabulary.sos)  # (B, 1)
         for i in range(min(self.prefix_letters, steps)):
-            letter = self.prefix_scores(context, tense, before).argmax(2)  # (B, 1)
+            letter = self.prefix_scores(context, tense, before, first=i).argmax(2)  # (B, 1)
             letter = letter.where(before != EOS, EOS)
             prefix[:, i] = letter[:, 0]
             before = letter

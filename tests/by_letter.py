@@ -97,10 +97,11 @@ def over_paths(paths, tau=1.0):
     return -sum(worth).log() / tau
 
 
-def prefix_scores(decoder, context, tense, letter):
+def prefix_scores(decoder, context, tense, letter, place):
     """Returns the scores of a prefix's letter behind another one; EOS ends the prefix."""
-    told = [context, decoder.condition.weight[tense], decoder.embedding.weight[letter]]
-    return decoder.prefix_mlp(torch.cat(told))
+    before = decoder.embedding.weight[letter] + decoder.place.weight[place]
+    told = torch.cat([context, decoder.condition.weight[tense], before])
+    return decoder.prefix_mlp(told)
 
 
 def spell_prefixed(decoder, context, word, free, tense, gate=NO_GATE) -> Spelled:
@@ -108,8 +109,8 @@ def spell_prefixed(decoder, context, word, free, tense, gate=NO_GATE) -> Spelled
     sos = decoder.vocabulary.sos
     own = []
     letter = sos
-    for _ in range(decoder.prefix_letters):
-        letter = prefix_scores(decoder, context, tense, letter).argmax().item()
+    for place in range(decoder.prefix_letters):
+        letter = prefix_scores(decoder, context, tense, letter, place).argmax().item()
         if letter == lab.EOS:
             break
         own.append(letter)
@@ -129,7 +130,7 @@ def prefix_paths(decoder, context, word, fed, tense, price=0.0):
     for i in range(min(decoder.prefix_letters + 1, len(fed))):
         start = prefix
         if i < decoder.prefix_letters:
-            scores = prefix_scores(decoder, context, tense, fed[i])
+            scores = prefix_scores(decoder, context, tense, fed[i], i)
             start = prefix + F.cross_entropy(scores, torch.tensor(lab.EOS))
             prefix = prefix + F.cross_entropy(scores, word[i]) + price
         again = [decoder.vocabulary.sos, *fed[i + 1 :]]  # the word behind it, as if from its start

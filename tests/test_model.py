@@ -43,7 +43,7 @@ def gradients(loss, weights):
 
 
 def prefixed_decoder(letters, vocabulary=ENGLISH):
-    """Returns a decoder whose prefixes have none to so many letters."""
+    """Returns a decoder whose prefixes have so many letters at most."""
     decoder = lab.PrefixedDecoder(small(prefix_letters=letters), vocabulary)
     decoder.prefix_mlp[2].weight.data *= 8
     decoder.prefix_mlp[2].bias.data[lab.EOS] -= 2.0
@@ -51,7 +51,7 @@ def prefixed_decoder(letters, vocabulary=ENGLISH):
 
 
 KINDS = ["direct", "gated", "gated, flat and priced"]
-KINDS += ["prefix 0", "prefix 1", "prefix 2", "prefix 4", "prefix 3, flat and priced"]
+KINDS += ["prefix 1", "prefix 2", "prefix 4", "prefix 3, flat and priced"]
 
 
 @pytest.fixture(params=KINDS)

@@ -142,7 +142,8 @@ def check_tense(tense, count: int, forms: int) -> Tensor:
     tenses = np.asarray(values)
     fits = tenses.shape in ((), (count,))
     are_ints = tenses.size == 0 or tenses.dtype.kind in "iu"
-    if not fits or not are_ints or not set(tenses.flat) <= set(range(forms)):
+    known = set(range(forms))
+    if not fits or not are_ints or not set(tenses.flat) <= known:
         expected = f"0..{forms - 1}, one for all or {count}"
         raise ValueError(f"tense: found {tense!r:.60}; expected {expected}")
     return torch.from_numpy(np.full(count, tenses, dtype=np.int64))  # (B,)
@@ -237,6 +238,13 @@ def read_names(line: str, where: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+def default_names(width: int) -> tuple[str, ...]:
+    """Returns the names of so many forms in a table without names."""
+    if width == len(TENSES):
+        return TENSES
+    return tuple(f"form {n}" for n in range(1, width + 1))
+
+
 def read_table(path) -> tuple[tuple[str, ...], list[Verb]]:
     """Reads a table: the names of its forms, and its rows. Raises as `load_verbs`."""
     path = data_file("train.txt") if path is None else Path(path)
@@ -246,7 +254,8 @@ def read_table(path) -> tuple[tuple[str, ...], list[Verb]]:
         names = read_names(lines.pop(1), f"{path}, line 1")
     if not lines:
         raise ValueError(f"{path}: found no row; expected a verb a row")
-    width = len(names) or len(next(iter(lines.values())).split(" "))
+    first = next(iter(lines.values()))
+    width = len(names) or len(first.split(" "))
     if width < 2:
         raise ValueError(f"{path}, line 1: found {width} form a verb; expected 2 or more")
     rows = []
@@ -254,9 +263,7 @@ def read_table(path) -> tuple[tuple[str, ...], list[Verb]]:
         where = f"{path}, line {n}"
         check_characters(line, " " + HOLE, where)
         rows.append(check_row(line.split(" "), width, where))
-    if not names:
-        names = TENSES if width == len(TENSES) else [f"form {n}" for n in range(1, width + 1)]
-    return tuple(names), rows
+    return names or default_names(width), rows
 
 
 def load_verbs(path=None) -> list[Verb]:
@@ -948,7 +955,8 @@ class PrefixedDecoder(GatedDecoder):
             n = (matters & longer).nonzero()[:, 0]  # numbers of b words
             if len(n) == 0:
                 continue
-            rest = Words(target.letters[n, i:], target.lengths[n] - i, target.tense[n])
+            letters = target.letters[n, i:]  # (b, T − i)
+            rest = Words(letters, target.lengths[n] - i, target.tense[n])
             left = mask[n, i:]  # (b, T − i)
             hidden = self(fed[n, i:], context[n])  # (b, T − i, H)
             before, behind, opens = self.letter_costs(hidden, rest, left)
@@ -983,7 +991,8 @@ class PrefixedDecoder(GatedDecoder):
         rest, end = super().greedy(context, tense, steps)
         lengths = (prefix != EOS).sum(1, keepdim=True)  # (B, 1)
         place = torch.arange(steps, device=context.device) - lengths  # (B, steps)
-        return rest.gather(1, place.clamp(min=0)).where(place >= 0, prefix), end
+        rest = rest.gather(1, place.clamp(min=0))
+        return rest.where(place >= 0, prefix), end
 
 
 DECODERS = {"gated": GatedDecoder, "direct": DirectDecoder}
@@ -1054,7 +1063,8 @@ class CVAE(nn.Module):
         self.check_z(z)
         forms = self.vocabulary.forms
         words = self.spell(z, torch.arange(forms).expand(len(z), forms))
-        return [tuple(words[n : n + forms]) for n in range(0, len(words), forms)]
+        starts = range(0, len(words), forms)
+        return [tuple(words[n : n + forms]) for n in starts]
 
     def check_z(self, z) -> None:
         """Raises ValueError if z is not (B, Z) or not finite."""
@@ -1129,7 +1139,9 @@ def encode_verbs(model, verbs) -> tuple[Tensor, Tensor]:
     """
     verbs = check_verbs(verbs)
     known = known_forms(verbs)  # (N, F)
-    codes = model.encode(np.array(verbs)[known], known.nonzero()[1])  # mu, logvar
+    forms = np.array(verbs)[known]
+    tenses = known.nonzero()[1]
+    codes = model.encode(forms, tenses)  # mu, logvar
     shape = *known.shape, model.config.latent_size
     mu, logvar = (torch.full(shape, math.nan) for _ in codes)
     mu[known], logvar[known] = (code.cpu() for code in codes)
@@ -1158,8 +1170,10 @@ def count_rows(generated: list[Verb], verbs: list[Verb]) -> list[int]:
         tables[tenses][tuple(verb[t] for t in tenses)] += 1
     counts = []
     for verb in generated:
-        found = [rows[tuple(verb[t] for t in tenses)] for tenses, rows in tables.items()]
-        counts.append(sum(found))
+        count = 0
+        for tenses, rows in tables.items():
+            count += rows[tuple(verb[t] for t in tenses)]
+        counts.append(count)
     return counts
 
 
@@ -1257,9 +1271,11 @@ def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
     once = distinct_verbs(verbs)
     generated = sample_prior(model, draws)
     gaussian = gaussian_score(generated, verbs)
-    hundreds = [generated[n : n + 100] for n in range(0, draws - 99, 100)]
     counts = dict(zip(generated, count_rows(generated, verbs), strict=True))
-    distinct = [sum(counts[verb] > 0 for verb in set(hundred)) for hundred in hundreds]
+    distinct = []
+    for start in range(0, draws - 99, 100):
+        hundred = set(generated[start : start + 100])
+        distinct.append(sum(counts[verb] > 0 for verb in hundred))
     return {
         "bleu4": mean_bleu4(model, pairs),
         "bleu4_drawn": mean_bleu4(model, pairs, draws=20),
@@ -1518,9 +1534,11 @@ def training_pairs(verbs) -> list[TestPair]:
     table = distinct_verbs(verbs)
     if verbs is not None:
         columns = list(zip(*table, strict=True))
-        forms = range(len(columns))
-        asked = [pair for pair in pairs if {pair.source_tense, pair.target_tense} <= set(forms)]
-        asked = [pair for pair in asked if pair.source in columns[pair.source_tense]]
+        asked = []
+        for pair in pairs:
+            fits = max(pair.source_tense, pair.target_tense) < len(columns)
+            if fits and pair.source in columns[pair.source_tense]:
+                asked.append(pair)
         pairs = asked or choose_pairs(table)
     vocabulary_of(table).check([pair.source for pair in pairs], "test pairs")
     return pairs

@@ -33,12 +33,12 @@ ENDINGS = {  # of a lemma: where a linguist would cut it
 EXAMPLES = {  # lemmas whose cut forms are kept
     "english": "stop",
     "german": "suchen",
-    "spanish": "abandonar",
+    "spanish": "hablar",
     "italian": "parlare",
-    "finnish": "asettua",
+    "finnish": "sanoa",
     "turkish": "batmak",
-    "russian": "обманывать",
-    "swahili": "kuandamana",
+    "russian": "думать",
+    "swahili": "kulala",
     "hebrew": "לבטא",
 }
 SCORES = ("bleu4", "conversion", "gaussian_exact", "gaussian_inconsistent", "distinct")

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import lab5_utils as lab
 
 TABLES = sorted(Path(__file__).resolve().parent.glob("tables/*"))
-PREFIXES = {"german": 2, "swahili": 4, "hebrew": 1}  # letters
+PREFIXES = {"german": 2, "swahili": 4}  # letters
 ENDINGS = {  # of a lemma: where a linguist would cut it
     "english": "",
     "german": "e?n",

@@ -19,6 +19,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import lab5_utils as lab
+from lab5_beyond import common_prefix
 
 TABLES = sorted(Path(__file__).resolve().parent.glob("tables/*"))
 PREFIXES = {"german": 2, "swahili": 4}  # letters
@@ -45,16 +46,6 @@ SCORES = ("bleu4", "conversion", "gaussian_exact", "gaussian_inconsistent", "dis
 
 
 # ---- Cuts ----
-def common_prefix(forms):
-    """Returns the letters with which all forms begin."""
-    prefix = ""
-    for letters in zip(*forms, strict=False):
-        if len(set(letters)) > 1:
-            break
-        prefix += letters[0]
-    return prefix
-
-
 def common_part(forms):
     """Returns the longest string that is in all forms, the leftmost of the first one's."""
     first = forms[0]

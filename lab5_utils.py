@@ -64,8 +64,9 @@ class Vocabulary(NamedTuple):
 
     def check(self, words: list[str], where: str) -> None:
         """Raises ValueError for a word with a letter that the table has not, naming both."""
+        known = set(self.alphabet)
         for word in words:
-            unknown = sorted(set(word) - set(self.alphabet))
+            unknown = sorted(set(word) - known)
             if unknown:
                 found = f"{describe(unknown[0])} in {word!r}"
                 raise ValueError(f"{where}: found {found}; expected letters {self.alphabet:.60}")
@@ -219,7 +220,7 @@ def check_form(form, where: str) -> str:
 
 
 def check_row(forms, width: int, where: str) -> Verb:
-    """Returns a row of `width` forms, of which one may be a hole. Raises as `check_words`."""
+    """Returns a row of `width` forms, one of them no hole at least. Raises as `check_words`."""
     if isinstance(forms, str) or not isinstance(forms, Iterable):
         raise TypeError(f"{where}: found {forms!r:.60}; expected a list of words")
     row = [check_form(form, where) for form in forms]

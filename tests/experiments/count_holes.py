@@ -371,19 +371,6 @@ def tabulate(table, ks, validate):
     return pd.DataFrame(columns)
 
 
-def read_table(path):
-    """Reads a table in any alphabet; a first line with # is none of its rows. Raises ValueError."""
-    verbs = []
-    for n, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
-        if n == 1 and line.startswith("#"):
-            continue
-        words = line.split(" ")
-        if len(words) != len(TENSES) or "" in words:
-            raise ValueError(f"{path}, line {n}: found {line!r:.60}; expected four words")
-        verbs.append(tuple(words))
-    return verbs
-
-
 def main():
     """Prints the scores."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -392,7 +379,10 @@ def main():
     parser.add_argument("--validate", action="store_true", help="score a tenth of what is shown")
     chosen = parser.parse_args()
     if chosen.table:
-        table = [(verb, "any verb") for verb in read_table(chosen.table)]
+        verbs = lab.load_verbs(chosen.table)
+        if len(verbs[0]) != len(TENSES):
+            raise ValueError(f"{chosen.table}: found {len(verbs[0])} forms a verb; expected 4")
+        table = [(verb, "any verb") for verb in verbs]
     else:
         verbs = lab.load_verbs()
         table = [(verb, "regular" if is_regular(verb) else "irregular") for verb in verbs]

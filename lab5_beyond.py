@@ -7,10 +7,10 @@ Read `lab5_utils` first; shapes and units are the same.
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import random
-import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -56,160 +56,259 @@ class Config(lab.Config):
 
     def new_training(self, verbs: list[Verb]) -> RowTraining:
         """Returns a training of this recipe that has not begun. Raises ValueError."""
-        for n, verb in enumerate(verbs, 1):
-            if lab.HOLE in verb:
-                raise ValueError(f"verb {n}: found a hole in {verb}; expected all forms")
+        complete_rows(verbs)  # raises if there is none
         if self.first_phase < self.epochs:
-            require_regular_verb(verbs)
+            productive_classes(verbs)  # likewise
         return RowTraining(self, verbs)
 
 
+# ---- Cuts and classes ----
+PRODUCTIVE = (
+    20  # verbs that make a class productive; that of *cut*, *cuts*, *cutting*, *cut* has 10
+)
+AGAIN = "2"  # begins an affix that begins with the stem's last letter
+Affixes = tuple[tuple[str, str], ...]  # what stands before and after the stem, a pair a form
+
+
+class Cut(NamedTuple):
+    """Holds a verb cut by its own row: before + stem + after is a form."""
+
+    stem: str
+    affixes: Affixes
+
+
+def common_part(words) -> str:
+    """Returns the longest string that is in all of the words; of several, the first."""
+    first = words[0]
+    for length in range(len(first), 0, -1):
+        for start in range(len(first) - length + 1):
+            part = first[start : start + length]
+            if all(part in word for word in words):
+                return part
+    return ""
+
+
+def cut(verb: Verb) -> Cut:
+    """Cuts a verb into a stem, which all of its forms share, and affixes: *stop* + –, s, 2ing, 2ed.
+
+    A 2 is the stem's last letter again. Forms that share no letter (*go*, *went*) have no stem.
+    """
+    stem = common_part(verb)
+    affixes = []
+    for form in verb:
+        start = form.index(stem)
+        after = form[start + len(stem) :]
+        if stem and after.startswith(stem[-1]):
+            after = AGAIN + after[1:]
+        affixes.append((form[:start], after))
+    return Cut(stem, tuple(affixes))
+
+
+def inflect(stem: str, affixes: Affixes) -> Verb:
+    """Returns the forms that affixes make of a stem."""
+    return tuple(before + stem + after.replace(AGAIN, stem[-1:]) for before, after in affixes)
+
+
+def complete_rows(verbs) -> list[Verb]:
+    """Returns the verbs without holes, each once. Raises ValueError if there is none."""
+    verbs = lab.distinct_verbs(verbs)
+    complete = [verb for verb in verbs if lab.HOLE not in verb]
+    if not complete:
+        raise ValueError(f"verbs: found a hole in each of {len(verbs)}; expected one without")
+    return complete
+
+
+def productive_classes(verbs: list[Verb]) -> dict[Affixes, list[str]]:
+    """Returns the stems of each productive class: verbs with the same affixes, enough of them.
+
+    In any language, a verb is regular if its class is one of these. Raises ValueError.
+    """
+    verbs = complete_rows(verbs)
+    classes = defaultdict(list)
+    for verb in verbs:
+        stem, affixes = cut(verb)
+        classes[affixes].append(stem)
+    productive = {a: stems for a, stems in classes.items() if len(stems) >= PRODUCTIVE}
+    if not productive:
+        sizes = sorted(map(len, classes.values()), reverse=True)
+        found = f"{len(verbs)} verbs without holes in classes of {sizes[:5]}"
+        raise ValueError(f"verbs: found {found}; expected {PRODUCTIVE} with the same affixes")
+    return productive
+
+
+def letter_kinds(words) -> dict[int, str]:
+    """Returns a kind, 0 or 1, of each letter by its code point: neighbours mostly differ in it.
+
+    English letters fall into vowels and consonants by that alone. The kinds are the signs in the
+    eigenvector of the least eigenvalue of how often letters are neighbours, normalized.
+    """
+    letters = " " + "".join(sorted(set().union(*words)))
+    number = {letter: n for n, letter in enumerate(letters)}
+    near = torch.zeros(len(letters), len(letters), dtype=torch.float64)
+    for word in words:
+        for a, b in itertools.pairwise(f" {word} "):
+            near[number[a], number[b]] += 1
+    near = near + near.mT
+    scale = near.sum(1).rsqrt()
+    _, vectors = torch.linalg.eigh(scale[:, None] * near * scale)
+    kinds = (vectors[1:, 0] > 0).int().tolist()
+    return {ord(letter): str(kind) for letter, kind in zip(letters[1:], kinds, strict=True)}
+
+
+class Classifier:
+    """Tells the class of a lemma from verbs that end and begin like it: naive Bayes, backed off."""
+
+    WINDOW = 5  # letters at the end of a lemma
+    DOUBT = (0.5, 5)  # verbs that coarser contexts weigh as much as, at the end and the beginning
+    SURE = 0.8  # share
+
+    def __init__(self, classes: dict[Affixes, list[str]], kinds: dict[int, str]):
+        self.kinds = kinds
+        self.sizes = {affixes: len(stems) for affixes, stems in classes.items()}
+        self.counts = defaultdict(Counter)  # of verbs, by context and class
+        self.endings = set()  # the last two letters of each class's verbs
+        for affixes, stems in classes.items():
+            for stem in stems:
+                lemma = inflect(stem, affixes)[lab.LEMMA]
+                self.endings.add((affixes, lemma[-2:]))
+                for context in itertools.chain(*self.contexts(lemma)):
+                    self.counts[context][affixes] += 1
+
+    def contexts(self, lemma: str) -> tuple[list[str], list[str]]:
+        """Returns what the end and the beginning of a lemma look like, coarse to fine.
+
+        If 1 are vowels: t, 1010t, 101it … and v-, vi-, vis- … of *visit*. Short words are seen to
+        be short.
+        """
+        end = lemma.rjust(self.WINDOW)[-self.WINDOW :]
+        shape = end.translate(self.kinds)
+        lengths = range(1, self.WINDOW + 1)
+        ends = [shape[:-n] + end[-n:] for n in lengths]
+        begins = [lemma[:n] + "-" for n in lengths[:-1]]
+        return [lemma[-1], *ends], begins
+
+    def shares(self, contexts: list[str], doubt: float) -> dict[Affixes, float]:
+        """Returns the share of each class among verbs in the finest context, backed off."""
+        total = sum(self.sizes.values())
+        shares = {affixes: size / total for affixes, size in self.sizes.items()}
+        for context in contexts:
+            if context in self.counts:
+                seen = self.counts[context]
+                weight = seen.total() + doubt
+                shares = {a: (seen[a] + doubt * share) / weight for a, share in shares.items()}
+        return shares
+
+    def is_sure(self, lemma: str, affixes: Affixes) -> bool:
+        """Tells whether a lemma is surely of this class, and one of its verbs ends like it."""
+        if (affixes, lemma[-2:]) not in self.endings:
+            return False
+        by_end, by_begin = map(self.shares, self.contexts(lemma), self.DOUBT)
+        weights = {a: by_end[a] * by_begin[a] / size for a, size in self.sizes.items()}
+        return weights[affixes] > self.SURE * sum(weights.values())
+
+
 # ---- Synthetic verbs ----
-VOWELS = "aeiou"
-CONSONANTS = "bcdfghjklmnprstvwxz"  # y is both, q needs its u
 RESAMPLED = 0.2  # share of a stem's letters
-RARE = 0.25  # share of verbs whose endings are chosen first, so that rare ones (fuzz, echo) come up
+RARE = 0.25  # share of verbs whose class is chosen first, so that rare ones come up
 COMPOUND = 0.15  # share of compounds
+PREFIXED = 0.5  # share of the others that have a prefix
 LONGEST_PREFIX = 6  # letters
 
 
-def regular_rows(lemma: str) -> tuple[Verb, Verb]:
-    """Returns the rows that spelling rules give a lemma: plain, and with a doubled letter."""
-    lab.check_words([lemma])
-    takes_es = re.search("(s|x|z|ch|sh|(^|[^aeiou])o)$", lemma)
-    third = lemma + ("es" if takes_es else "s")
-    stem = lemma
-    past = lemma + "ed"
-    if re.search("(^|[^aeiou])y$", lemma):
-        third = lemma[:-1] + "ies"
-        past = lemma[:-1] + "ied"
-    elif lemma.endswith("ie"):
-        stem = lemma[:-2] + "y"
-        past = lemma + "d"
-    elif lemma.endswith("e"):
-        stem = lemma if lemma.endswith(("ee", "ye", "oe")) else lemma[:-1]
-        past = lemma + "d"
-    doubled = lemma + lemma[-1]
-    plain = (lemma, third, stem + "ing", past)
-    return plain, (lemma, third, doubled + "ing", doubled + "ed")
+class Synthesizer:
+    """Makes synthetic verbs from those of a table; all it knows is counted there."""
 
+    def __init__(self, verbs: list[Verb]):
+        verbs = complete_rows(verbs)
+        self.classes = productive_classes(verbs)
+        self.kinds = letter_kinds([form for verb in verbs for form in verb])
+        self.classifier = Classifier(self.classes, self.kinds)
+        self.table = set(verbs)
+        self.lemmas = [verb[lab.LEMMA] for verb in verbs]
+        self.known = set(self.lemmas)
+        self.regular = [Cut(stem, a) for a, stems in self.classes.items() for stem in stems]
+        self.whole = []  # verbs that a prefix may stand before
+        for lemma, parts in zip(self.lemmas, map(cut, verbs), strict=True):
+            begins = parts.stem and lemma.startswith(parts.stem)
+            if begins or parts.affixes in self.classes:
+                self.whole.append(parts)
+        self.places = defaultdict(list)  # by letter: its neighbours, wherever it stands
+        self.letters = defaultdict(list)  # by neighbours: what stands between them
+        for lemma in self.lemmas:
+            around = f" {lemma} "
+            for before, letter, after in zip(around, lemma, around[2:], strict=False):
+                self.places[letter].append((before, after))
+                if letter not in self.letters[before, after]:
+                    self.letters[before, after].append(letter)
 
-def is_regular(verb: Verb) -> bool:
-    """Tells whether spelling rules give a verb's row."""
-    return tuple(verb) in regular_rows(verb[0])
+    def prefix(self, rng: random.Random) -> str:
+        """Returns the beginning of a lemma, of up to six letters."""
+        return rng.choice(self.lemmas)[: rng.randint(0, LONGEST_PREFIX)]
 
+    def splice(self, one: str, other: str, rng: random.Random) -> str:
+        """Returns the beginning of one stem and the end of another; they meet in like kinds."""
+        start = rng.randrange(len(other))
+        shape = f" {one}".translate(self.kinds)
+        joint = f" {other}".translate(self.kinds)[start : start + 2]
+        fitting = [n for n in range(len(one)) if shape[n : n + 2] == joint]
+        if not fitting:
+            return other
+        return one[: rng.choice(fitting)] + other[start:]
 
-def common_prefix(words) -> str:
-    """Returns the letters with which all of the words begin."""
-    prefix = ""
-    for letters in zip(*words, strict=False):
-        if len(set(letters)) > 1:
-            break
-        prefix += letters[0]
-    return prefix
+    def resample(self, stem: str, rng: random.Random) -> str:
+        """Draws a fifth of the letters again, from those that stand in like places."""
+        letters = []
+        for letter in stem:
+            if letter in self.places and rng.random() < RESAMPLED:
+                place = rng.choice(self.places[letter])
+                letter = rng.choice(self.letters[place])
+            letters.append(letter)
+        return "".join(letters)
 
+    def compound(self, rng: random.Random) -> Cut:
+        """Returns a verb behind a prefix: over·run, side·step."""
+        stem, affixes = rng.choice(self.whole)
+        return Cut(self.prefix(rng) + stem, affixes)
 
-class Segments(NamedTuple):
-    """Holds the parts of a regular verb: head + vowels + coda + an ending is a form."""
+    def new_verb(self, rng: random.Random) -> Cut:
+        """Returns the beginning of a verb and the end of another of its class, resampled."""
+        stem, affixes = rng.choice(self.regular)
+        if rng.random() < RARE:
+            affixes = rng.choice(list(self.classes))
+            stem = rng.choice(self.classes[affixes])
+        stem = self.splice(rng.choice(self.classes[affixes]), stem, rng)
+        if rng.random() < PREFIXED:
+            stem = self.prefix(rng) + stem
+        return Cut(self.resample(stem, rng), affixes)
 
-    kind: str  # "short", of one syllable; "stressed", of more, and it doubles; "long"
-    head: str  # before the last syllable
-    vowels: str
-    coda: str
-    endings: tuple[str, ...]  # of the four forms
+    def is_right(self, verb: Verb, affixes: Affixes) -> bool:
+        """Tells whether a verb is one of the table, or none of it and surely of its class."""
+        lemma = verb[lab.LEMMA]
+        if lemma in self.known:
+            return verb in self.table
+        return affixes not in self.classes or self.classifier.is_sure(lemma, affixes)
 
-
-def segment(verb: Verb) -> Segments | None:
-    """Cuts a regular verb where spelling rules look; None if it has no syllable."""
-    verb = tuple(verb)
-    lemma = verb[0]
-    syllable = re.fullmatch("(.*?)(?<!q)([aeiouy]+)([^aeiouy]*e?)", lemma)
-    if syllable is None:
-        return None
-    head, vowels, coda = syllable.groups()
-    if not re.search("[aeiouy]", head.replace("qu", "")):
-        kind = "short"
-    elif verb == regular_rows(lemma)[0]:
-        kind = "long"
-    else:
-        kind = "stressed"
-
-    if kind == "stressed":  # sub·mit: the last syllable stays
-        head, vowels, coda = head[:-1], "", ""
-    elif not coda:  # en·joy, try: the vowels belong to the ending
-        vowels = ""
-    elif lemma.endswith("h"):  # -ch and -sh take -es
-        coda = ""
-    else:  # the last consonant decides on -es and doubling, but for a silent e
-        prefix = common_prefix(verb)
-        last = len(prefix) if lemma.endswith("e") else len(prefix) - 1
-        coda = prefix[len(head + vowels) : last]
-    stem = head + vowels + coda
-    endings = tuple(form[len(stem) :] for form in verb)
-    return Segments(kind, head, vowels, coda, endings)
-
-
-def regular_segments(verbs: list[Verb]) -> list[Segments]:
-    """Cuts the regular verbs. Raises ValueError if there is none."""
-    segments = [segment(verb) for verb in verbs if is_regular(verb)]
-    segments = [parts for parts in segments if parts is not None]
-    if not segments:
-        raise ValueError(f"verbs: found no regular one among {len(verbs)}; expected one")
-    return segments
-
-
-def require_regular_verb(verbs: list[Verb]) -> None:
-    """Raises ValueError if no synthetic verbs can be made of these."""
-    regular_segments(verbs)
-
-
-def resample(word: str, rng: random.Random) -> str:
-    """Draws a fifth of the letters again, each from its class; y and q stay."""
-    letters = []
-    for letter in word:
-        if rng.random() < RESAMPLED:
-            alike = next((kind for kind in (VOWELS, CONSONANTS) if letter in kind), letter)
-            letter = rng.choice(alike)
-        letters.append(letter)
-    return "".join(letters)
+    def draw(self, count: int, seed: int) -> list[Verb]:
+        """Returns synthetic verbs of a seed."""
+        rng = random.Random(seed)
+        drawn = []
+        while len(drawn) < count:
+            make = self.compound if rng.random() < COMPOUND else self.new_verb
+            stem, affixes = make(rng)
+            verb = inflect(stem, affixes)
+            if max(map(len, verb)) <= lab.MAX_LETTERS and self.is_right(verb, affixes):
+                drawn.append(verb)
+        return drawn
 
 
 def synthesize(verbs, count: int, seed: int) -> list[Verb]:
     """Returns synthetic verbs (hallucinated data, Anastasopoulos & Neubig 2019).
 
-    Each is a regular verb with the head of another one of its kind, a fifth of the letters up to
-    the endings resampled; or a compound, inflected as its last part, which with an empty prefix is
-    a verb of the table. Their letters are the table's. Raises ValueError.
+    Each has the beginning of one verb and the end of another of its class, with a fifth of the
+    letters resampled; or it is a compound, a verb of the table behind a prefix, which may be
+    empty. It is kept if the verbs that end and begin like it are of that class. Raises ValueError.
     """
-    verbs = lab.check_verbs(verbs)
-    alphabet = set(lab.vocabulary_of(verbs).alphabet)
-    rng = random.Random(seed)
-    regular = regular_segments(verbs)
-    heads = defaultdict(list)
-    by_endings = defaultdict(list)
-    for parts in regular:
-        heads[parts.kind].append(parts.head)
-        by_endings[parts.endings].append(parts)
-    alike = list(by_endings.values())
-
-    synthetic = []
-    while len(synthetic) < count:
-        prefix = rng.choice(verbs)[0][: rng.randint(0, LONGEST_PREFIX)]
-        source = rng.choice(alike) if rng.random() < RARE else regular
-        parts = rng.choice(source)
-        stem = rng.choice(heads[parts.kind])
-        if parts.kind == "long":
-            stem = prefix + stem
-        if parts.kind != "stressed":  # com·mit: that head stays as it is
-            stem = resample(stem + parts.vowels + parts.coda, rng)
-        endings = parts.endings
-        if rng.random() < COMPOUND:  # over·run, side·step
-            stem = prefix
-            endings = rng.choice(verbs)
-        verb = tuple(stem + ending for ending in endings)
-        if max(map(len, verb)) <= lab.MAX_LETTERS and set().union(*verb) <= alphabet:
-            synthetic.append(verb)
-    return synthetic
+    return Synthesizer(verbs).draw(count, seed)
 
 
 # ---- Model ----
@@ -356,11 +455,15 @@ class RowTraining(lab.Training):
     In the second phase, spelling, all of the model learns from synthetic verbs too. A frozen copy,
     the teacher, says what noise decoded to before, and that is rehearsed (Robins 1995): as soft
     targets (Hinton et al. 2015), not the letters but how likely the teacher found each.
+
+    Rows with holes teach nothing but their letters.
     """
 
     def __init__(self, config, verbs: list[Verb]):
         super().__init__(config, verbs)
+        self.complete = complete_rows(verbs)
         self.teacher = None
+        self.synthesizer = None
 
     def make_model(self) -> CVAE:
         """Returns a new model."""
@@ -369,16 +472,17 @@ class RowTraining(lab.Training):
     def start_second_phase(self) -> None:
         """Freezes a copy as teacher: from here on, spelling is learned and noise rehearsed."""
         self.teacher = copy.deepcopy(self.model).requires_grad_(False)
+        self.synthesizer = Synthesizer(self.complete)
         self.optimizer = self.make_optimizer(self.model, beta2=0.999)
 
     def make_epoch(self, epoch: int) -> list[Batch]:
         """Returns the batches of an epoch: every verb once; of spelling, synthetic ones too."""
         if self.teacher is None:
-            pairs = self.make_pairs(self.verbs)
+            pairs = self.make_pairs(self.complete)
             return [Batch(source, target, None) for source, target in pairs]
-        count = self.config.synthetic * len(self.verbs)
-        synthetic = synthesize(self.verbs, count, seed=1000 * self.config.seed + epoch)
-        pairs = self.make_pairs(REAL * self.verbs + synthetic)
+        count = self.config.synthetic * len(self.complete)
+        synthetic = self.synthesizer.draw(count, seed=1000 * self.config.seed + epoch)
+        pairs = self.make_pairs(REAL * self.complete + synthetic)
         noise = self.make_noise(len(pairs))
         return [Batch(*pair, noise=part) for pair, part in zip(pairs, noise, strict=True)]
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from english import is_regular
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import lab5_beyond as beyond
@@ -37,7 +38,7 @@ BEFORE = ["bleu4", "bleu4_drawn", "conversion", "gaussian_exact", "distinct", "k
 def conversions_by_kind(model, verbs):
     """Returns the share of right conversions of regular and irregular verbs, 0..1 by name."""
     right = lab.convert_verbs(model, verbs) == np.array(verbs)[:, None]  # (N, 4, 4)
-    irregular = np.array([not beyond.is_regular(verb) for verb in verbs])  # (N,)
+    irregular = np.array([not is_regular(verb) for verb in verbs])  # (N,)
     different = ~np.eye(right.shape[1], dtype=bool)
     past = np.zeros_like(different)
     past[lab.PAST, :] = True

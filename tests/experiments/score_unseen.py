@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from english import is_regular
 from lemminflect import getAllInflectionsOOV
 from make_train import AUXILIARIES, TAGS, agreed_forms, lemmas
 
@@ -37,7 +38,7 @@ def exact(answers, verbs):
     """Returns exact match of forms, of the forms of regular verbs, and of full rows."""
     right = np.array(answers) == np.array(verbs)  # (N, 4)
     right = right[:, 1:]  # the first form was given
-    regular = [beyond.is_regular(verb) for verb in verbs]
+    regular = [is_regular(verb) for verb in verbs]
     return {
         "forms": right.mean(),
         "regular": right[regular].mean(),

@@ -130,8 +130,9 @@ def productive_classes(verbs: list[Verb]) -> dict[Affixes, list[str]]:
         classes[affixes].append(stem)
     productive = {a: stems for a, stems in classes.items() if len(stems) >= PRODUCTIVE}
     if not productive:
-        sizes = sorted(map(len, classes.values()), reverse=True)
-        found = f"{len(verbs)} verbs without holes in classes of {sizes[:5]}"
+        largest = sorted(classes.items(), key=lambda members: -len(members[1]))[:5]
+        like = [f"{len(stems)} like {inflect(stems[0], a)[lab.LEMMA]}" for a, stems in largest]
+        found = f"{len(verbs)} verbs without holes, {', '.join(like)}"
         raise ValueError(f"verbs: found {found}; expected {PRODUCTIVE} with the same affixes")
     return productive
 

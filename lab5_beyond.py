@@ -68,6 +68,7 @@ PRODUCTIVE = (
 )
 AGAIN = "2"  # begins an affix that begins with the stem's last letter
 Affixes = tuple[tuple[str, str], ...]  # what stands before and after the stem, a pair a form
+Classes = dict[Affixes, list[str]]  # the stems of verbs with the same affixes
 
 
 class Cut(NamedTuple):
@@ -106,7 +107,11 @@ def cut(verb: Verb) -> Cut:
 
 def inflect(stem: str, affixes: Affixes) -> Verb:
     """Returns the forms that affixes make of a stem."""
-    return tuple(before + stem + after.replace(AGAIN, stem[-1:]) for before, after in affixes)
+    last = stem[-1:]
+    forms = []
+    for before, after in affixes:
+        forms.append(before + stem + after.replace(AGAIN, last))
+    return tuple(forms)
 
 
 def complete_rows(verbs) -> list[Verb]:
@@ -118,7 +123,7 @@ def complete_rows(verbs) -> list[Verb]:
     return complete
 
 
-def productive_classes(verbs: list[Verb]) -> dict[Affixes, list[str]]:
+def productive_classes(verbs) -> Classes:
     """Returns the stems of each productive class: verbs with the same affixes, enough of them.
 
     In any language, a verb is regular if its class is one of these. Raises ValueError.
@@ -130,9 +135,13 @@ def productive_classes(verbs: list[Verb]) -> dict[Affixes, list[str]]:
         classes[affixes].append(stem)
     productive = {a: stems for a, stems in classes.items() if len(stems) >= PRODUCTIVE}
     if not productive:
-        largest = sorted(classes.items(), key=lambda members: -len(members[1]))[:5]
-        like = [f"{len(stems)} like {inflect(stems[0], a)[lab.LEMMA]}" for a, stems in largest]
-        found = f"{len(verbs)} verbs without holes, {', '.join(like)}"
+        like = []
+        largest_first = sorted(classes, key=lambda affixes: -len(classes[affixes]))
+        for affixes in largest_first:
+            stems = classes[affixes]
+            lemma = inflect(stems[0], affixes)[lab.LEMMA]
+            like.append(f"{len(stems)} like {lemma}")
+        found = f"{len(verbs)} verbs without holes, {', '.join(like[:5])}"
         raise ValueError(f"verbs: found {found}; expected {PRODUCTIVE} with the same affixes")
     return productive
 
@@ -143,27 +152,32 @@ def letter_kinds(words) -> dict[int, str]:
     English letters fall into vowels and consonants by that alone. The kinds are the signs in the
     eigenvector of the least eigenvalue of how often letters are neighbours, normalized.
     """
-    letters = " " + "".join(sorted(set().union(*words)))
+    letters = sorted(set(" ").union(*words))
     number = {letter: n for n, letter in enumerate(letters)}
-    near = torch.zeros(len(letters), len(letters), dtype=torch.float64)
+    size = len(letters)
+    near = torch.zeros(size, size, dtype=torch.float64)
     for word in words:
         for a, b in itertools.pairwise(f" {word} "):
             near[number[a], number[b]] += 1
     near = near + near.mT
     scale = near.sum(1).rsqrt()
     _, vectors = torch.linalg.eigh(scale[:, None] * near * scale)
-    kinds = (vectors[1:, 0] > 0).int().tolist()
-    return {ord(letter): str(kind) for letter, kind in zip(letters[1:], kinds, strict=True)}
+    kinds = {}
+    for letter, value in zip(letters, vectors[:, 0], strict=True):
+        kinds[ord(letter)] = "1" if value > 0 else "0"
+    del kinds[ord(" ")]
+    return kinds
 
 
 class Classifier:
     """Tells the class of a lemma from verbs that end and begin like it: naive Bayes, backed off."""
 
     WINDOW = 5  # letters at the end of a lemma
-    DOUBT = (0.5, 5)  # verbs that coarser contexts weigh as much as, at the end and the beginning
+    DOUBT_AT_END = 0.5  # verbs that all coarser contexts weigh as much as
+    DOUBT_AT_BEGINNING = 5  # likewise
     SURE = 0.8  # share
 
-    def __init__(self, classes: dict[Affixes, list[str]], kinds: dict[int, str]):
+    def __init__(self, classes: Classes, kinds):
         self.kinds = kinds
         self.sizes = {affixes: len(stems) for affixes, stems in classes.items()}
         self.counts = defaultdict(Counter)  # of verbs, by context and class
@@ -175,7 +189,7 @@ class Classifier:
                 for context in itertools.chain(*self.contexts(lemma)):
                     self.counts[context][affixes] += 1
 
-    def contexts(self, lemma: str) -> tuple[list[str], list[str]]:
+    def contexts(self, lemma: str):
         """Returns what the end and the beginning of a lemma look like, coarse to fine.
 
         If 1 are vowels: t, 1010t, 101it … and v-, vi-, vis- … of *visit*. Short words are seen to
@@ -188,24 +202,32 @@ class Classifier:
         begins = [lemma[:n] + "-" for n in lengths[:-1]]
         return [lemma[-1], *ends], begins
 
-    def shares(self, contexts: list[str], doubt: float) -> dict[Affixes, float]:
+    def shares(self, contexts, doubt) -> dict[Affixes, float]:
         """Returns the share of each class among verbs in the finest context, backed off."""
         total = sum(self.sizes.values())
-        shares = {affixes: size / total for affixes, size in self.sizes.items()}
+        shares = {}
+        for affixes, size in self.sizes.items():
+            shares[affixes] = size / total
         for context in contexts:
             if context in self.counts:
                 seen = self.counts[context]
                 weight = seen.total() + doubt
-                shares = {a: (seen[a] + doubt * share) / weight for a, share in shares.items()}
+                for affixes, share in shares.items():
+                    shares[affixes] = (seen[affixes] + doubt * share) / weight
         return shares
 
     def is_sure(self, lemma: str, affixes: Affixes) -> bool:
         """Tells whether a lemma is surely of this class, and one of its verbs ends like it."""
         if (affixes, lemma[-2:]) not in self.endings:
             return False
-        by_end, by_begin = map(self.shares, self.contexts(lemma), self.DOUBT)
-        weights = {a: by_end[a] * by_begin[a] / size for a, size in self.sizes.items()}
-        return weights[affixes] > self.SURE * sum(weights.values())
+        ends, begins = self.contexts(lemma)
+        by_end = self.shares(ends, self.DOUBT_AT_END)
+        by_begin = self.shares(begins, self.DOUBT_AT_BEGINNING)
+        weights = {}
+        for of_class, size in self.sizes.items():
+            weights[of_class] = by_end[of_class] * by_begin[of_class] / size
+        needed = self.SURE * sum(weights.values())
+        return weights[affixes] > needed
 
 
 # ---- Synthetic verbs ----
@@ -217,20 +239,27 @@ LONGEST_PREFIX = 6  # letters
 
 
 class Synthesizer:
-    """Makes synthetic verbs from those of a table; all it knows is counted there."""
+    """Makes synthetic verbs from those of a table; all it knows is counted there.
+
+    `rng` is a random.Random.
+    """
 
     def __init__(self, verbs: list[Verb]):
         verbs = complete_rows(verbs)
         self.classes = productive_classes(verbs)
-        self.kinds = letter_kinds([form for verb in verbs for form in verb])
+        forms = itertools.chain(*verbs)
+        self.kinds = letter_kinds(list(forms))
         self.classifier = Classifier(self.classes, self.kinds)
         self.table = set(verbs)
         self.lemmas = [verb[lab.LEMMA] for verb in verbs]
         self.known = set(self.lemmas)
-        self.regular = [Cut(stem, a) for a, stems in self.classes.items() for stem in stems]
+        self.regular = []
+        for affixes, stems in self.classes.items():
+            self.regular += [Cut(stem, affixes) for stem in stems]
         self.whole = []  # verbs that a prefix may stand before
-        for lemma, parts in zip(self.lemmas, map(cut, verbs), strict=True):
-            begins = parts.stem and lemma.startswith(parts.stem)
+        for verb in verbs:
+            parts = cut(verb)
+            begins = parts.stem and verb[lab.LEMMA].startswith(parts.stem)
             if begins or parts.affixes in self.classes:
                 self.whole.append(parts)
         self.places = defaultdict(list)  # by letter: its neighbours, wherever it stands
@@ -242,21 +271,25 @@ class Synthesizer:
                 if letter not in self.letters[before, after]:
                     self.letters[before, after].append(letter)
 
-    def prefix(self, rng: random.Random) -> str:
+    def prefix(self, rng) -> str:
         """Returns the beginning of a lemma, of up to six letters."""
-        return rng.choice(self.lemmas)[: rng.randint(0, LONGEST_PREFIX)]
+        lemma = rng.choice(self.lemmas)
+        length = rng.randint(0, LONGEST_PREFIX)
+        return lemma[:length]
 
-    def splice(self, one: str, other: str, rng: random.Random) -> str:
+    def splice(self, one: str, other: str, rng) -> str:
         """Returns the beginning of one stem and the end of another; they meet in like kinds."""
         start = rng.randrange(len(other))
         shape = f" {one}".translate(self.kinds)
         joint = f" {other}".translate(self.kinds)[start : start + 2]
-        fitting = [n for n in range(len(one)) if shape[n : n + 2] == joint]
+        places = range(len(one))
+        fitting = [n for n in places if shape[n : n + 2] == joint]
         if not fitting:
             return other
-        return one[: rng.choice(fitting)] + other[start:]
+        end = rng.choice(fitting)
+        return one[:end] + other[start:]
 
-    def resample(self, stem: str, rng: random.Random) -> str:
+    def resample(self, stem: str, rng) -> str:
         """Draws a fifth of the letters again, from those that stand in like places."""
         letters = []
         for letter in stem:
@@ -266,18 +299,19 @@ class Synthesizer:
             letters.append(letter)
         return "".join(letters)
 
-    def compound(self, rng: random.Random) -> Cut:
+    def compound(self, rng) -> Cut:
         """Returns a verb behind a prefix: over·run, side·step."""
         stem, affixes = rng.choice(self.whole)
         return Cut(self.prefix(rng) + stem, affixes)
 
-    def new_verb(self, rng: random.Random) -> Cut:
+    def new_verb(self, rng) -> Cut:
         """Returns the beginning of a verb and the end of another of its class, resampled."""
         stem, affixes = rng.choice(self.regular)
         if rng.random() < RARE:
             affixes = rng.choice(list(self.classes))
             stem = rng.choice(self.classes[affixes])
-        stem = self.splice(rng.choice(self.classes[affixes]), stem, rng)
+        other = rng.choice(self.classes[affixes])
+        stem = self.splice(other, stem, rng)
         if rng.random() < PREFIXED:
             stem = self.prefix(rng) + stem
         return Cut(self.resample(stem, rng), affixes)
@@ -287,17 +321,22 @@ class Synthesizer:
         lemma = verb[lab.LEMMA]
         if lemma in self.known:
             return verb in self.table
-        return affixes not in self.classes or self.classifier.is_sure(lemma, affixes)
+        if affixes not in self.classes:
+            return True
+        return self.classifier.is_sure(lemma, affixes)
 
     def draw(self, count: int, seed: int) -> list[Verb]:
         """Returns synthetic verbs of a seed."""
         rng = random.Random(seed)
         drawn = []
         while len(drawn) < count:
-            make = self.compound if rng.random() < COMPOUND else self.new_verb
-            stem, affixes = make(rng)
+            if rng.random() < COMPOUND:
+                stem, affixes = self.compound(rng)
+            else:
+                stem, affixes = self.new_verb(rng)
             verb = inflect(stem, affixes)
-            if max(map(len, verb)) <= lab.MAX_LETTERS and self.is_right(verb, affixes):
+            fits = max(map(len, verb)) <= lab.MAX_LETTERS
+            if fits and self.is_right(verb, affixes):
                 drawn.append(verb)
         return drawn
 

@@ -167,6 +167,8 @@ class CtrlC:
 @pytest.mark.parametrize("name", RECIPES)
 def test_interrupted_by_ctrl_c_in_both_phases(tmp_path, monkeypatch, name):
     config = RECIPES[name]
+    if name == "beyond":  # spelling needs a productive class
+        monkeypatch.setattr(f"{__name__}.VERBS", lab.load_verbs()[:60])
     uninterrupted = lab.train(config, VERBS, progress=False)
     schedule = CtrlC(lab.STRATEGIES[config.strategy])
     monkeypatch.setitem(lab.STRATEGIES, config.strategy, schedule)

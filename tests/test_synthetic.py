@@ -158,8 +158,10 @@ def test_a_class_is_kept_where_verbs_that_end_and_begin_alike_are_of_it():
     plain = [(f"{s}en", f"{s}t", f"{s}te", f"ge{s}t") for s in stems]
     prefixed = [(f"ver{s}en", f"ver{s}t", f"ver{s}te", f"ver{s}t") for s in stems]
     made = beyond.synthesize(plain + prefixed, 400, seed=0)
-    marked = [verb[3].startswith("ge") != verb[0].startswith("ver") for verb in made]
-    assert sum(marked) > 0.85 * 400
+    new = set(made) - set(plain + prefixed)
+    right = [verb[3].startswith("ge") != verb[0].startswith("ver") for verb in new]
+    assert len(new) > 150, "by the end alone no class is sure"
+    assert sum(right) > 0.75 * len(new)
 
 
 def test_letters_are_resampled_among_those_of_like_places():

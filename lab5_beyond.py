@@ -7,10 +7,9 @@ Read `lab5_utils` first; shapes and units are the same.
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -63,16 +62,14 @@ class Config(lab.Config):
 
 
 # ---- Cuts and classes ----
-PRODUCTIVE = (
-    20  # verbs that make a class productive; that of *cut*, *cuts*, *cutting*, *cut* has 10
-)
-AGAIN = "2"  # begins an affix that begins with the stem's last letter
+PRODUCTIVE = 20  # verbs that make a class productive; that of *cut, cuts, cutting, cut* has 10
+AGAIN = "2"  # in an affix: the stem's last letter again
 Affixes = tuple[tuple[str, str], ...]  # what stands before and after the stem, a pair a form
-Classes = dict[Affixes, list[str]]  # the stems of verbs with the same affixes
+Classes = dict[Affixes, list[str]]  # the stems of the verbs with the same affixes
 
 
 class Cut(NamedTuple):
-    """Holds a verb cut by its own row: before + stem + after is a form."""
+    """Holds a verb that was cut: before + stem + after is a form."""
 
     stem: str
     affixes: Affixes
@@ -90,18 +87,17 @@ def common_part(words) -> str:
 
 
 def cut(verb: Verb) -> Cut:
-    """Cuts a verb into a stem, which all of its forms share, and affixes: *stop* + –, s, 2ing, 2ed.
+    """Cuts a verb into the longest stem that its forms share, and affixes: stop + –, s, 2ing, 2ed.
 
-    A 2 is the stem's last letter again. Forms that share no letter (*go*, *went*) have no stem.
+    Forms that share no letter (*go*, *went*) have an empty stem.
     """
     stem = common_part(verb)
     affixes = []
     for form in verb:
-        start = form.index(stem)
-        after = form[start + len(stem) :]
+        before, _, after = form.partition(stem) if stem else ("", "", form)
         if stem and after.startswith(stem[-1]):
             after = AGAIN + after[1:]
-        affixes.append((form[:start], after))
+        affixes.append((before, after))
     return Cut(stem, tuple(affixes))
 
 
@@ -135,135 +131,70 @@ def productive_classes(verbs) -> Classes:
         classes[affixes].append(stem)
     productive = {a: stems for a, stems in classes.items() if len(stems) >= PRODUCTIVE}
     if not productive:
-        like = []
-        largest_first = sorted(classes, key=lambda affixes: -len(classes[affixes]))
-        for affixes in largest_first:
-            stems = classes[affixes]
-            lemma = inflect(stems[0], affixes)[lab.LEMMA]
-            like.append(f"{len(stems)} like {lemma}")
-        found = f"{len(verbs)} verbs without holes, {', '.join(like[:5])}"
+        found = f"{len(verbs)} verbs without holes, {largest(classes)}"
         raise ValueError(f"verbs: found {found}; expected {PRODUCTIVE} with the same affixes")
     return productive
 
 
-def letter_kinds(words) -> dict[int, str]:
-    """Returns a kind, 0 or 1, of each letter by its code point: neighbours mostly differ in it.
-
-    English letters fall into vowels and consonants by that alone. The kinds are the signs in the
-    eigenvector of the least eigenvalue of how often letters are neighbours, normalized.
-    """
-    letters = sorted(set(" ").union(*words))
-    number = {letter: n for n, letter in enumerate(letters)}
-    size = len(letters)
-    near = torch.zeros(size, size, dtype=torch.float64)
-    for word in words:
-        for a, b in itertools.pairwise(f" {word} "):
-            near[number[a], number[b]] += 1
-    near = near + near.mT
-    scale = near.sum(1).rsqrt()
-    _, vectors = torch.linalg.eigh(scale[:, None] * near * scale)
-    kinds = {}
-    for letter, value in zip(letters, vectors[:, 0], strict=True):
-        kinds[ord(letter)] = "1" if value > 0 else "0"
-    del kinds[ord(" ")]
-    return kinds
+def largest(classes: Classes) -> str:
+    """Describes the five largest classes: how many verbs are like which lemma."""
+    by_size = sorted(classes, key=lambda affixes: -len(classes[affixes]))
+    like = []
+    for affixes in by_size[:5]:
+        stems = classes[affixes]
+        lemma = inflect(stems[0], affixes)[lab.LEMMA]
+        like.append(f"{len(stems)} like {lemma}")
+    return ", ".join(like)
 
 
-class Classifier:
-    """Tells the class of a lemma from verbs that end and begin like it: naive Bayes, backed off."""
+def common_prefix(words) -> str:
+    """Returns the letters with which all of the words begin."""
+    prefix = ""
+    for letters in zip(*words, strict=False):
+        if len(set(letters)) > 1:
+            break
+        prefix += letters[0]
+    return prefix
 
-    WINDOW = 5  # letters at the end of a lemma
-    DOUBT_AT_END = 0.5  # verbs that all coarser contexts weigh as much as
-    DOUBT_AT_BEGINNING = 5  # likewise
-    SURE = 0.8  # share
 
-    def __init__(self, classes: Classes, kinds):
-        self.kinds = kinds
-        self.sizes = {affixes: len(stems) for affixes, stems in classes.items()}
-        self.counts = defaultdict(Counter)  # of verbs, by context and class
-        self.endings = set()  # the last two letters of each class's verbs
-        for affixes, stems in classes.items():
-            for stem in stems:
-                lemma = inflect(stem, affixes)[lab.LEMMA]
-                self.endings.add((affixes, lemma[-2:]))
-                for context in itertools.chain(*self.contexts(lemma)):
-                    self.counts[context][affixes] += 1
-
-    def contexts(self, lemma: str):
-        """Returns what the end and the beginning of a lemma look like, coarse to fine.
-
-        If 1 are vowels: t, 1010t, 101it … and v-, vi-, vis- … of *visit*. Short words are seen to
-        be short.
-        """
-        end = lemma.rjust(self.WINDOW)[-self.WINDOW :]
-        shape = end.translate(self.kinds)
-        lengths = range(1, self.WINDOW + 1)
-        ends = [shape[:-n] + end[-n:] for n in lengths]
-        begins = [lemma[:n] + "-" for n in lengths[:-1]]
-        return [lemma[-1], *ends], begins
-
-    def shares(self, contexts, doubt) -> dict[Affixes, float]:
-        """Returns the share of each class among verbs in the finest context, backed off."""
-        total = sum(self.sizes.values())
-        shares = {}
-        for affixes, size in self.sizes.items():
-            shares[affixes] = size / total
-        for context in contexts:
-            if context in self.counts:
-                seen = self.counts[context]
-                weight = seen.total() + doubt
-                for affixes, share in shares.items():
-                    shares[affixes] = (seen[affixes] + doubt * share) / weight
-        return shares
-
-    def is_sure(self, lemma: str, affixes: Affixes) -> bool:
-        """Tells whether a lemma is surely of this class, and one of its verbs ends like it."""
-        if (affixes, lemma[-2:]) not in self.endings:
-            return False
-        ends, begins = self.contexts(lemma)
-        by_end = self.shares(ends, self.DOUBT_AT_END)
-        by_begin = self.shares(begins, self.DOUBT_AT_BEGINNING)
-        weights = {}
-        for of_class, size in self.sizes.items():
-            weights[of_class] = by_end[of_class] * by_begin[of_class] / size
-        needed = self.SURE * sum(weights.values())
-        return weights[affixes] > needed
+def likeness(one: str, other: str) -> int:
+    """Returns with how many letters two words begin alike, plus with how many they end alike."""
+    beginning = common_prefix([one, other])
+    ending = common_prefix([one[::-1], other[::-1]])
+    return len(beginning) + len(ending)
 
 
 # ---- Synthetic verbs ----
-RESAMPLED = 0.2  # share of a stem's letters
-RARE = 0.25  # share of verbs whose class is chosen first, so that rare ones come up
 COMPOUND = 0.15  # share of compounds
+RARE = 0.25  # share of the others whose class is chosen first, so that rare ones come up
 PREFIXED = 0.5  # share of the others that have a prefix
 LONGEST_PREFIX = 6  # letters
+RESAMPLED = 0.2  # share of a stem's letters
+MARGIN = 1  # letters: verbs that are so much less alike than the most alike have a say, too
 
 
 class Synthesizer:
-    """Makes synthetic verbs from those of a table; all it knows is counted there.
+    """Makes synthetic verbs (hallucinated data, Anastasopoulos & Neubig 2019) from a table's.
 
-    `rng` is a random.Random.
+    A new verb has the beginning of one verb and the end of another of its class, with a fifth of
+    the letters resampled; a compound is a verb of the table behind a prefix. Either is kept if it
+    is in no row and the verbs most like it are of its class. All that this knows is counted in the
+    table. `rng` is a random.Random. Raises ValueError.
     """
 
     def __init__(self, verbs: list[Verb]):
         verbs = complete_rows(verbs)
-        self.classes = productive_classes(verbs)
-        forms = itertools.chain(*verbs)
-        self.kinds = letter_kinds(list(forms))
-        self.classifier = Classifier(self.classes, self.kinds)
-        self.table = set(verbs)
         self.lemmas = [verb[lab.LEMMA] for verb in verbs]
         self.known = set(self.lemmas)
-        self.regular = []
-        for affixes, stems in self.classes.items():
-            self.regular += [Cut(stem, affixes) for stem in stems]
-        self.whole = []  # verbs that a prefix may stand before
-        for verb in verbs:
-            parts = cut(verb)
-            begins = parts.stem and verb[lab.LEMMA].startswith(parts.stem)
-            if begins or parts.affixes in self.classes:
-                self.whole.append(parts)
+        self.classes = productive_classes(verbs)
+        cuts = [cut(verb) for verb in verbs]
+        self.regular = [parts for parts in cuts if parts.affixes in self.classes]
+        self.whole = [parts for parts in cuts if takes_prefix(parts)]
+        self.alike = defaultdict(list)  # by their last two letters: lemmas and their affixes
+        for lemma, parts in zip(self.lemmas, cuts, strict=True):
+            self.alike[lemma[-2:]].append((lemma, parts.affixes))
         self.places = defaultdict(list)  # by letter: its neighbours, wherever it stands
-        self.letters = defaultdict(list)  # by neighbours: what stands between them
+        self.letters = defaultdict(list)  # by neighbours: the letters that stand between them
         for lemma in self.lemmas:
             around = f" {lemma} "
             for before, letter, after in zip(around, lemma, around[2:], strict=False):
@@ -272,22 +203,18 @@ class Synthesizer:
                     self.letters[before, after].append(letter)
 
     def prefix(self, rng) -> str:
-        """Returns the beginning of a lemma, of up to six letters."""
+        """Returns the beginning of a lemma, one to six letters."""
         lemma = rng.choice(self.lemmas)
-        length = rng.randint(0, LONGEST_PREFIX)
+        length = rng.randint(1, LONGEST_PREFIX)
         return lemma[:length]
 
     def splice(self, one: str, other: str, rng) -> str:
-        """Returns the beginning of one stem and the end of another; they meet in like kinds."""
+        """Returns the beginning of one stem and the end of another; they meet in one letter."""
         start = rng.randrange(len(other))
-        shape = f" {one}".translate(self.kinds)
-        joint = f" {other}".translate(self.kinds)[start : start + 2]
-        places = range(len(one))
-        fitting = [n for n in places if shape[n : n + 2] == joint]
-        if not fitting:
+        meeting = [n for n, letter in enumerate(one) if letter == other[start]]
+        if not meeting:
             return other
-        end = rng.choice(fitting)
-        return one[:end] + other[start:]
+        return one[: rng.choice(meeting)] + other[start:]
 
     def resample(self, stem: str, rng) -> str:
         """Draws a fifth of the letters again, from those that stand in like places."""
@@ -316,39 +243,41 @@ class Synthesizer:
             stem = self.prefix(rng) + stem
         return Cut(self.resample(stem, rng), affixes)
 
-    def is_right(self, verb: Verb, affixes: Affixes) -> bool:
-        """Tells whether a verb is one of the table, or none of it and surely of its class."""
-        lemma = verb[lab.LEMMA]
+    def classes_like(self, lemma: str) -> set[Affixes]:
+        """Returns the affixes of the verbs that are most like a lemma, of those that end alike."""
+        alike = self.alike.get(lemma[-2:], [])
+        scores = [likeness(lemma, other) for other, _ in alike]
+        found = set()
+        for score, (_, affixes) in zip(scores, alike, strict=True):
+            if score >= max(scores) - MARGIN:
+                found.add(affixes)
+        return found
+
+    def is_likely(self, lemma: str, affixes: Affixes) -> bool:
+        """Tells whether the table's verbs would have a new verb inflect like this."""
         if lemma in self.known:
-            return verb in self.table
+            return False
         if affixes not in self.classes:
-            return True
-        return self.classifier.is_sure(lemma, affixes)
+            return True  # a compound of an irregular verb
+        return self.classes_like(lemma) == {affixes}
 
     def draw(self, count: int, seed: int) -> list[Verb]:
         """Returns synthetic verbs of a seed."""
         rng = random.Random(seed)
         drawn = []
         while len(drawn) < count:
-            if rng.random() < COMPOUND:
-                stem, affixes = self.compound(rng)
-            else:
-                stem, affixes = self.new_verb(rng)
+            make = self.compound if rng.random() < COMPOUND else self.new_verb
+            stem, affixes = make(rng)
             verb = inflect(stem, affixes)
             fits = max(map(len, verb)) <= lab.MAX_LETTERS
-            if fits and self.is_right(verb, affixes):
+            if fits and self.is_likely(verb[lab.LEMMA], affixes):
                 drawn.append(verb)
         return drawn
 
 
-def synthesize(verbs, count: int, seed: int) -> list[Verb]:
-    """Returns synthetic verbs (hallucinated data, Anastasopoulos & Neubig 2019).
-
-    Each has the beginning of one verb and the end of another of its class, with a fifth of the
-    letters resampled; or it is a compound, a verb of the table behind a prefix, which may be
-    empty. It is kept if the verbs that end and begin like it are of that class. Raises ValueError.
-    """
-    return Synthesizer(verbs).draw(count, seed)
+def takes_prefix(parts: Cut) -> bool:
+    """Tells whether something can be put before a verb: all its forms begin with its stem."""
+    return bool(parts.stem) and not any(before for before, _ in parts.affixes)
 
 
 # ---- Model ----

@@ -36,13 +36,3 @@ def regular_rows(lemma: str) -> tuple[Verb, Verb]:
 def is_regular(verb: Verb) -> bool:
     """Tells whether spelling rules give a verb's row."""
     return tuple(verb) in regular_rows(verb[0])
-
-
-def common_prefix(words) -> str:
-    """Returns the letters with which all of the words begin."""
-    prefix = ""
-    for letters in zip(*words, strict=False):
-        if len(set(letters)) > 1:
-            break
-        prefix += letters[0]
-    return prefix

@@ -36,3 +36,10 @@ def regular_rows(lemma: str) -> tuple[Verb, Verb]:
 def is_regular(verb: Verb) -> bool:
     """Tells whether spelling rules give a verb's row."""
     return tuple(verb) in regular_rows(verb[0])
+
+
+def spelling_rule(lemma: str) -> Verb:
+    """Inflects by hand: what has one syllable with one vowel doubles its last letter."""
+    plain, doubled = regular_rows(lemma)
+    short = re.fullmatch("(qu|[^aeiou])*[aeiou][bdgklmnprtvz]", lemma)  # stop, quiz; not help
+    return doubled if short else plain

@@ -3,8 +3,9 @@
     python tests/experiments/score_unseen.py [file of verbs to leave out]
 
 The model is `lab5_beyond.Config()`, trained on the whole table and kept in runs/. About 4,400
-verbs, rarer than those of the table; prints exact match of the three forms from the present, and
-the same for lemminflect's rules for words outside its dictionary.
+verbs, rarer than those of the table; prints exact match of the three forms from the present, beside
+the change that the most similar verb of the table makes, a spelling rule by hand, and lemminflect's
+rules for words outside its dictionary.
 """
 
 import sys
@@ -12,13 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from english import is_regular
+from english import is_regular, spelling_rule
 from lemminflect import getAllInflectionsOOV
 from make_train import AUXILIARIES, TAGS, agreed_forms, lemmas
+from neighbour import neighbour
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import lab5_beyond as beyond
 import lab5_utils as lab
+
+LONG = 12  # letters of a lemma
 
 
 def other_verbs(known):
@@ -35,13 +39,15 @@ def forms_by_rules(lemma):
 
 
 def exact(answers, verbs):
-    """Returns exact match of forms, of the forms of regular verbs, and of full rows."""
+    """Returns exact match of forms, of those of regular and of long verbs, and of full rows."""
     right = np.array(answers) == np.array(verbs)  # (N, 4)
     right = right[:, 1:]  # the first form was given
     regular = [is_regular(verb) for verb in verbs]
+    long = [len(verb[0]) >= LONG for verb in verbs]
     return {
         "forms": right.mean(),
         "regular": right[regular].mean(),
+        f"{LONG} letters and more": right[long].mean(),
         "full rows": right.all(axis=1).mean(),
     }
 
@@ -63,8 +69,14 @@ def main():
     model = lab.load_or_train(beyond.Config()).model
     z, _ = model.encode(lemmas_asked, lab.PRESENT)
     answers = model.generate(z)
-    by_rules = [forms_by_rules(lemma) for lemma in lemmas_asked]
-    table = {"beyond the rules": exact(answers, verbs), "lemminflect": exact(by_rules, verbs)}
+    training = lab.distinct_verbs(None)
+    systems = {
+        "beyond the rules": answers,
+        "neighbour": [neighbour(lemma, training) for lemma in lemmas_asked],
+        "spelling rule": [spelling_rule(lemma) for lemma in lemmas_asked],
+        "lemminflect": [forms_by_rules(lemma) for lemma in lemmas_asked],
+    }
+    table = {name: exact(of_system, verbs) for name, of_system in systems.items()}
     print(f"{len(verbs)} verbs\n{pd.DataFrame(table).round(4).to_string()}")
     print("\nwrong, every tenth:", ", ".join(wrong_forms(answers, verbs)[::10]))
 

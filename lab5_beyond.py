@@ -57,7 +57,7 @@ class Config(lab.Config):
         """Returns a training of this recipe that has not begun. Raises ValueError."""
         complete_rows(verbs)  # raises if there is none
         if self.first_phase < self.epochs:
-            productive_classes(verbs)  # likewise
+            Synthesizer(verbs).draw(1, self.seed)  # raises if no verb can be made of them
         return RowTraining(self, verbs)
 
 
@@ -94,7 +94,9 @@ def cut(verb: Verb) -> Cut:
     stem = common_part(verb)
     affixes = []
     for form in verb:
-        before, _, after = form.partition(stem) if stem else ("", "", form)
+        start = form.index(stem)
+        before = form[:start]
+        after = form[start + len(stem) :]
         if stem and after.startswith(stem[-1]):
             after = AGAIN + after[1:]
         affixes.append((before, after))
@@ -129,11 +131,11 @@ def productive_classes(verbs) -> Classes:
     for verb in verbs:
         stem, affixes = cut(verb)
         classes[affixes].append(stem)
-    productive = {a: stems for a, stems in classes.items() if len(stems) >= PRODUCTIVE}
-    if not productive:
+    large = [affixes for affixes, stems in classes.items() if len(stems) >= PRODUCTIVE]
+    if not large:
         found = f"{len(verbs)} verbs without holes, {largest(classes)}"
         raise ValueError(f"verbs: found {found}; expected {PRODUCTIVE} with the same affixes")
-    return productive
+    return {affixes: classes[affixes] for affixes in large}
 
 
 def largest(classes: Classes) -> str:
@@ -147,21 +149,11 @@ def largest(classes: Classes) -> str:
     return ", ".join(like)
 
 
-def common_prefix(words) -> str:
-    """Returns the letters with which all of the words begin."""
-    prefix = ""
-    for letters in zip(*words, strict=False):
-        if len(set(letters)) > 1:
-            break
-        prefix += letters[0]
-    return prefix
-
-
-def likeness(one: str, other: str) -> int:
-    """Returns with how many letters two words begin alike, plus with how many they end alike."""
-    beginning = common_prefix([one, other])
-    ending = common_prefix([one[::-1], other[::-1]])
-    return len(beginning) + len(ending)
+def contexts(lemma: str):
+    """Yields how a lemma begins and ends, and with how many letters, of which two end it."""
+    for n in range(len(lemma)):
+        for m in range(2, len(lemma) - n + 1):
+            yield n + m, (lemma[:n], lemma[-m:])
 
 
 # ---- Synthetic verbs ----
@@ -170,7 +162,8 @@ RARE = 0.25  # share of the others whose class is chosen first, so that rare one
 PREFIXED = 0.5  # share of the others that have a prefix
 LONGEST_PREFIX = 6  # letters
 RESAMPLED = 0.2  # share of a stem's letters
-MARGIN = 1  # letters: verbs that are so much less alike than the most alike have a say, too
+TRIES = 1000  # a synthetic verb
+MARGIN = 1  # letters: verbs that are so much less like a new one than others have a say, too
 
 
 class Synthesizer:
@@ -184,18 +177,20 @@ class Synthesizer:
 
     def __init__(self, verbs: list[Verb]):
         verbs = complete_rows(verbs)
-        self.lemmas = [verb[lab.LEMMA] for verb in verbs]
-        self.known = set(self.lemmas)
+        lemmas = [verb[lab.LEMMA] for verb in verbs]
+        self.known = set(lemmas)
         self.classes = productive_classes(verbs)
         cuts = [cut(verb) for verb in verbs]
+        self.stems = [parts.stem for parts in cuts if parts.stem]
         self.regular = [parts for parts in cuts if parts.affixes in self.classes]
         self.whole = [parts for parts in cuts if takes_prefix(parts)]
-        self.alike = defaultdict(list)  # by their last two letters: lemmas and their affixes
-        for lemma, parts in zip(self.lemmas, cuts, strict=True):
-            self.alike[lemma[-2:]].append((lemma, parts.affixes))
+        self.alike = defaultdict(set)  # by how a lemma begins and ends: affixes
+        for lemma, parts in zip(lemmas, cuts, strict=True):
+            for _, context in contexts(lemma):
+                self.alike[context].add(parts.affixes)
         self.places = defaultdict(list)  # by letter: its neighbours, wherever it stands
         self.letters = defaultdict(list)  # by neighbours: the letters that stand between them
-        for lemma in self.lemmas:
+        for lemma in lemmas:
             around = f" {lemma} "
             for before, letter, after in zip(around, lemma, around[2:], strict=False):
                 self.places[letter].append((before, after))
@@ -203,10 +198,10 @@ class Synthesizer:
                     self.letters[before, after].append(letter)
 
     def prefix(self, rng) -> str:
-        """Returns the beginning of a lemma, one to six letters."""
-        lemma = rng.choice(self.lemmas)
+        """Returns the beginning of a stem, one to six letters."""
+        stem = rng.choice(self.stems)
         length = rng.randint(1, LONGEST_PREFIX)
-        return lemma[:length]
+        return stem[:length]
 
     def splice(self, one: str, other: str, rng) -> str:
         """Returns the beginning of one stem and the end of another; they meet in one letter."""
@@ -244,14 +239,13 @@ class Synthesizer:
         return Cut(self.resample(stem, rng), affixes)
 
     def classes_like(self, lemma: str) -> set[Affixes]:
-        """Returns the affixes of the verbs that are most like a lemma, of those that end alike."""
-        alike = self.alike.get(lemma[-2:], [])
-        scores = [likeness(lemma, other) for other, _ in alike]
-        found = set()
-        for score, (_, affixes) in zip(scores, alike, strict=True):
-            if score >= max(scores) - MARGIN:
-                found.add(affixes)
-        return found
+        """Returns the affixes of the verbs that begin and end most like a lemma."""
+        found = defaultdict(set)  # by the number of letters
+        for number, context in contexts(lemma):
+            if context in self.alike:
+                found[number] |= self.alike[context]
+        most = max(found, default=0)
+        return found[most] | found[most - MARGIN]
 
     def is_likely(self, lemma: str, affixes: Affixes) -> bool:
         """Tells whether the table's verbs would have a new verb inflect like this."""
@@ -262,12 +256,19 @@ class Synthesizer:
         return self.classes_like(lemma) == {affixes}
 
     def draw(self, count: int, seed: int) -> list[Verb]:
-        """Returns synthetic verbs of a seed."""
+        """Returns synthetic verbs of a seed. Raises ValueError if hardly any new one is likely."""
         rng = random.Random(seed)
         drawn = []
+        tries = 0
         while len(drawn) < count:
-            make = self.compound if rng.random() < COMPOUND else self.new_verb
-            stem, affixes = make(rng)
+            tries += 1
+            if tries > TRIES * count:
+                found = f"{len(drawn)} likely new ones in {tries} of them"
+                raise ValueError(f"verbs: found {found}; expected {count}")
+            if self.whole and rng.random() < COMPOUND:
+                stem, affixes = self.compound(rng)
+            else:
+                stem, affixes = self.new_verb(rng)
             verb = inflect(stem, affixes)
             fits = max(map(len, verb)) <= lab.MAX_LETTERS
             if fits and self.is_likely(verb[lab.LEMMA], affixes):
@@ -277,7 +278,8 @@ class Synthesizer:
 
 def takes_prefix(parts: Cut) -> bool:
     """Tells whether something can be put before a verb: all its forms begin with its stem."""
-    return bool(parts.stem) and not any(before for before, _ in parts.affixes)
+    before = "".join(before for before, _ in parts.affixes)
+    return bool(parts.stem) and not before
 
 
 # ---- Model ----
@@ -453,7 +455,10 @@ class RowTraining(lab.Training):
         synthetic = self.synthesizer.draw(count, seed=1000 * self.config.seed + epoch)
         pairs = self.make_pairs(REAL * self.complete + synthetic)
         noise = self.make_noise(len(pairs))
-        return [Batch(*pair, noise=part) for pair, part in zip(pairs, noise, strict=True)]
+        batches = []
+        for (source, target), part in zip(pairs, noise, strict=True):
+            batches.append(Batch(source, target, part))
+        return batches
 
     def make_pairs(self, verbs: list[Verb]):
         """Returns batches of sources (B, T), a form of each verb, and of targets (B, 2, T)."""
@@ -466,10 +471,13 @@ class RowTraining(lab.Training):
         target = torch.stack([lemma, form], 1)  # (N, 2)
         lengths = table.lengths[torch.cat([source[:, None], target], 1)]  # (N, 3)
         size = (lengths**2).sum(1)
-        batches = lab.make_batches(size, self.config.batch_size, self.rng)
         table = table.to(self.device)
-        pick = lab.select_words
-        return [(pick(table, source[n]), pick(table, target[n])) for n in batches]
+        pairs = []
+        for n in lab.make_batches(size, self.config.batch_size, self.rng):
+            sources = lab.select_words(table, source[n])
+            targets = lab.select_words(table, target[n])
+            pairs.append((sources, targets))
+        return pairs
 
     def make_noise(self, count: int) -> list[Noise]:
         """Returns `count` batches of noise, half as many draws in each as verbs in a batch."""
@@ -482,8 +490,11 @@ class RowTraining(lab.Training):
         table = Words(letters, lengths, tense.flatten()).to(self.device)
         rows = torch.arange(2 * N).view(N, 2)
         size = (lengths[rows] ** 2).sum(1)  # (N,)
-        batches = lab.make_batches(size, half, self.rng)
-        return [Noise(z[n].to(self.device), lab.select_words(table, rows[n])) for n in batches]
+        noise = []
+        for n in lab.make_batches(size, half, self.rng):
+            target = lab.select_words(table, rows[n])
+            noise.append(Noise(z[n].to(self.device), target))
+        return noise
 
     def loss(self, batch: Batch, epoch: int):
         """Returns the loss of a batch, rehearsal included, and what the history keeps of it."""

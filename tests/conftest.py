@@ -1,12 +1,9 @@
 """Gives the tests both modules, small configurations, a learned model and notebooks' functions."""
 
 import hashlib
-import json
-import random
 import signal
 import string
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -58,23 +55,6 @@ def equal(a, b):
 def no_epoch(history):
     """Is given to `train` as `on_epoch` where it must raise before any work."""
     pytest.fail("an epoch was trained")
-
-
-def from_notebook(number, name):
-    """Returns a function that a notebook defines, from the one cell that defines it.
-
-    Raises LookupError if there is no such notebook or cell.
-    """
-    sources = []
-    for path in (ROOT / "notebooks").glob(f"{number}_*.ipynb"):
-        cells = json.loads(path.read_text("utf-8"))["cells"]
-        sources += ["".join(cell["source"]) for cell in cells]
-    defining = [source for source in sources if f"def {name}(" in source]
-    if len(defining) != 1:
-        raise LookupError(f"notebook {number}: found {len(defining)} cells that define {name}")
-    namespace = {"lab": lab, "beyond": beyond, "random": random, "Counter": Counter}
-    exec(defining[0], namespace)
-    return namespace[name]
 
 
 def pytest_configure(config):

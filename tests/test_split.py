@@ -1,23 +1,15 @@
-"""The split of notebook 06: verbs held out, with what prefixes make of them."""
+"""The split: verbs held out, with what prefixes make of them."""
 
 import random
 
 import pytest
-from conftest import from_notebook
+from held_out import find_root, split_verbs
 
 EMPTY = [(5, 0, 10), (50, 10, 10), (50, -1, 10), (50, 0, 1)]
 
 
 @pytest.fixture(scope="module")
-def split_verbs():
-    try:
-        return from_notebook("06", "split_verbs")
-    except LookupError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def parts(split_verbs, verbs):
+def parts(verbs):
     return [split_verbs(verbs, split) for split in range(10)]
 
 
@@ -28,7 +20,7 @@ def test_parts_are_disjoint_complete_and_of_about_a_tenth(parts, verbs):
     assert sorted(verb for _, held in parts for verb in held) == verbs
 
 
-def test_a_split_is_the_same_on_every_machine_and_for_repeated_rows(split_verbs, verbs):
+def test_a_split_is_the_same_on_every_machine_and_for_repeated_rows(verbs):
     random.seed(7)
     training, held = split_verbs(verbs + verbs)
     assert (training, held) == split_verbs(verbs)
@@ -51,8 +43,15 @@ def test_what_a_prefix_makes_of_a_held_out_verb_is_held_out(parts, verbs):
 
 
 @pytest.mark.parametrize("count, split, splits", EMPTY)
-def test_a_split_that_leaves_a_side_empty_is_refused(split_verbs, verbs, count, split, splits):
+def test_a_split_that_leaves_a_side_empty_is_refused(verbs, count, split, splits):
     with pytest.raises(ValueError) as caught:
         split_verbs(verbs[:count], split, splits)
     for number in (count, split, splits):
         assert str(number) in str(caught.value)
+
+
+def test_without_a_list_of_prefixes_whatever_stands_in_front_is_one():
+    lemmas = {"kaufen", "verkaufen", "weiterverkaufen", "en"}
+    assert find_root("weiterverkaufen", lemmas, None) == "kaufen"
+    assert find_root("kaufen", lemmas, None) == "kaufen", "en is too short to be a root"
+    assert find_root("verkaufen", lemmas, ["un"]) == "verkaufen"

@@ -2,10 +2,10 @@
 
 import pytest
 from conftest import beyond, lab
-from english import is_regular, regular_rows
 from generated import attempt, cases, english
 from hypothesis import strategies as st
 from lemminflect import getAllInflectionsOOV
+from words import is_regular, regular_rows
 
 
 def rows(lemmas, endings=("", "s", "ing", "ed")):

@@ -15,12 +15,11 @@ from pathlib import Path
 
 import numpy as np
 from count_holes import likeness
-from english import is_regular
 from scipy.optimize import linear_sum_assignment
+from words import common_prefix, is_regular
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import lab5_utils as lab
-from lab5_beyond import common_prefix
 
 SHORTEST_STEM = 3
 LONGEST_ENDING = 6

@@ -25,11 +25,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from english import is_regular
+from words import common_prefix, is_regular
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import lab5_utils as lab
-from lab5_beyond import common_prefix
 
 TENSES = range(len(lab.TENSES))
 LONGEST_ENDING = 6  # letters

@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 import torch
 from count_holes import Count, shown_tenses
-from english import is_regular
+from words import is_regular
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import lab5_utils as lab

@@ -18,8 +18,9 @@ import pandas as pd
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from words import common_prefix
+
 import lab5_utils as lab
-from lab5_beyond import common_prefix
 
 TABLES = sorted(Path(__file__).resolve().parent.glob("tables/*"))
 PREFIXES = {"german": 2, "swahili": 4}  # letters

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from english import is_regular
+from words import is_regular
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import lab5_beyond as beyond

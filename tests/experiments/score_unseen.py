@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from english import is_regular, spelling_rule
 from lemminflect import getAllInflectionsOOV
 from make_train import AUXILIARIES, TAGS, agreed_forms, lemmas
-from neighbour import neighbour
+from words import is_regular, neighbour, spelling_rule
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import lab5_beyond as beyond

@@ -1,0 +1,46 @@
+"""Holds verbs out of a table, and with each verb its family: *understand* goes with *stand*."""
+
+import random
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import lab5_utils as lab
+
+LISTED = "a be broad co counter de dis en for fore in inter mis off out over pre re sub trans un"
+ENGLISH = f"{LISTED} under up with".split()
+SHORTEST_ROOT = 4  # letters, where any prefix counts
+
+
+def find_root(lemma, lemmas, prefixes):
+    """Takes prefixes off a lemma for as long as a lemma is left; None: whatever is in front."""
+    for length in range(1, len(lemma)):
+        prefix, rest = lemma[:length], lemma[length:]
+        counts = len(rest) >= SHORTEST_ROOT if prefixes is None else prefix in prefixes
+        if counts and rest in lemmas:
+            return find_root(rest, lemmas, prefixes)
+    return lemma
+
+
+def split_verbs(verbs, split=0, splits=10, prefixes=ENGLISH):
+    """Splits verbs into a training side and part `split`, held out, of `splits` parts.
+
+    A verb and its derivatives (stand, understand) stay on one side. Raises ValueError where a side
+    would be empty.
+    """
+    verbs = lab.distinct_verbs(verbs)
+    lemmas = {verb[lab.LEMMA] for verb in verbs}
+    families = defaultdict(list)
+    for verb in verbs:
+        root = find_root(verb[lab.LEMMA], lemmas, prefixes)
+        families[root].append(verb)
+    if splits < 2 or not 0 <= split < splits <= len(families):
+        found = f"part {split} of {splits} of {len(verbs)} verbs in {len(families)} families"
+        raise ValueError(f"{found}: expected 2 to {len(families)} parts, counted from 0")
+    parts = [[] for _ in range(splits)]
+    for family in random.Random(0).sample(list(families.values()), len(families)):
+        min(parts, key=len).extend(family)
+    held = set(parts[split])
+    training = [verb for verb in verbs if verb not in held]
+    return training, [verb for verb in verbs if verb in held]

@@ -1,0 +1,175 @@
+"""What each part of the recipe beyond the rules is worth: writes figures/06_parts.csv.
+
+    python tests/experiments/score_parts.py [--jobs -1]
+
+Three held-out tenths of the table (notebook 06), a training seed each, the same budget for every
+row. A part is taken away in the second phase, spelling; all variants of a tenth go on from the
+same first phase. Last epoch, 10,000 draws.
+"""
+
+import argparse
+import itertools
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import torch
+from held_out import split_verbs
+from words import is_regular
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import lab5_beyond as beyond
+import lab5_utils as lab
+
+TENTHS = 3
+DRAWS = 10_000
+
+
+class NoRehearsal(beyond.RowTraining):
+    """Forgets what noise decoded to."""
+
+    def rehearsal(self, noise):
+        """Returns no loss."""
+        return torch.zeros(())
+
+
+class HardLetters(beyond.RowTraining):
+    """Rehearses the teacher's letters, not how likely it found each."""
+
+    def rehearsal(self, noise):
+        """Returns the mean CE of noise against the teacher's letters, in nats per word."""
+        forced = torch.zeros_like(noise.target.lengths, dtype=torch.bool)  # (b, 2)
+        return self.model.decoder.nats(noise.z, noise.target, forced).ce.mean()
+
+
+class KLKept(beyond.RowTraining):
+    """Weighs KL as in the last epoch of the first phase."""
+
+    def loss(self, batch, epoch):
+        """Returns the loss of a batch and what the history keeps of it."""
+        loss, measured = super().loss(batch, epoch)
+        if batch.noise is not None:
+            mu, logvar = self.model.encoder(batch.source)  # (B, Z)
+            kl = lab.kl_divergence(mu, logvar).mean()
+            excess = kl.item() - self.config.rate_end
+            weight = self.config.kl_weight * lab.target_rate(1.0, excess)
+            loss = loss + weight * kl
+        return loss, measured
+
+
+class NoSynthetic(beyond.RowTraining):
+    """Spells the real verbs alone, as many of them."""
+
+    def start_second_phase(self):
+        """Replaces synthetic verbs by real ones."""
+        super().start_second_phase()
+        self.synthesizer = Real(self.complete)
+
+
+class Real:
+    """Draws from the table."""
+
+    def __init__(self, verbs):
+        self.verbs = verbs
+
+    def draw(self, count, seed):
+        """Returns real verbs, each as often."""
+        return list(itertools.islice(itertools.cycle(self.verbs), count))
+
+
+class NoCompounds(beyond.RowTraining):
+    """Makes new verbs only."""
+
+    def start_second_phase(self):
+        """Replaces compounds by new verbs."""
+        super().start_second_phase()
+        self.synthesizer.compound = self.synthesizer.new_verb
+
+
+class NoResampling(beyond.RowTraining):
+    """Leaves every letter of a spliced stem."""
+
+    def start_second_phase(self):
+        """Switches resampling off."""
+        super().start_second_phase()
+        self.synthesizer.resample = lambda stem, rng: stem
+
+
+class AnyClass(beyond.RowTraining):
+    """Keeps new verbs whatever the verbs most like them do."""
+
+    def start_second_phase(self):
+        """Keeps every verb that is not in the table."""
+        super().start_second_phase()
+        known = self.synthesizer.known
+        self.synthesizer.is_likely = lambda lemma, affixes: lemma not in known
+
+
+PARTS = {
+    "the recipe": beyond.RowTraining,
+    "no rehearsal": NoRehearsal,
+    "hard letters for soft targets": HardLetters,
+    "KL kept": KLKept,
+    "no synthetic verbs": NoSynthetic,
+    "no compounds": NoCompounds,
+    "no letters resampled": NoResampling,
+    "verbs most like them not asked": AnyClass,
+}
+
+
+def scores(model, table, held):
+    """Returns what a model scores on its table, from noise, and on verbs it has not seen."""
+    noise = lab.gaussian_score(lab.sample_prior(model, DRAWS), table)
+    mu, _ = model.encode([verb[0] for verb in held], lab.LEMMA)
+    right = (np.array(model.generate(mu)) == np.array(held))[:, 1:]  # (N, 3)
+    regular = np.array([is_regular(verb) for verb in held])
+    return {
+        "conversion": lab.conversion_accuracy(model, table),
+        "gaussian_exact": noise.exact,
+        "distinct": noise.distinct,
+        "unseen_forms": right.mean(),
+        "unseen_regular": right[regular].mean(),
+        "unseen_rows": right.all(1).mean(),
+    }
+
+
+def spell(part, first, held):
+    """Goes on from the state of a first phase with one variant; returns its scores."""
+    config, table, state = first
+    with lab.reproducible(config.seed):
+        training = PARTS[part](config, table)
+        training.restore(state)
+        for epoch in range(config.first_phase + 1, config.epochs + 1):
+            training.history.append(training.run_epoch(epoch))
+    return {"part": part, "tenth": config.seed, **scores(training.model, table, held)}
+
+
+def first_phase(tenth):
+    """Trains the first phase without a tenth of the verbs; returns what goes on from there."""
+    config = beyond.Config(seed=tenth)
+    table, held = split_verbs(lab.load_verbs(), tenth)
+    with lab.reproducible(config.seed):
+        training = beyond.RowTraining(config, table)
+        for epoch in range(1, config.first_phase + 1):
+            training.history.append(training.run_epoch(epoch))
+        return (config, table, training.state()), held
+
+
+def main():
+    """Reads the arguments, trains, scores and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--jobs", type=int, default=-1, help="trainings at a time; -1: a core each")
+    parallel = joblib.Parallel(parser.parse_args().jobs)
+    firsts = parallel(joblib.delayed(first_phase)(tenth) for tenth in range(TENTHS))
+    tasks = itertools.product(PARTS, firsts)
+    rows = parallel(joblib.delayed(spell)(part, *first) for part, first in tasks)
+    table = pd.DataFrame(rows)
+    table.round(4).to_csv(lab.FIGURES / "06_parts.csv", index=False)
+    means = table.drop(columns="tenth").groupby("part", sort=False).agg(["mean", "std"])
+    print(means.round(3).T.to_string())
+
+
+if __name__ == "__main__":
+    main()

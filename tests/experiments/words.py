@@ -1,0 +1,85 @@
+"""What words and verbs are asked apart from any model: English spelling rules, similar verbs.
+
+No model is told any of this: it says which verbs are called regular, and gives rivals.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import lab5_beyond as beyond
+import lab5_utils as lab
+from lab5_utils import Verb
+
+
+def common_prefix(words) -> str:
+    """Returns the letters with which all of the words begin."""
+    prefix = ""
+    for letters in zip(*words, strict=False):
+        if len(set(letters)) > 1:
+            break
+        prefix += letters[0]
+    return prefix
+
+
+def regular_rows(lemma: str) -> tuple[Verb, Verb]:
+    """Returns the rows that spelling rules give a lemma: plain, and with a doubled letter."""
+    lab.check_words([lemma])
+    takes_es = re.search("(s|x|z|ch|sh|(^|[^aeiou])o)$", lemma)
+    third = lemma + ("es" if takes_es else "s")
+    stem = lemma
+    past = lemma + "ed"
+    if re.search("(^|[^aeiou])y$", lemma):
+        third = lemma[:-1] + "ies"
+        past = lemma[:-1] + "ied"
+    elif lemma.endswith("ie"):
+        stem = lemma[:-2] + "y"
+        past = lemma + "d"
+    elif lemma.endswith("e"):
+        stem = lemma if lemma.endswith(("ee", "ye", "oe")) else lemma[:-1]
+        past = lemma + "d"
+    doubled = lemma + lemma[-1]
+    plain = (lemma, third, stem + "ing", past)
+    return plain, (lemma, third, doubled + "ing", doubled + "ed")
+
+
+def is_regular(verb: Verb) -> bool:
+    """Tells whether spelling rules give a verb's row."""
+    return tuple(verb) in regular_rows(verb[0])
+
+
+def spelling_rule(lemma: str) -> Verb:
+    """Inflects by hand: what has one syllable with one vowel doubles its last letter."""
+    plain, doubled = regular_rows(lemma)
+    short = re.fullmatch("(qu|[^aeiou])*[aeiou][bdgklmnprtvz]", lemma)  # stop, quiz; not help
+    return doubled if short else plain
+
+
+def neighbour(lemma: str, training: list[Verb]) -> Verb:
+    """Returns the forms of a lemma, made as those of the verb with the longest common ending.
+
+    Of several, the nearest in length. What no verb is a model of, is copied.
+    """
+    best = (-1, 0)
+    row = (lemma,) * len(training[0])
+    for verb in training:
+        other = verb[lab.LEMMA]
+        ending = common_prefix([lemma[::-1], other[::-1]])
+        similarity = (len(ending), -abs(len(other) - len(lemma)))
+        if similarity > best:
+            found = inflect_like(lemma, verb)
+            if found is not None:
+                best = similarity
+                row = found
+    return row
+
+
+def inflect_like(lemma: str, verb: Verb) -> Verb | None:
+    """Returns the forms of a lemma with the affixes of a verb; None if it cannot have them."""
+    _, affixes = beyond.cut(verb)
+    before, after = affixes[lab.LEMMA]
+    stem = lemma.removeprefix(before)
+    stem = stem[: len(stem) - len(after)]
+    row = beyond.inflect(stem, affixes)
+    return row if stem and row[lab.LEMMA] == lemma else None

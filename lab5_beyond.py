@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import random
+import warnings
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -55,7 +56,10 @@ class Config(lab.Config):
 
     def new_training(self, verbs: list[Verb]) -> RowTraining:
         """Returns a training of this recipe that has not begun. Raises ValueError."""
-        complete_rows(verbs)  # raises if there is none
+        complete = complete_rows(verbs)  # raises if there is none
+        if len(complete) < len(verbs):
+            rows = f"{len(complete)} of {len(verbs)} verbs are complete and teach"
+            warnings.warn(f"{rows}; those with holes do not", stacklevel=2)
         if self.first_phase < self.epochs:
             Synthesizer(verbs).draw(1, self.seed)  # raises if no verb can be made of them
         return RowTraining(self, verbs)

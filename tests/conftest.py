@@ -1,4 +1,4 @@
-"""Gives the tests both modules, small configurations, a learned model and notebooks' functions."""
+"""Gives the tests both modules, small configurations, and a learned model."""
 
 import hashlib
 import signal

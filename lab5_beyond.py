@@ -175,8 +175,8 @@ class Synthesizer:
 
     A new verb has the beginning of one verb and the end of another of its class, with a fifth of
     the letters resampled; a compound is a verb of the table behind a prefix. Either is kept if it
-    is in no row and the verbs most like it are of its class. All that this knows is counted in the
-    table. `rng` is a random.Random. Raises ValueError.
+    is in no row and the regular verbs most like it are of its class: irregular ones make no new
+    verbs. All that this knows is counted in the table. `rng` is a random.Random. Raises ValueError.
     """
 
     def __init__(self, verbs: list[Verb]):
@@ -188,10 +188,11 @@ class Synthesizer:
         self.stems = [parts.stem for parts in cuts if parts.stem]
         self.regular = [parts for parts in cuts if parts.affixes in self.classes]
         self.whole = [parts for parts in cuts if takes_prefix(parts)]
-        self.alike = defaultdict(set)  # by how a lemma begins and ends: affixes
-        for lemma, parts in zip(lemmas, cuts, strict=True):
+        self.alike = defaultdict(set)  # by how a regular lemma begins and ends: affixes
+        for stem, affixes in self.regular:
+            lemma = inflect(stem, affixes)[lab.LEMMA]
             for _, context in contexts(lemma):
-                self.alike[context].add(parts.affixes)
+                self.alike[context].add(affixes)
         self.places = defaultdict(list)  # by letter: its neighbours, wherever it stands
         self.letters = defaultdict(list)  # by neighbours: the letters that stand between them
         for lemma in lemmas:
@@ -243,7 +244,7 @@ class Synthesizer:
         return Cut(self.resample(stem, rng), affixes)
 
     def classes_like(self, lemma: str) -> set[Affixes]:
-        """Returns the affixes of the verbs that begin and end most like a lemma."""
+        """Returns the affixes of the regular verbs that begin and end most like a lemma."""
         found = defaultdict(set)  # by the number of letters
         for number, context in contexts(lemma):
             if context in self.alike:

@@ -161,6 +161,13 @@ def test_a_new_verb_is_likely_if_the_verbs_most_like_it_are_of_its_class():
     assert synthesizer.classes_like("zaus") == set(), "none ends like this"
 
 
+def test_irregular_verbs_have_no_say(verbs):
+    synthesizer = beyond.Synthesizer(verbs)
+    walk = beyond.cut(("walk", "walks", "walking", "walked")).affixes
+    assert ("throw", "throws", "throwing", "threw") in verbs
+    assert synthesizer.is_likely("hrow", walk)
+
+
 def test_letters_are_resampled_among_those_of_like_places():
     table = rows(a + b + c for a in "bdfg" for b in "aeo" for c in "klm")
     made = beyond.Synthesizer(table)

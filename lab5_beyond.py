@@ -161,22 +161,22 @@ def contexts(lemma: str):
 
 
 # ---- Synthetic verbs ----
-COMPOUND = 0.15  # share of compounds
-RARE = 0.25  # share of the others whose class is chosen first, so that rare ones come up
-PREFIXED = 0.5  # share of the others that have a prefix
+COMPOUNDS, PREFIXED, SPLICED = 0.15, 0.25, 0.6  # shares of their kinds
 LONGEST_PREFIX = 6  # letters
+RARE = 0.25  # share of models whose class and last letter are chosen first, so that all come up
 RESAMPLED = 0.2  # share of a stem's letters
-TRIES = 1000  # a synthetic verb
 MARGIN = 1  # letters: verbs that are so much less like a new one than others have a say, too
+TRIES = 20  # to make a likely verb of a model
 
 
 class Synthesizer:
     """Makes synthetic verbs (hallucinated data, Anastasopoulos & Neubig 2019) from a table's.
 
-    A new verb has the beginning of one verb and the end of another of its class, with a fifth of
-    the letters resampled; a compound is a verb of the table behind a prefix. Either is kept if it
-    is in no row and the regular verbs most like it are of its class: irregular ones make no new
-    verbs. All that this knows is counted in the table. `rng` is a random.Random. Raises ValueError.
+    A new verb has the end of one verb, its model, and the beginning of another of its class, with a
+    fifth of the letters resampled, some behind a prefix; a compound is a verb of the table behind a
+    prefix. Either is kept if it is in no row and the regular verbs most like it are of its class:
+    irregular ones make no new verbs. All that this knows is counted in the table. `rng` is a
+    random.Random. Raises ValueError.
     """
 
     def __init__(self, verbs: list[Verb]):
@@ -187,6 +187,10 @@ class Synthesizer:
         cuts = [cut(verb) for verb in verbs]
         self.stems = [parts.stem for parts in cuts if parts.stem]
         self.regular = [parts for parts in cuts if parts.affixes in self.classes]
+        groups = defaultdict(list)  # by affixes and the stem's last letter: verbs
+        for parts in self.regular:
+            groups[parts.affixes, parts.stem[-1:]].append(parts)
+        self.groups = list(groups.values())
         self.whole = [parts for parts in cuts if takes_prefix(parts)]
         self.alike = defaultdict(set)  # by how a regular lemma begins and ends: affixes
         for stem, affixes in self.regular:
@@ -214,7 +218,8 @@ class Synthesizer:
         meeting = [n for n, letter in enumerate(one) if letter == other[start]]
         if not meeting:
             return other
-        return one[: rng.choice(meeting)] + other[start:]
+        end = min(meeting, key=lambda n: abs(n - start))  # so that lengths stay
+        return one[:end] + other[start:]
 
     def resample(self, stem: str, rng) -> str:
         """Draws a fifth of the letters again, from those that stand in like places."""
@@ -226,22 +231,24 @@ class Synthesizer:
             letters.append(letter)
         return "".join(letters)
 
-    def compound(self, rng) -> Cut:
-        """Returns a verb behind a prefix: over·run, side·step."""
-        stem, affixes = rng.choice(self.whole)
-        return Cut(self.prefix(rng) + stem, affixes)
+    def compound(self, model: Cut, rng) -> str:
+        """Returns a stem behind a prefix: over·run, side·step."""
+        return self.prefix(rng) + model.stem
 
-    def new_verb(self, rng) -> Cut:
-        """Returns the beginning of a verb and the end of another of its class, resampled."""
-        stem, affixes = rng.choice(self.regular)
-        if rng.random() < RARE:
-            affixes = rng.choice(list(self.classes))
-            stem = rng.choice(self.classes[affixes])
-        other = rng.choice(self.classes[affixes])
-        stem = self.splice(other, stem, rng)
-        if rng.random() < PREFIXED:
-            stem = self.prefix(rng) + stem
-        return Cut(self.resample(stem, rng), affixes)
+    def spliced(self, model: Cut, rng) -> str:
+        """Returns a stem like the model's, with another beginning."""
+        other = rng.choice(self.classes[model.affixes])
+        stem = self.splice(other, model.stem, rng)
+        return self.resample(stem, rng)
+
+    def prefixed(self, model: Cut, rng) -> str:
+        """Returns a stem like the model's, with another beginning and a prefix."""
+        return self.resample(self.prefix(rng), rng) + self.spliced(model, rng)
+
+    def regular_model(self, rng) -> Cut:
+        """Returns a regular verb."""
+        alike = rng.choice(self.groups) if rng.random() < RARE else self.regular
+        return rng.choice(alike)
 
     def classes_like(self, lemma: str) -> set[Affixes]:
         """Returns the affixes of the regular verbs that begin and end most like a lemma."""
@@ -260,23 +267,33 @@ class Synthesizer:
             return True  # a compound of an irregular verb
         return self.classes_like(lemma) == {affixes}
 
+    def likely_verb(self, make, model: Cut, rng) -> Verb | None:
+        """Returns a verb that is made of a model, the first that is likely."""
+        for _ in range(TRIES):
+            verb = inflect(make(model, rng), model.affixes)
+            fits = max(map(len, verb)) <= lab.MAX_LETTERS
+            if fits and self.is_likely(verb[lab.LEMMA], model.affixes):
+                return verb
+        return None
+
     def draw(self, count: int, seed: int) -> list[Verb]:
         """Returns synthetic verbs of a seed. Raises ValueError if hardly any new one is likely."""
         rng = random.Random(seed)
+        kinds = [self.compound, self.prefixed, self.spliced]
         drawn = []
         tries = 0
         while len(drawn) < count:
             tries += 1
             if tries > TRIES * count:
-                found = f"{len(drawn)} likely new ones in {tries} of them"
-                raise ValueError(f"verbs: found {found}; expected {count}")
-            if self.whole and rng.random() < COMPOUND:
-                stem, affixes = self.compound(rng)
+                found = f"{len(drawn)} likely ones of {tries} models"
+                raise ValueError(f"verbs: found {found}; expected {count} synthetic verbs")
+            (make,) = rng.choices(kinds, [COMPOUNDS, PREFIXED, SPLICED])
+            if make == self.compound and self.whole:
+                model = rng.choice(self.whole)
             else:
-                stem, affixes = self.new_verb(rng)
-            verb = inflect(stem, affixes)
-            fits = max(map(len, verb)) <= lab.MAX_LETTERS
-            if fits and self.is_likely(verb[lab.LEMMA], affixes):
+                model = self.regular_model(rng)
+            verb = self.likely_verb(make, model, rng)
+            if verb is not None:
                 drawn.append(verb)
         return drawn
 

@@ -46,6 +46,8 @@ class Config(lab.Config):
     refine: float = 0.25  # share of epochs, the last: KL weight 0, all of the model learns to spell
     evaluate_every: int = 32  # epochs between two rows of `score` in the history
     synthetic: int = 8  # synthetic verbs to a real one, new in each epoch of spelling
+    compounds: float = 0.15  # share of them that are a verb of the table behind a prefix
+    resampled: float = 0.2  # share of the letters of the others' stems that are drawn again
 
     def check_together(self) -> None:
         """Raises ValueError if two values do not go together, naming both."""
@@ -53,6 +55,9 @@ class Config(lab.Config):
         if self.hidden_size % 2 or self.condition_size >= self.hidden_size // 2:
             found = f"{self.hidden_size} beside condition_size {self.condition_size}"
             raise ValueError(f"hidden_size: found {found}; expected even, and half of it more")
+        for name in ("compounds", "resampled"):
+            if getattr(self, name) > 1:
+                raise ValueError(f"{name}: found {getattr(self, name)!r}; expected float 0.0..1.0")
 
     def new_training(self, verbs: list[Verb]) -> RowTraining:
         """Returns a training of this recipe that has not begun. Raises ValueError."""
@@ -61,7 +66,7 @@ class Config(lab.Config):
             rows = f"{len(complete)} of {len(verbs)} verbs are complete and teach"
             warnings.warn(f"{rows}; those with holes do not", stacklevel=2)
         if self.first_phase < self.epochs:
-            Synthesizer(verbs).draw(1, self.seed)  # raises if no verb can be made of them
+            Synthesizer(self, verbs).draw(1, self.seed)  # raises if no verb can be made of them
         return RowTraining(self, verbs)
 
 
@@ -161,10 +166,9 @@ def contexts(lemma: str):
 
 
 # ---- Synthetic verbs ----
-COMPOUNDS, PREFIXED, SPLICED = 0.15, 0.25, 0.6  # shares of their kinds
+PREFIXED = 0.5  # share of new verbs, no compounds, that have a prefix
 LONGEST_PREFIX = 6  # letters
-RARE = 0.25  # share of models whose class and last letter are chosen first, so that all come up
-RESAMPLED = 0.2  # share of a stem's letters
+RARE = 0.5  # share of models whose class and last letter are chosen first, so that all come up
 MARGIN = 1  # letters: verbs that are so much less like a new one than others have a say, too
 TRIES = 20  # to make a likely verb of a model
 
@@ -179,7 +183,8 @@ class Synthesizer:
     random.Random. Raises ValueError.
     """
 
-    def __init__(self, verbs: list[Verb]):
+    def __init__(self, config, verbs: list[Verb]):
+        self.config = config
         verbs = complete_rows(verbs)
         lemmas = [verb[lab.LEMMA] for verb in verbs]
         self.known = set(lemmas)
@@ -222,10 +227,10 @@ class Synthesizer:
         return one[:end] + other[start:]
 
     def resample(self, stem: str, rng) -> str:
-        """Draws a fifth of the letters again, from those that stand in like places."""
+        """Draws some of the letters again, from those that stand in like places."""
         letters = []
         for letter in stem:
-            if letter in self.places and rng.random() < RESAMPLED:
+            if letter in self.places and rng.random() < self.config.resampled:
                 place = rng.choice(self.places[letter])
                 letter = rng.choice(self.letters[place])
             letters.append(letter)
@@ -279,7 +284,6 @@ class Synthesizer:
     def draw(self, count: int, seed: int) -> list[Verb]:
         """Returns synthetic verbs of a seed. Raises ValueError if hardly any new one is likely."""
         rng = random.Random(seed)
-        kinds = [self.compound, self.prefixed, self.spliced]
         drawn = []
         tries = 0
         while len(drawn) < count:
@@ -287,12 +291,12 @@ class Synthesizer:
             if tries > TRIES * count:
                 found = f"{len(drawn)} likely ones of {tries} models"
                 raise ValueError(f"verbs: found {found}; expected {count} synthetic verbs")
-            (make,) = rng.choices(kinds, [COMPOUNDS, PREFIXED, SPLICED])
-            if make == self.compound and self.whole:
-                model = rng.choice(self.whole)
+            if self.whole and rng.random() < self.config.compounds:
+                verb = self.likely_verb(self.compound, rng.choice(self.whole), rng)
+            elif rng.random() < PREFIXED:
+                verb = self.likely_verb(self.prefixed, self.regular_model(rng), rng)
             else:
-                model = self.regular_model(rng)
-            verb = self.likely_verb(make, model, rng)
+                verb = self.likely_verb(self.spliced, self.regular_model(rng), rng)
             if verb is not None:
                 drawn.append(verb)
         return drawn
@@ -465,7 +469,7 @@ class RowTraining(lab.Training):
     def start_second_phase(self) -> None:
         """Freezes a copy as teacher: from here on, spelling is learned and noise rehearsed."""
         self.teacher = copy.deepcopy(self.model).requires_grad_(False)
-        self.synthesizer = Synthesizer(self.complete)
+        self.synthesizer = Synthesizer(self.config, self.complete)
         self.optimizer = self.make_optimizer(self.model, beta2=0.999)
 
     def make_epoch(self, epoch: int) -> list[Batch]:

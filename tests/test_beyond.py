@@ -169,7 +169,9 @@ def test_an_epoch_of_spelling_has_each_verb_three_times_and_new_synthetic_ones(v
         assert all(lemmas[lemma] >= 3 for lemma in real)
         epochs.append(lemmas - real - real - real)
     assert len(epochs[0] - epochs[1]) > 20, "made anew in each epoch"
-    synthetic = beyond.Synthesizer(table).draw(2 * FEW, seed=1000 * SPELLING.seed + 4)
+    synthetic = beyond.Synthesizer(beyond.Config(), table).draw(
+        2 * FEW, seed=1000 * SPELLING.seed + 4
+    )
     assert epochs[1] == Counter(verb[0] for verb in synthetic)
 
 
@@ -258,7 +260,9 @@ def test_of_a_table_with_holes_the_complete_rows_teach(verbs):
     taught = [lemma for _, (lemma, _), _ in rows_in(training, 1)]
     assert sorted(taught) == sorted(verb[0] for verb in whole)
     training.start_second_phase()
-    assert training.synthesizer.draw(40, seed=3) == beyond.Synthesizer(whole).draw(40, seed=3)
+    assert training.synthesizer.draw(40, seed=3) == beyond.Synthesizer(beyond.Config(), whole).draw(
+        40, seed=3
+    )
     with pytest.raises(ValueError, match=f"found a hole in each of {FEW}; expected one without"):
         lab.train(small_beyond(), holes, progress=False, on_epoch=no_epoch)
 

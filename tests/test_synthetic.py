@@ -95,7 +95,7 @@ HOLES = [("walk", "-", "walking", "walked")] * 30
 )
 def test_a_table_without_a_productive_class_is_refused(table, message):
     with pytest.raises(ValueError, match=message):
-        beyond.Synthesizer(table)
+        beyond.Synthesizer(beyond.Config(), table)
 
 
 # ---- Synthetic verbs ----
@@ -107,7 +107,7 @@ tables = st.lists(short | long, min_size=15, max_size=40)
 @cases(100, lemmas=tables, count=st.integers(-2, 5))
 def test_synthetic_verbs_of_any_table_are_verbs(lemmas, count):
     table = [regular_rows(lemma)[0] for lemma in lemmas]
-    synthesizer = attempt(beyond.Synthesizer, table)
+    synthesizer = attempt(beyond.Synthesizer, beyond.Config(), table)
     if isinstance(synthesizer, beyond.Synthesizer):
         found = synthesizer.draw(count, seed=0)
         assert len(found) == max(0, count)
@@ -116,7 +116,7 @@ def test_synthetic_verbs_of_any_table_are_verbs(lemmas, count):
 
 @pytest.fixture(scope="module")
 def synthesizer(verbs):
-    return beyond.Synthesizer(verbs)
+    return beyond.Synthesizer(beyond.Config(), verbs)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def synthetic(synthesizer):
 
 
 def test_synthetic_verbs_are_those_of_their_seed_and_differ(synthesizer, synthetic, verbs):
-    assert synthetic == beyond.Synthesizer(verbs).draw(4000, seed=0)
+    assert synthetic == beyond.Synthesizer(beyond.Config(), verbs).draw(4000, seed=0)
     assert synthetic != synthesizer.draw(4000, seed=1)
     assert len(set(synthetic)) > 0.9 * 4000
 
@@ -151,7 +151,7 @@ def test_a_new_verb_is_likely_if_the_verbs_most_like_it_are_of_its_class():
     stems = [a + b for a in "bdfghlmr" for b in ("auf", "eck", "ell", "imm")]
     plain = [(f"{s}en", f"{s}t", f"{s}te", f"ge{s}t") for s in stems]
     prefixed = [(f"ver{s}en", f"ver{s}t", f"ver{s}te", f"ver{s}t") for s in stems]
-    synthesizer = beyond.Synthesizer(plain + prefixed)
+    synthesizer = beyond.Synthesizer(beyond.Config(), plain + prefixed)
     takes_ge, takes_none = (beyond.cut(verbs[0]).affixes for verbs in (plain, prefixed))
     assert synthesizer.classes_like("verzaufen") == {takes_none}, "the beginning tells"
     assert synthesizer.is_likely("verzaufen", takes_none)
@@ -162,7 +162,7 @@ def test_a_new_verb_is_likely_if_the_verbs_most_like_it_are_of_its_class():
 
 
 def test_irregular_verbs_have_no_say(verbs):
-    synthesizer = beyond.Synthesizer(verbs)
+    synthesizer = beyond.Synthesizer(beyond.Config(), verbs)
     walk = beyond.cut(("walk", "walks", "walking", "walked")).affixes
     assert ("throw", "throws", "throwing", "threw") in verbs
     assert synthesizer.is_likely("hrow", walk)
@@ -170,7 +170,7 @@ def test_irregular_verbs_have_no_say(verbs):
 
 def test_letters_are_resampled_among_those_of_like_places():
     table = rows(a + b + c for a in "bdfg" for b in "aeo" for c in "klm")
-    made = beyond.Synthesizer(table)
+    made = beyond.Synthesizer(beyond.Config(), table)
     assert sorted(made.letters["b", "k"]) == ["a", "e", "o"]
     for verb in made.draw(300, seed=0):
         stem = verb[0]

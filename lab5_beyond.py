@@ -287,10 +287,10 @@ class Synthesizer:
         drawn = []
         tries = 0
         while len(drawn) < count:
-            tries += 1
-            if tries > TRIES * count:
+            if tries == TRIES * count:
                 found = f"{len(drawn)} likely ones of {tries} models"
                 raise ValueError(f"verbs: found {found}; expected {count} synthetic verbs")
+            tries += 1
             if self.whole and rng.random() < self.config.compounds:
                 verb = self.likely_verb(self.compound, rng.choice(self.whole), rng)
             elif rng.random() < PREFIXED:

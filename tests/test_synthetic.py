@@ -1,7 +1,9 @@
 """Synthetic verbs: where a verb is cut, its class, and what is made of a table's verbs."""
 
+import random
+
 import pytest
-from conftest import beyond, lab
+from conftest import beyond, lab, no_epoch
 from generated import attempt, cases, english
 from hypothesis import strategies as st
 from lemminflect import getAllInflectionsOOV
@@ -139,7 +141,7 @@ def test_spelling_rules_agree_with_synthetic_verbs_of_productive_classes(synthet
     for verb in made[:400]:  # with lemminflect's, which double a letter by rule
         forms = getAllInflectionsOOV(verb[0], "VERB")
         agreed.append(verb == (verb[0], *(forms[tag][0] for tag in ("VBZ", "VBG", "VBD"))))
-    assert sum(agreed) > 0.95 * 400
+    assert sum(agreed) > 0.9 * 400
 
 
 def test_no_synthetic_verb_is_a_verb_of_the_table(synthetic, verbs):
@@ -168,10 +170,86 @@ def test_irregular_verbs_have_no_say(verbs):
     assert synthesizer.is_likely("hrow", walk)
 
 
+def test_verbs_one_letter_less_alike_have_a_say():
+    plain = rows(a + b + "xab" for a in "bdfgh" for b in "aeio")
+    others = rows((a + b + "yab" for a in "bdfgh" for b in "aeio"), ("", "t", "te", "end"))
+    synthesizer = beyond.Synthesizer(beyond.Config(), plain + others)
+    one, another = (beyond.cut(verbs[0]).affixes for verbs in (plain, others))
+    assert synthesizer.classes_like("qxab") == {one, another}, "three letters, and two"
+    assert synthesizer.classes_like("qaxab") == {one}, "four letters, and two"
+
+
+def toy(**changes):
+    """Returns a synthesizer of sixty verbs of three letters, and one in z."""
+    lemmas = [a + b + c for a in "bdfg" for b in "aeiou" for c in "klm"]
+    return beyond.Synthesizer(beyond.Config(**changes), rows([*lemmas, "baz"]))
+
+
+def lemmas_of(synthesizer, count=300):
+    return [verb[0] for verb in synthesizer.draw(count, seed=0)]
+
+
+def test_two_stems_are_spliced_at_a_letter_of_both_in_like_places():
+    one, other = "banana", "savannah"
+    synthesizer = toy()
+    rng = random.Random(0)
+    spliced = {synthesizer.splice(one, other, rng) for _ in range(200)}
+    expected = set()
+    for start, letter in enumerate(other):
+        meeting = [end for end in range(len(one)) if one[end] == letter]
+        if not meeting:
+            expected.add(other)
+            continue
+        end = min(meeting, key=lambda end: abs(end - start))
+        expected.add(one[:end] + other[start:])
+    assert spliced == expected
+
+
+def test_compounds_are_verbs_of_the_table_behind_a_beginning():
+    synthesizer = toy(compounds=1.0)
+    for lemma in lemmas_of(synthesizer):
+        prefix, verb = lemma[:-3], lemma[-3:]
+        assert verb in synthesizer.known
+        assert any(known.startswith(prefix) for known in synthesizer.known)
+        assert prefix
+
+
+def test_nothing_is_put_before_a_verb_with_affixes_in_front():
+    verbs = [(f"{a}{b}en", f"ge{a}{b}t") for a in "bdfghlmr" for b in ("auf", "eck", "ell")]
+    synthesizer = beyond.Synthesizer(beyond.Config(compounds=1.0), verbs)
+    assert synthesizer.whole == []
+    assert len(synthesizer.draw(10, seed=0)) == 10
+
+
+def test_some_new_verbs_have_a_prefix():
+    lengths = [len(lemma) for lemma in lemmas_of(toy(compounds=0.0))]
+    assert {3, 6} <= set(lengths)
+
+
+def test_rare_endings_come_up():
+    lemmas = lemmas_of(toy(compounds=0.0, resampled=0.0))
+    assert sum(lemma.endswith("z") for lemma in lemmas) > 0.05 * 300, "one verb in 61"
+
+
+def test_no_form_is_too_long():
+    long = rows("x" * 24 + a + b for a in "abcdefg" for b in "klm")
+    made = beyond.Synthesizer(beyond.Config(), long).draw(100, seed=0)
+    assert lab.check_verbs(made) == made
+
+
+def test_a_table_of_which_no_new_verb_is_likely_is_refused():
+    lemmas = [a + b + c for a in "bdfg" for b in "aeiou" for c in "k"]
+    both = rows(lemmas) + rows(lemmas, ("", "t", "te", "end"))
+    with pytest.raises(ValueError, match="found 0 likely ones of 20 models; expected 1 synthetic"):
+        lab.train(beyond.Config(), both, progress=False, on_epoch=no_epoch)
+
+
 def test_letters_are_resampled_among_those_of_like_places():
     table = rows(a + b + c for a in "bdfg" for b in "aeo" for c in "klm")
-    made = beyond.Synthesizer(beyond.Config(), table)
+    made = beyond.Synthesizer(beyond.Config(resampled=1.0), table)
     assert sorted(made.letters["b", "k"]) == ["a", "e", "o"]
+    changed = {made.resample("bak", random.Random(seed)) for seed in range(300)}
+    assert changed == {a + b + c for a in "bdfg" for b in "aeo" for c in "klm"}
     for verb in made.draw(300, seed=0):
         stem = verb[0]
         assert stem[-1] in "klm"

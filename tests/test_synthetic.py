@@ -207,7 +207,9 @@ def test_two_stems_are_spliced_at_a_letter_of_both_in_like_places():
 
 def test_compounds_are_verbs_of_the_table_behind_a_beginning():
     synthesizer = toy(compounds=1.0)
-    for lemma in lemmas_of(synthesizer):
+    lemmas = lemmas_of(synthesizer)
+    assert {len(lemma) for lemma in lemmas} == {4, 5, 6}
+    for lemma in lemmas:
         prefix, verb = lemma[:-3], lemma[-3:]
         assert verb in synthesizer.known
         assert any(known.startswith(prefix) for known in synthesizer.known)

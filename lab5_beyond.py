@@ -66,7 +66,7 @@ class Config(lab.Config):
             rows = f"{len(complete)} of {len(verbs)} verbs are complete and teach"
             warnings.warn(f"{rows}; those with holes do not", stacklevel=2)
         if self.first_phase < self.epochs:
-            Synthesizer(self, verbs).draw(1, self.seed)  # raises if no verb can be made of them
+            Synthesizer(self, verbs).draw(100, self.seed)  # raises if they cannot be made
         return RowTraining(self, verbs)
 
 
@@ -139,7 +139,8 @@ def productive_classes(verbs) -> Classes:
     classes = defaultdict(list)
     for verb in verbs:
         stem, affixes = cut(verb)
-        classes[affixes].append(stem)
+        if stem:
+            classes[affixes].append(stem)
     large = [affixes for affixes, stems in classes.items() if len(stems) >= PRODUCTIVE]
     if not large:
         found = f"{len(verbs)} verbs without holes, {largest(classes)}"
@@ -159,7 +160,7 @@ def largest(classes: Classes) -> str:
 
 
 def contexts(lemma: str):
-    """Yields how a lemma begins and ends, and with how many letters, of which two end it."""
+    """Yields a number of letters and how a lemma begins and ends with so many, two at its end."""
     for n in range(len(lemma)):
         for m in range(2, len(lemma) - n + 1):
             yield n + m, (lemma[:n], lemma[-m:])
@@ -169,7 +170,7 @@ def contexts(lemma: str):
 PREFIXED = 0.5  # share of new verbs, no compounds, that have a prefix
 LONGEST_PREFIX = 6  # letters
 RARE = 0.5  # share of models whose class and last letter are chosen first, so that all come up
-MARGIN = 1  # letters: verbs that are so much less like a new one than others have a say, too
+MARGIN = 1  # letters: verbs that share so many fewer than the most alike count, too
 TRIES = 20  # to make a likely verb of a model
 
 
@@ -178,9 +179,9 @@ class Synthesizer:
 
     A new verb has the end of one verb, its model, and the beginning of another of its class, with a
     fifth of the letters resampled, some behind a prefix; a compound is a verb of the table behind a
-    prefix. Either is kept if it is in no row and the regular verbs most like it are of its class:
-    irregular ones make no new verbs. All that this knows is counted in the table. `rng` is a
-    random.Random. Raises ValueError.
+    prefix. New verbs, and compounds of regular ones, are kept if the regular verbs most like them
+    are of their class; lemmas of the table are not made. All that this knows is counted there.
+    `rng` is a random.Random. Raises ValueError.
     """
 
     def __init__(self, config, verbs: list[Verb]):
@@ -190,7 +191,8 @@ class Synthesizer:
         self.known = set(lemmas)
         self.classes = productive_classes(verbs)
         cuts = [cut(verb) for verb in verbs]
-        self.stems = [parts.stem for parts in cuts if parts.stem]
+        cuts = [parts for parts in cuts if parts.stem]
+        self.stems = [parts.stem for parts in cuts]
         self.regular = [parts for parts in cuts if parts.affixes in self.classes]
         groups = defaultdict(list)  # by affixes and the stem's last letter: verbs
         for parts in self.regular:
@@ -227,10 +229,10 @@ class Synthesizer:
         return one[:end] + other[start:]
 
     def resample(self, stem: str, rng) -> str:
-        """Draws some of the letters again, from those that stand in like places."""
+        """Replaces some letters by ones found between the same neighbours somewhere."""
         letters = []
         for letter in stem:
-            if letter in self.places and rng.random() < self.config.resampled:
+            if rng.random() < self.config.resampled:
                 place = rng.choice(self.places[letter])
                 letter = rng.choice(self.letters[place])
             letters.append(letter)
@@ -304,8 +306,7 @@ class Synthesizer:
 
 def takes_prefix(parts: Cut) -> bool:
     """Tells whether something can be put before a verb: all its forms begin with its stem."""
-    before = "".join(before for before, _ in parts.affixes)
-    return bool(parts.stem) and not before
+    return not any(before for before, _ in parts.affixes)
 
 
 # ---- Model ----
@@ -473,7 +474,7 @@ class RowTraining(lab.Training):
         self.optimizer = self.make_optimizer(self.model, beta2=0.999)
 
     def make_epoch(self, epoch: int) -> list[Batch]:
-        """Returns the batches of an epoch: every verb once; of spelling, synthetic ones too."""
+        """Returns an epoch's batches: each verb once; of spelling, REAL times, and new ones."""
         if self.teacher is None:
             pairs = self.make_pairs(self.complete)
             return [Batch(source, target, None) for source, target in pairs]

@@ -242,7 +242,7 @@ def test_no_form_is_too_long():
 def test_a_table_of_which_no_new_verb_is_likely_is_refused():
     lemmas = [a + b + c for a in "bdfg" for b in "aeiou" for c in "k"]
     both = rows(lemmas) + rows(lemmas, ("", "t", "te", "end"))
-    with pytest.raises(ValueError, match="found 0 likely ones of 20 models; expected 1 synthetic"):
+    with pytest.raises(ValueError, match="found 0 likely ones of 2000 models; expected 100"):
         lab.train(beyond.Config(), both, progress=False, on_epoch=no_epoch)
 
 
@@ -256,3 +256,11 @@ def test_letters_are_resampled_among_those_of_like_places():
         stem = verb[0]
         assert stem[-1] in "klm"
         assert set(stem[-2]) <= set("aeo")
+
+
+def test_a_verb_without_a_stem_is_no_model():
+    table = [*rows([a + b for a in "bdfghkl" for b in "ar"], ("e", "es", "ing", "ed"))] * 2
+    table += rows([a + b for a in "mnprt" for b in "ar"], ("e", "es", "ing", "ed"))
+    synthesizer = beyond.Synthesizer(beyond.Config(), [*table, ("e", "es", "ing", "ed")])
+    assert "" not in synthesizer.stems
+    assert len(synthesizer.draw(200, seed=0)) == 200

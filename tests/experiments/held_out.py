@@ -14,7 +14,7 @@ SHORTEST_ROOT = 4  # letters, where any prefix counts
 
 
 def find_root(lemma, lemmas, prefixes):
-    """Takes prefixes off a lemma for as long as a lemma is left; None: whatever is in front."""
+    """Returns what is left of a lemma without prefixes, itself one; None: whatever is in front."""
     for length in range(1, len(lemma)):
         prefix, rest = lemma[:length], lemma[length:]
         counts = len(rest) >= SHORTEST_ROOT if prefixes is None else prefix in prefixes

@@ -48,10 +48,10 @@ def score_tenth(language, tenth):
         "model": run.model.generate(mu),
         "neighbour": [neighbour(lemma, training) for lemma in lemmas],
     }
-    tenth = {"language": language, "tenth": tenth, "irregular": (~regular).mean()}
+    row = {"language": language, "tenth": tenth, "irregular": (~regular).mean()}
     rows = []
     for name, answers in systems.items():
-        rows.append(tenth | {"system": name} | exact(answers, held, regular))
+        rows.append(row | {"system": name} | exact(answers, held, regular))
     return rows
 
 

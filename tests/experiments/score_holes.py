@@ -1,6 +1,6 @@
 """Fills the holes of a table, by the lab's rules and by counting: writes figures/05_holes.csv.
 
-    python tests/experiments/score_holes.py [k ...] [--jobs 1]
+    python tests/experiments/score_holes.py [k ...] [--jobs -1]
     python tests/experiments/score_holes.py [k ...] --validate    # how RATES was chosen
 
 Each verb is shown in k of its four tenses, which ones at random, as single words with their tense:

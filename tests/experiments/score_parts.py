@@ -3,8 +3,8 @@
     python tests/experiments/score_parts.py [--jobs -1]
 
 Three held-out tenths of the table (notebook 06), a training seed each, the same budget for every
-row: half as wide, two thirds of the epochs. A part is taken away in the second phase, spelling; all
-variants of a tenth go on from the same first phase. Last epoch, 10,000 draws.
+row: two thirds of the width and of the epochs. A part is taken away in the second phase, spelling;
+all variants of a tenth go on from the same first phase. Last epoch, 10,000 draws.
 """
 
 import argparse

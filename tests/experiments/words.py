@@ -1,4 +1,4 @@
-"""What words and verbs are asked apart from any model: English spelling rules, similar verbs.
+"""English spelling rules and similar verbs, as baselines.
 
 No model is told any of this: it says which verbs are called regular, and gives rivals.
 """

@@ -35,6 +35,15 @@ def exact(answers, held, regular):
     return {"forms": right.mean(), "regular": right[regular].mean(), "rows": right.all(1).mean()}
 
 
+def ask(model, lemmas):
+    """Returns a model's rows of lemmas; one with a letter that training had not is copied."""
+    alphabet = set(model.vocabulary.alphabet)
+    readable = [lemma for lemma in lemmas if set(lemma) <= alphabet]
+    mu, _ = model.encode(readable, lab.LEMMA)
+    rows = dict(zip(readable, model.generate(mu), strict=True))
+    return [rows.get(lemma, (lemma,) * model.vocabulary.forms) for lemma in lemmas]
+
+
 def score_tenth(language, tenth):
     """Returns the rows of a model and of the neighbour for one held-out tenth."""
     verbs = lab.distinct_verbs(lab.load_verbs(TABLES / language / "train.txt"))
@@ -43,9 +52,8 @@ def score_tenth(language, tenth):
     regular = np.array([beyond.cut(verb).affixes in classes for verb in held])
     run = lab.load_or_train(beyond.Config(seed=tenth, **SMALL), training, progress=False)
     lemmas = [verb[lab.LEMMA] for verb in held]
-    mu, _ = run.model.encode(lemmas, lab.LEMMA)
     systems = {
-        "model": run.model.generate(mu),
+        "model": ask(run.model, lemmas),
         "neighbour": [neighbour(lemma, training) for lemma in lemmas],
     }
     row = {"language": language, "tenth": tenth, "irregular": (~regular).mean()}

@@ -176,7 +176,7 @@ def test_nats_of_a_batch_are_those_of_its_words_alone(name):
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_weight_is_there_for_something(name, verbs):
     """A gradient reaches every parameter; `from_lemma` exists beyond the rules alone."""
-    training = RECIPES[name].new_training(verbs[:20])
+    training = RECIPES[name].new_training(verbs[:60])
     (batch, *_) = training.make_epoch(1)
     loss, _ = training.loss(batch, epoch=1)
     loss.backward()

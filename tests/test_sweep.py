@@ -198,7 +198,7 @@ def test_the_same_bits_whatever_ran_before_and_all_left_as_found(alone, threads)
         before = random_states()
         run = lab.train(CONFIGS[2], VERBS, progress=False)
         lab.score(run.model, VERBS, lab.choose_pairs(VERBS), draws=100)
-        beyond.synthesize(lab.load_verbs()[:60], 20, seed=1)
+        beyond.Synthesizer(beyond.Config(), lab.load_verbs()[:60]).draw(20, seed=1)
         assert equal(alone[2], run)
         assert random_states() == before
         assert torch.get_num_threads() == threads

@@ -49,15 +49,17 @@ class Config(lab.Config):
     compounds: float = 0.15  # share of them that are a verb of the table behind a prefix
     resampled: float = 0.2  # share of the letters of the others' stems that are drawn again
 
+    def __post_init__(self):
+        for name in ("compounds", "resampled"):
+            lab.check_number(name, getattr(self, name), float, high=1.0)
+        super().__post_init__()
+
     def check_together(self) -> None:
         """Raises ValueError if two values do not go together, naming both."""
         super().check_together()
         if self.hidden_size % 2 or self.condition_size >= self.hidden_size // 2:
             found = f"{self.hidden_size} beside condition_size {self.condition_size}"
             raise ValueError(f"hidden_size: found {found}; expected even, and half of it more")
-        for name in ("compounds", "resampled"):
-            if getattr(self, name) > 1:
-                raise ValueError(f"{name}: found {getattr(self, name)!r}; expected float 0.0..1.0")
 
     def new_training(self, verbs: list[Verb]) -> RowTraining:
         """Returns a training of this recipe that has not begun. Raises ValueError."""

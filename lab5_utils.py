@@ -542,10 +542,9 @@ def check_choice(name: str, value, choices) -> None:
         raise ValueError(f"{name}: found {value!r:.60}; expected one of {', '.join(choices)}")
 
 
-def check_number(name: str, value, kind: type) -> None:
+def check_number(name: str, value, kind: type, high=LARGEST) -> None:
     """Raises ValueError if the value is no int, or no float, of its range."""
     low = LOWEST_INT.get(name, 1) if kind is int else 0.0
-    high = HIGHEST.get(name, LARGEST)
     is_number = type(value) in (int, kind)  # and so no bool
     if not is_number or not low <= value <= high:  # and so no NaN
         raise ValueError(f"{name}: found {value!r:.60}; expected {kind.__name__} {low}..{high}")
@@ -588,7 +587,7 @@ class Config:
             elif get_args(kind):
                 check_choice(name, value, get_args(kind))
             else:
-                check_number(name, value, kind)
+                check_number(name, value, kind, HIGHEST.get(name, LARGEST))
             if kind is float:
                 object.__setattr__(self, name, float(value))  # 1 and 1.0 are one run
         self.check_together()

@@ -64,7 +64,7 @@ def test_verbs_are_taken_and_all_else_is_refused(table):
         assert isinstance(found, list) == is_table(table)
         if isinstance(found, list):
             assert found == [tuple(map(compose, verb)) for verb in table]
-    attempt(beyond.synthesize, table, 1, 0)
+    attempt(beyond.Synthesizer, beyond.Config(), table)
     known = [("walk", "walks", "walking", "walked")]
     score = attempt(lab.gaussian_score, known, table)
     if isinstance(found, Exception):
@@ -138,7 +138,7 @@ def test_a_model_converts_any_word_by_its_code_alone(model, words):
 # ---- Configurations ----
 LARGEST = 2**31 - 1
 LOWEST = {"seed": 0, "prefix_letters": 0}
-HIGHEST = {"tf_final": 1, "refine": 0.9, "prefix_letters": 32}
+HIGHEST = {"tf_final": 1, "refine": 0.9, "prefix_letters": 32, "compounds": 1, "resampled": 1}
 
 
 class Field:

@@ -5,6 +5,7 @@ No model is told any of this: it says which verbs are called regular, and gives 
 
 import re
 import sys
+from collections import Counter, defaultdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -59,19 +60,19 @@ def spelling_rule(lemma: str) -> Verb:
 def neighbour(lemma: str, training: list[Verb]) -> Verb:
     """Returns the forms of a lemma, made as those of the verb with the longest common ending.
 
-    Of several, the nearest in length. What no verb is a model of, is copied.
+    Of several, the nearest in length; of these, the commonest answer. What no verb is a model of,
+    is copied.
     """
-    best = (-1, 0)
-    row = (lemma,) * len(training[0])
+    answers = defaultdict(Counter)  # by similarity
     for verb in training:
         other = verb[lab.LEMMA]
         ending = common_prefix([lemma[::-1], other[::-1]])
-        similarity = (len(ending), -abs(len(other) - len(lemma)))
-        if similarity > best:
-            found = inflect_like(lemma, verb)
-            if found is not None:
-                best = similarity
-                row = found
+        row = inflect_like(lemma, verb)
+        if ending and row is not None:
+            answers[len(ending), -abs(len(other) - len(lemma))][row] += 1
+    if not answers:
+        return (lemma,) * len(training[0])
+    ((row, _),) = answers[max(answers)].most_common(1)
     return row
 
 

@@ -1,4 +1,4 @@
-"""What each part of the recipe beyond the rules is worth: writes figures/06_parts.csv.
+"""What each part of the recipe beyond the rules is worth: writes figures/06_parts.csv, not run yet.
 
     python tests/experiments/score_parts.py [--jobs -1]
 

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from words import common_prefix
 
 import lab5_utils as lab
+from lab5_beyond import common_part
 
 TABLES = sorted(Path(__file__).resolve().parent.glob("tables/*"))
 PREFIXES = {"german": 2, "swahili": 4}  # letters
@@ -47,17 +48,6 @@ SCORES = ("bleu4", "conversion", "gaussian_exact", "gaussian_inconsistent", "dis
 
 
 # ---- Cuts ----
-def common_part(forms):
-    """Returns the longest string that is in all forms, the leftmost of the first one's."""
-    first = forms[0]
-    for length in range(len(first), 0, -1):
-        for start in range(len(first) - length + 1):
-            part = first[start : start + length]
-            if all(part in form for form in forms):
-                return part
-    return ""
-
-
 @torch.no_grad()
 def cuts(model, verbs):
     """Returns where each form's prefix ends and where its gate opens, (N, F): likeliest path."""

@@ -67,8 +67,8 @@ def neighbour(lemma: str, training: list[Verb]) -> Verb:
     for verb in training:
         other = verb[lab.LEMMA]
         ending = common_prefix([lemma[::-1], other[::-1]])
-        row = inflect_like(lemma, verb)
-        if ending and row is not None:
+        row = inflect_like(lemma, verb) if ending else None
+        if row is not None:
             answers[len(ending), -abs(len(other) - len(lemma))][row] += 1
     if not answers:
         return (lemma,) * len(training[0])

@@ -397,7 +397,7 @@ def words_of(verbs: list[Verb], vocabulary: Vocabulary) -> Words:
 
 
 # ---- Schedules ----
-# The shape of a KL weight is a function of progress, epoch / epochs in (0, 1], refining included,
+# The shape of a KL weight is a function of progress, epoch / epochs in (0, 1], of the first phase,
 # and of excess, the nats of KL above the target rate. It returns 0..1; the KL weight is
 # `config.kl_weight` times that.
 Schedule = Callable[[float, float], float]
@@ -414,10 +414,7 @@ def monotonic(progress, excess):
 
 
 def cyclical_linear(progress, excess):
-    """Rises in four cycles, each time in the first half (Fu et al. 2019, eq. 6).
-
-    If the last quarter of the epochs refines the encoder, three of the four are seen.
-    """
+    """Rises in four cycles, each time in the first half (Fu et al. 2019, eq. 6)."""
     left = -4 * progress % 1  # of the cycle: 0 at its end
     return min(1.0, 2 - 2 * left)
 
@@ -467,12 +464,11 @@ IGNORE_KL = tuple(name for name in STRATEGIES if name not in WATCH_KL)  # need n
 TARGET_FALL = 0.2  # share of the epochs in which the target rate moves to its end
 GATE_SCHEDULE = 0.3  # share of the first phase in which the gate's temperature falls to 1
 GATE_FLATTEST = 0.3  # its inverse temperature at first
-WARM_UP = 100  # steps in which Adam's learning rate rises
 
 
-def target_nats(config, progress: float) -> float:
-    """Returns the target rate at this progress, in nats per word."""
-    share = min(1.0, progress / TARGET_FALL)
+def target_nats(config, epoch: int) -> float:
+    """Returns the target rate of an epoch, in nats per word."""
+    share = min(1.0, epoch / config.epochs / TARGET_FALL)
     return config.rate_start + (config.rate_end - config.rate_start) * share
 
 
@@ -481,14 +477,14 @@ def kl_weight(config, epoch: int, kl: float) -> float:
 
     Raises ValueError if the schedule leaves 0..1, and whatever the schedule itself raises.
     """
-    progress = epoch / config.epochs
+    if epoch > config.first_phase:
+        return 0.0
+    progress = epoch / config.first_phase
     shape = STRATEGIES[config.strategy]
-    share = float(shape(progress, kl - target_nats(config, progress)))
+    share = float(shape(progress, kl - target_nats(config, epoch)))
     if not 0 <= share <= 1:
         where = f"strategy {config.strategy!r}, progress {progress:g}"
         raise ValueError(f"{where}: found {share!r}; expected 0..1")
-    if epoch > config.first_phase:
-        return 0.0
     return config.kl_weight * share
 
 
@@ -511,8 +507,8 @@ def learning_rate(config, epoch: int, step: int, steps: int) -> float:
     else:
         done = (epoch - 1 - config.first_phase) * steps + step
         total = (config.epochs - config.first_phase) * steps
-    # rate = highest · min(1, step / 100) · ½ (1 + cos π step / total)
-    shape = min(1, done / WARM_UP) * (1 + math.cos(math.pi * done / total)) / 2
+    # rate = highest · min(1, step / warm_up) · ½ (1 + cos π step / total)
+    shape = min(1, done / config.warm_up) * (1 + math.cos(math.pi * done / total)) / 2
     return config.learning_rate * shape
 
 
@@ -570,6 +566,7 @@ class Config:
     prefix_letters: int = 0  # at most, told the tense before a gated word: ge·lockert
     optimizer: Literal["adam", "sgd"] = "adam"  # see `learning_rate`
     learning_rate: float = 6e-3  # the highest
+    warm_up: int = 100  # steps in which Adam's rises
     ce_per: Literal["word", "character"] = "word"  # CE in the loss; KL is always per word
     strategy: str = "target-rate"  # of the KL weight: one of STRATEGIES
     kl_weight: float = 1.0  # the schedule's maximum
@@ -603,6 +600,8 @@ class Config:
         if self.strategy in IGNORE_KL:
             self.check_unused("rate_start", "strategy")
             self.check_unused("rate_end", "strategy")
+        if self.optimizer == "sgd":
+            self.check_unused("warm_up", "optimizer")
 
     def check_unused(self, name: str, because: str) -> None:
         """Raises ValueError if a value was changed that another one leaves without a meaning."""
@@ -1310,7 +1309,7 @@ def schedule_values(config) -> list[float]:
     """Returns the KL weights of all epochs at many values of KL. Raises as `kl_weight`."""
     weights = []
     for epoch in range(1, config.epochs + 1):
-        target = target_nats(config, epoch / config.epochs)
+        target = target_nats(config, epoch)
         weights += [kl_weight(config, epoch, target + excess) for excess in EXCESSES]
     return weights
 

@@ -72,6 +72,14 @@ def test_kl_costs_nothing_in_the_second_phase(name):
     assert set(second) == {0}
 
 
+@pytest.mark.parametrize("name", lab.IGNORE_KL)
+def test_a_schedule_ends_with_the_first_phase(name):
+    alone = small(epochs=30, strategy=name, refine=0.0)
+    refined = small(epochs=40, strategy=name, refine=0.25)
+    for epoch in range(1, 31):
+        assert lab.kl_weight(refined, epoch, 9.0) == lab.kl_weight(alone, epoch, 9.0)
+
+
 name = st.sampled_from([*lab.STRATEGIES])
 progress = st.floats(0, 1, exclude_min=True)
 
@@ -100,7 +108,7 @@ REFUSED = {  # shape: the error, which is its own if it raises one
 def test_a_shape_that_leaves_0_to_1_or_raises_is_refused_first(shape, runs_folder, monkeypatch):
     monkeypatch.setitem(lab.STRATEGIES, "mine", shape)
     verbs = lab.load_verbs()[:5]
-    bad = small(strategy="mine", epochs=10, refine=0.3)
+    bad = small(strategy="mine", epochs=10, refine=0.0)
     errors = (ValueError, ZeroDivisionError, TypeError)
     is_refused = pytest.raises(errors, match=REFUSED[shape])
     with is_refused:
@@ -155,15 +163,16 @@ def test_a_run_of_one_shape_is_not_returned_for_another(verbs, runs_folder, monk
 
 
 # ---- The other schedules ----
-def test_learning_rate_warms_up_and_falls_in_each_of_the_two_phases():
-    config = small(epochs=8, refine=0.25, learning_rate=0.01)
-    constant = dataclasses.replace(config, optimizer="sgd")
+@pytest.mark.parametrize("warm_up", [1, 30, 100])
+def test_learning_rate_warms_up_and_falls_in_each_of_the_two_phases(warm_up):
+    config = small(epochs=8, refine=0.25, learning_rate=0.01, warm_up=warm_up)
+    constant = small(epochs=8, refine=0.25, learning_rate=0.01, optimizer="sgd")
     for epochs in (range(1, 7), range(7, 9)):
         total = 50 * len(epochs)
         steps = [(epoch, step) for epoch in epochs for step in range(1, 51)]
         for n, (epoch, step) in enumerate(steps, 1):
             falling = math.cos(math.pi / 2 * n / total) ** 2
-            expected = 0.01 * min(n / 100, 1) * falling
+            expected = 0.01 * min(n / warm_up, 1) * falling
             rate = lab.learning_rate(config, epoch, step, 50)
             assert rate == approx(expected, abs=1e-12)
             assert lab.learning_rate(constant, epoch, step, 50) == 0.01
@@ -227,6 +236,7 @@ def test_a_name_that_is_no_hyperparameter_is_a_type_error_that_names_it(recipe, 
         (small, {"decoding": "direct", "prefix_letters": 2}, "prefix_letters: .* 'direct'"),
         (small, {"strategy": "monotonic", "rate_end": 5.0}, "rate_end: .* strategy 'monotonic'"),
         (small, {"strategy": "constant", "rate_start": 5.0}, "rate_start: .* strategy 'constant'"),
+        (small, {"optimizer": "sgd", "warm_up": 9}, "warm_up: .* optimizer 'sgd'"),
         (small, {"condition_size": 64}, "condition_size: found 64 beside hidden_size 64"),
         (small_beyond, {"gate_price": 0.2}, "gate_price: .* decoding 'lemma-first'"),
         (small_beyond, {"prefix_letters": 1}, "prefix_letters: .* decoding 'lemma-first'"),

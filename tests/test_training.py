@@ -105,7 +105,7 @@ def test_history_follows_the_schedules(verbs):
     assert list(history.index) == epochs
     weights = []
     for epoch in range(1, 9):
-        share = lab.cyclical_trapezoid(epoch / 10, 0.0)
+        share = lab.cyclical_trapezoid(epoch / 8, 0.0)
         weights.append(0.5 * share)
     weights += [0, 0]  # in the second phase
     assert list(history["kl_weight"]) == pytest.approx(weights)

@@ -45,7 +45,7 @@ class Config(lab.Config):
     tf_final: float = 1.0  # teacher forcing throughout
     refine: float = 0.25  # share of epochs, the last: KL weight 0, all of the model learns to spell
     evaluate_every: int = 32  # epochs between two rows of `score` in the history
-    synthetic: int = 8  # synthetic verbs to a real one, new in each epoch of spelling
+    synthetic: int = 10  # synthetic verbs to a real one, new in each epoch of spelling
     compounds: float = 0.15  # share of them that are a verb of the table behind a prefix
     resampled: float = 0.2  # share of the letters of the others' stems that are drawn again
 
@@ -170,7 +170,7 @@ def contexts(lemma: str):
 
 # ---- Synthetic verbs ----
 PREFIXED = 0.5  # share of new verbs, no compounds, that have a prefix
-LONGEST_PREFIX = 6  # letters
+LONGEST_PREFIX = 9  # letters
 RARE = 0.5  # share of models whose class and last letter are chosen first, so that all come up
 MARGIN = 1  # letters: verbs that share so many fewer than the most alike count, too
 TRIES = 20  # to make a likely verb of a model
@@ -196,6 +196,7 @@ class Synthesizer:
         cuts = [parts for parts in cuts if parts.stem]
         self.stems = [parts.stem for parts in cuts]
         self.regular = [parts for parts in cuts if parts.affixes in self.classes]
+        self.irregular = [verb for verb in verbs if cut(verb).affixes not in self.classes]
         groups = defaultdict(list)  # by affixes and the stem's last letter: verbs
         for parts in self.regular:
             groups[parts.affixes, parts.stem[-1:]].append(parts)
@@ -216,7 +217,7 @@ class Synthesizer:
                     self.letters[before, after].append(letter)
 
     def prefix(self, rng) -> str:
-        """Returns the beginning of a stem, one to six letters."""
+        """Returns the beginning of a stem, up to LONGEST_PREFIX letters."""
         stem = rng.choice(self.stems)
         length = rng.randint(1, LONGEST_PREFIX)
         return stem[:length]
@@ -427,7 +428,7 @@ class CVAE(lab.CVAE):
 
 
 # ---- Training ----
-REAL = 3  # times that each real verb is shown in an epoch of spelling
+IRREGULAR = 4  # times that a verb of no productive class is shown in an epoch of spelling
 
 
 class Noise(NamedTuple):
@@ -476,13 +477,14 @@ class RowTraining(lab.Training):
         self.optimizer = self.make_optimizer(self.model, beta2=0.999)
 
     def make_epoch(self, epoch: int) -> list[Batch]:
-        """Returns an epoch's batches: each verb once; of spelling, REAL times, and new ones."""
+        """Returns an epoch's batches: each verb once; of spelling, irregular ones more often."""
         if self.teacher is None:
             pairs = self.make_pairs(self.complete)
             return [Batch(source, target, None) for source, target in pairs]
         count = self.config.synthetic * len(self.complete)
         synthetic = self.synthesizer.draw(count, seed=1000 * self.config.seed + epoch)
-        pairs = self.make_pairs(REAL * self.complete + synthetic)
+        irregular = (IRREGULAR - 1) * self.synthesizer.irregular
+        pairs = self.make_pairs(self.complete + irregular + synthetic)
         noise = self.make_noise(len(pairs))
         batches = []
         for (source, target), part in zip(pairs, noise, strict=True):

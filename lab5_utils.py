@@ -1290,7 +1290,7 @@ def score(model, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
 # ---- Runs ----
 RUNS = HERE / "runs"  # a folder a run
 CHECKPOINT = "run.pt"  # its last epoch
-VERSION = 10  # to be raised when the arithmetic of training or of a score changes
+VERSION = 11  # to be raised when the arithmetic of training or of a score changes
 # a schedule is told from another by its values at these nats of excess
 NEAR = np.arange(-40, 20, 0.1)
 FAR = np.geomspace(20, 1000, 40)

@@ -157,19 +157,23 @@ def test_an_epoch_is_every_verb_once_a_form_to_lemma_and_another(verbs):
     assert rows_in(training, 2) != seen, "shuffled"
 
 
-def test_an_epoch_of_spelling_has_each_verb_three_times_and_new_synthetic_ones(verbs):
+def test_an_epoch_of_spelling_has_irregular_verbs_four_times_and_new_synthetic_ones(verbs):
     table = verbs[:FEW]
+    classes = beyond.productive_classes(table)
     config = replace(SPELLING, seed=5)
     training = config.new_training(table)
     training.start_second_phase()
-    real = Counter(verb[0] for verb in table)
+    real = Counter()
+    for verb in table:
+        real[verb[0]] = 1 if beyond.cut(verb).affixes in classes else 4
+    assert FEW < real.total() < 4 * FEW
     epochs = []
     for epoch in (3, 4):
         rows = rows_in(training, epoch)
         lemmas = Counter(lemma for _, (lemma, _), _ in rows)
-        assert lemmas.total() == (3 + config.synthetic) * FEW
-        assert all(lemmas[lemma] >= 3 for lemma in real)
-        epochs.append(lemmas - real - real - real)
+        assert lemmas.total() == real.total() + config.synthetic * FEW
+        assert all(lemmas[lemma] >= real[lemma] for lemma in real)
+        epochs.append(lemmas - real)
     assert len(epochs[0] - epochs[1]) > 20, "made anew in each epoch"
     synthetic = beyond.Synthesizer(config, table).draw(2 * FEW, seed=5004)
     assert epochs[1] == Counter(verb[0] for verb in synthetic)

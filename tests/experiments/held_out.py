@@ -1,9 +1,11 @@
-"""Holds verbs out of a table, and with each verb its family: *understand* goes with *stand*."""
+"""Holds verbs out of a table, families together (*stand*, *understand*), and scores answers."""
 
 import random
 import sys
 from collections import defaultdict
 from pathlib import Path
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import lab5_utils as lab
@@ -44,3 +46,18 @@ def split_verbs(verbs, split=0, splits=10, prefixes=ENGLISH):
     held = set(parts[split])
     training = [verb for verb in verbs if verb not in held]
     return training, [verb for verb in verbs if verb in held]
+
+
+def exact_match(answers, verbs, regular):
+    """Returns the shares, 0..1, of right forms, also of regular and of other verbs, and of rows.
+
+    The first form was given, and does not count; `regular` says of each verb whether it is.
+    """
+    right = (np.array(answers) == np.array(verbs))[:, 1:]  # (N, F − 1)
+    regular = np.array(regular)
+    return {
+        "forms": right.mean(),
+        "regular": right[regular].mean(),
+        "irregular": right[~regular].mean(),
+        "rows": right.all(1).mean(),
+    }

@@ -1,10 +1,11 @@
-"""What each part of the recipe beyond the rules is worth: writes figures/06_parts.csv, not run yet.
+"""Takes parts of the recipe beyond the rules away, one at a time: writes figures/06_parts.csv.
 
     python tests/experiments/score_parts.py [--jobs -1]
 
 Three held-out tenths of the table (notebook 06), a training seed each, the same budget for every
 row: two thirds of the width and of the epochs. A part is taken away in the second phase, spelling;
-all variants of a tenth go on from the same first phase. Last epoch, 10,000 draws.
+all variants of a tenth go on from the same first phase. Last epoch, 10,000 draws. What is done is
+kept in runs/06_parts.csv, and a second start goes on; delete it to begin anew.
 """
 
 import argparse
@@ -14,10 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import joblib
-import numpy as np
 import pandas as pd
 import torch
-from held_out import split_verbs
+from held_out import exact_match, split_verbs
 from words import is_regular
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -26,6 +26,7 @@ import lab5_utils as lab
 
 TENTHS = 3
 DRAWS = 10_000
+KEPT = lab.RUNS / "06_parts.csv"
 
 
 class NoRehearsal(beyond.RowTraining):
@@ -66,18 +67,11 @@ class NoSynthetic(beyond.RowTraining):
     def start_second_phase(self):
         """Replaces synthetic verbs by real ones."""
         super().start_second_phase()
-        self.synthesizer = Real(self.complete)
+        self.synthesizer.draw = self.draw_real
 
-
-class Real:
-    """Draws from the table."""
-
-    def __init__(self, verbs):
-        self.verbs = verbs
-
-    def draw(self, count, seed):
-        """Returns real verbs, each as often."""
-        return list(itertools.islice(itertools.cycle(self.verbs), count))
+    def draw_real(self, count, seed):
+        """Returns verbs of the table, each as often."""
+        return list(itertools.islice(itertools.cycle(self.complete), count))
 
 
 class AnyClass(beyond.RowTraining):
@@ -107,15 +101,14 @@ def scores(model, table, held):
     """Returns what a model scores on its table, from noise, and on verbs it has not seen."""
     noise = lab.gaussian_score(lab.sample_prior(model, DRAWS), table)
     mu, _ = model.encode([verb[0] for verb in held], lab.LEMMA)
-    right = (np.array(model.generate(mu)) == np.array(held))[:, 1:]  # (N, 3)
-    regular = np.array([is_regular(verb) for verb in held])
+    unseen = exact_match(model.generate(mu), held, [is_regular(verb) for verb in held])
     return {
         "conversion": lab.conversion_accuracy(model, table),
         "gaussian_exact": noise.exact,
         "distinct": noise.distinct,
-        "unseen_forms": right.mean(),
-        "unseen_regular": right[regular].mean(),
-        "unseen_rows": right.all(1).mean(),
+        "forms": unseen["forms"],
+        "regular": unseen["regular"],
+        "rows": unseen["rows"],
     }
 
 
@@ -143,14 +136,29 @@ def first_phase(tenth):
         return (config, table, training.state()), held
 
 
+def rows_kept():
+    """Returns the rows that an earlier start has finished."""
+    if not KEPT.exists():
+        return []
+    return pd.read_csv(KEPT).to_dict("records")
+
+
 def main():
     """Reads the arguments, trains, scores and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--jobs", type=int, default=-1, help="trainings at a time; -1: a core each")
-    parallel = joblib.Parallel(parser.parse_args().jobs)
-    firsts = parallel(joblib.delayed(first_phase)(tenth) for tenth in range(TENTHS))
-    tasks = itertools.product(PARTS, firsts)
-    rows = parallel(joblib.delayed(spell)(part, *first) for part, first in tasks)
+    parallel = joblib.Parallel(parser.parse_args().jobs, return_as="generator")
+    KEPT.parent.mkdir(exist_ok=True)
+    rows = rows_kept()
+    done = {(row["part"], row["tenth"]) for row in rows}
+    firsts = list(parallel(joblib.delayed(first_phase)(tenth) for tenth in range(TENTHS)))
+    tasks = []
+    for (first, held), part in itertools.product(firsts, PARTS):
+        if (part, first[0].seed) not in done:
+            tasks.append(joblib.delayed(spell)(part, first, held))
+    for row in parallel(tasks):
+        rows.append(row)
+        lab.atomic_write(KEPT, pd.DataFrame(rows).to_csv(index=False).encode())
     table = pd.DataFrame(rows)
     table.round(4).to_csv(lab.FIGURES / "06_parts.csv", index=False)
     means = table.drop(columns="tenth").groupby("part", sort=False).agg(["mean", "std"])

@@ -47,15 +47,15 @@ MINIATURE = lab.Config(
     refine=0.0,
     evaluate_every=999,
 )
-DIALS = {  # mean KL weights; placed by a look at one run each of seed 100
+DIALS = {  # mean KL weights; placed by a look at one run each of seed 100, the fifth by seed 0
     "constant": [0.08, 0.11, 0.14, 0.18],
-    SLOW: [0.12, 0.16, 0.2, 0.25],
-    "cyclical-linear": [0.1, 0.14, 0.18, 0.22],
-    "cyclical-cosine": [0.1, 0.14, 0.18, 0.22],
-    "cyclical-trapezoid": [0.14, 0.18, 0.22, 0.28],
+    SLOW: [0.12, 0.16, 0.2, 0.25, 0.31],
+    "cyclical-linear": [0.1, 0.14, 0.18, 0.22, 0.27],
+    "cyclical-cosine": [0.1, 0.14, 0.18, 0.22, 0.27],
+    "cyclical-trapezoid": [0.14, 0.18, 0.22, 0.28, 0.35],
     "cyclical-sigmoid": [0.14, 0.18, 0.24, 0.32, 0.42],
     "free-bits": [12.0, 10.0, 8.0, 6.5],  # nats
-    "target-rate": [12.0, 10.0, 8.0, 6.5],
+    "target-rate": [12.0, 10.0, 8.0, 6.5, 5.5],
 }
 WATCHED = ("constant", "cyclical-sigmoid", "target-rate")  # at other budgets, and refined
 BUDGETS = {"half": 18, "once": 36, "twice": 72}  # epochs; a third as many more refine

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from held_out import exact_match
 from lemminflect import getAllInflectionsOOV
 from make_train import AUXILIARIES, TAGS, agreed_forms, lemmas
 from words import is_regular, neighbour, spelling_rule
@@ -37,18 +38,13 @@ def forms_by_rules(lemma):
     return (lemma, *(forms[tag][0] for tag in TAGS[1:]))
 
 
-def exact(answers, verbs):
-    """Returns exact match of forms, of those of regular and of long verbs, and of full rows."""
-    right = np.array(answers) == np.array(verbs)  # (N, 4)
-    right = right[:, 1:]  # the first form was given
+def scores(answers, verbs):
+    """Returns exact match of all verbs, and of the forms of long ones."""
     regular = [is_regular(verb) for verb in verbs]
-    long = [len(verb[0]) >= LONG for verb in verbs]
-    return {
-        "forms": right.mean(),
-        "regular": right[regular].mean(),
-        f"{LONG} letters and more": right[long].mean(),
-        "full rows": right.all(axis=1).mean(),
-    }
+    match = exact_match(answers, verbs, regular)
+    long = [n for n, verb in enumerate(verbs) if len(verb[0]) >= LONG]
+    parts = [[of[n] for n in long] for of in (answers, verbs, regular)]
+    return match | {f"{LONG} letters and more": exact_match(*parts)["forms"]}
 
 
 def wrong_forms(answers, verbs):
@@ -75,7 +71,7 @@ def main():
         "spelling rule": [spelling_rule(lemma) for lemma in lemmas_asked],
         "lemminflect": [forms_by_rules(lemma) for lemma in lemmas_asked],
     }
-    table = {name: exact(of_system, verbs) for name, of_system in systems.items()}
+    table = {name: scores(of_system, verbs) for name, of_system in systems.items()}
     print(f"{len(verbs)} verbs\n{pd.DataFrame(table).round(4).to_string()}")
     print("\nwrong, every tenth:", ", ".join(wrong_forms(answers, verbs)[::10]))
 

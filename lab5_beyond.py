@@ -45,9 +45,11 @@ class Config(lab.Config):
     tf_final: float = 1.0  # teacher forcing throughout
     refine: float = 0.25  # share of epochs, the last: KL weight 0, all of the model learns to spell
     evaluate_every: int = 32  # epochs between two rows of `score` in the history
-    synthetic: int = 10  # synthetic verbs to a real one, new in each epoch of spelling
+    synthetic: int = 9  # synthetic verbs to a real one, new in each epoch of spelling
     compounds: float = 0.15  # share of them that are a verb of the table behind a prefix
     resampled: float = 0.2  # share of the letters of the others' stems that are drawn again
+    regular: int = 2  # times that a verb of a productive class is shown in such an epoch
+    irregular: int = 4  # times that any other verb is
 
     def __post_init__(self):
         for name in ("compounds", "resampled"):
@@ -196,7 +198,6 @@ class Synthesizer:
         cuts = [parts for parts in cuts if parts.stem]
         self.stems = [parts.stem for parts in cuts]
         self.regular = [parts for parts in cuts if parts.affixes in self.classes]
-        self.irregular = [verb for verb in verbs if cut(verb).affixes not in self.classes]
         groups = defaultdict(list)  # by affixes and the stem's last letter: verbs
         for parts in self.regular:
             groups[parts.affixes, parts.stem[-1:]].append(parts)
@@ -215,6 +216,10 @@ class Synthesizer:
                 self.places[letter].append((before, after))
                 if letter not in self.letters[before, after]:
                     self.letters[before, after].append(letter)
+
+    def is_regular(self, verb: Verb) -> bool:
+        """Tells whether a verb's class is productive."""
+        return cut(verb).affixes in self.classes
 
     def prefix(self, rng) -> str:
         """Returns the beginning of a stem, up to LONGEST_PREFIX letters."""
@@ -428,9 +433,6 @@ class CVAE(lab.CVAE):
 
 
 # ---- Training ----
-IRREGULAR = 4  # times that a verb of no productive class is shown in an epoch of spelling
-
-
 class Noise(NamedTuple):
     """Holds noise and what the teacher decodes it to."""
 
@@ -483,13 +485,21 @@ class RowTraining(lab.Training):
             return [Batch(source, target, None) for source, target in pairs]
         count = self.config.synthetic * len(self.complete)
         synthetic = self.synthesizer.draw(count, seed=1000 * self.config.seed + epoch)
-        irregular = (IRREGULAR - 1) * self.synthesizer.irregular
-        pairs = self.make_pairs(self.complete + irregular + synthetic)
+        pairs = self.make_pairs(self.shown() + synthetic)
         noise = self.make_noise(len(pairs))
         batches = []
         for (source, target), part in zip(pairs, noise, strict=True):
             batches.append(Batch(source, target, part))
         return batches
+
+    def shown(self) -> list[Verb]:
+        """Returns the table's verbs, each as often as an epoch of spelling shows it."""
+        shown = []
+        for verb in self.complete:
+            is_regular = self.synthesizer.is_regular(verb)
+            times = self.config.regular if is_regular else self.config.irregular
+            shown += times * [verb]
+        return shown
 
     def make_pairs(self, verbs: list[Verb]):
         """Returns batches of sources (B, T), a form of each verb, and of targets (B, 2, T)."""

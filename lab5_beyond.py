@@ -170,6 +170,29 @@ def contexts(lemma: str):
             yield n + m, (lemma[:n], lemma[-m:])
 
 
+def affixes_by_context(cuts: list[Cut]) -> dict[tuple[str, str], set[Affixes]]:
+    """Returns, by how a lemma begins and ends, the affixes of the verbs that do."""
+    found = defaultdict(set)
+    for stem, affixes in cuts:
+        lemma = inflect(stem, affixes)[lab.LEMMA]
+        for _, context in contexts(lemma):
+            found[context].add(affixes)
+    return found
+
+
+def count_places(lemmas: list[str]):
+    """Returns, by letter, its neighbours wherever it stands, and by neighbours, their letters."""
+    places = defaultdict(list)
+    letters = defaultdict(list)
+    for lemma in lemmas:
+        around = f" {lemma} "
+        for before, letter, after in zip(around, lemma, around[2:], strict=False):
+            places[letter].append((before, after))
+            if letter not in letters[before, after]:
+                letters[before, after].append(letter)
+    return places, letters
+
+
 # ---- Synthetic verbs ----
 PREFIXED = 0.5  # share of new verbs, no compounds, that have a prefix
 LONGEST_PREFIX = 9  # letters
@@ -181,9 +204,9 @@ TRIES = 20  # to make a likely verb of a model
 class Synthesizer:
     """Makes synthetic verbs (hallucinated data, Anastasopoulos & Neubig 2019) from a table's.
 
-    A new verb has the end of one verb, its model, and the beginning of another of its class, with a
-    fifth of the letters resampled, some behind a prefix; a compound is a verb of the table behind a
-    prefix. New verbs, and compounds of regular ones, are kept if the regular verbs most like them
+    New verbs have the end of one verb, their model, and the beginning of another of its class, some
+    letters resampled; half of them stand behind a prefix. A compound is a verb of the table behind
+    a prefix. New verbs, and compounds of regular ones, are kept if the regular verbs most like them
     are of their class; lemmas of the table are not made. All that this knows is counted there.
     `rng` is a random.Random. Raises ValueError.
     """
@@ -203,19 +226,8 @@ class Synthesizer:
             groups[parts.affixes, parts.stem[-1:]].append(parts)
         self.groups = list(groups.values())
         self.whole = [parts for parts in cuts if takes_prefix(parts)]
-        self.alike = defaultdict(set)  # by how a regular lemma begins and ends: affixes
-        for stem, affixes in self.regular:
-            lemma = inflect(stem, affixes)[lab.LEMMA]
-            for _, context in contexts(lemma):
-                self.alike[context].add(affixes)
-        self.places = defaultdict(list)  # by letter: its neighbours, wherever it stands
-        self.letters = defaultdict(list)  # by neighbours: the letters that stand between them
-        for lemma in lemmas:
-            around = f" {lemma} "
-            for before, letter, after in zip(around, lemma, around[2:], strict=False):
-                self.places[letter].append((before, after))
-                if letter not in self.letters[before, after]:
-                    self.letters[before, after].append(letter)
+        self.alike = affixes_by_context(self.regular)
+        self.places, self.letters = count_places(lemmas)
 
     def is_regular(self, verb: Verb) -> bool:
         """Tells whether a verb's class is productive."""

@@ -1,6 +1,6 @@
 """Beyond the lab's rules: one model that converts its table, draws verbs from noise, spells others.
 
-It is trained on rows, pairs of two forms of a verb, which are the very conversions that are scored.
+It is trained on rows, forms of a verb to others of it: the very conversions that are scored.
 Read `lab5_utils` first; shapes and units are the same.
 """
 
@@ -30,7 +30,7 @@ class Config(lab.Config):
     seed: int = 0  # of weights, batches, noise and synthetic verbs
     epochs: int = 144  # spelling included
     batch_size: int = 40  # verbs a step
-    hidden_size: int = 192  # H; the encoder's two directions share it
+    hidden_size: int = 192  # H; half of it for each direction of the encoder
     latent_size: int = 64  # Z: room for verbs that are in no table
     condition_size: int = 8  # C, of a tense
     embedding_size: int = 32  # of a letter
@@ -61,7 +61,7 @@ class Config(lab.Config):
         super().check_together()
         if self.hidden_size % 2 or self.condition_size >= self.hidden_size // 2:
             found = f"{self.hidden_size} beside condition_size {self.condition_size}"
-            raise ValueError(f"hidden_size: found {found}; expected even, and half of it more")
+            raise ValueError(f"hidden_size: found {found}; expected even, its half more than that")
 
     def new_training(self, verbs: list[Verb]) -> RowTraining:
         """Returns a training of this recipe that has not begun. Raises ValueError."""
@@ -164,7 +164,7 @@ def largest(classes: Classes) -> str:
 
 
 def contexts(lemma: str):
-    """Yields a number of letters and how a lemma begins and ends with so many, two at its end."""
+    """Yields numbers of letters and how a lemma begins and ends with so many, two or more last."""
     for n in range(len(lemma)):
         for m in range(2, len(lemma) - n + 1):
             yield n + m, (lemma[:n], lemma[-m:])
@@ -198,16 +198,17 @@ PREFIXED = 0.5  # share of new verbs, no compounds, that have a prefix
 LONGEST_PREFIX = 9  # letters
 RARE = 0.5  # share of models whose class and last letter are chosen first, so that all come up
 MARGIN = 1  # letters: verbs that share so many fewer than the most alike count, too
-TRIES = 20  # to make a likely verb of a model
+TRIES = 20  # to make a likely verb of a model; models for each verb that is asked for
 
 
 class Synthesizer:
     """Makes synthetic verbs (hallucinated data, Anastasopoulos & Neubig 2019) from a table's.
 
-    New verbs have the end of one verb, their model, and the beginning of another of its class, some
-    letters resampled; half of them stand behind a prefix. A compound is a verb of the table behind
-    a prefix. New verbs, and compounds of regular ones, are kept if the regular verbs most like them
-    are of their class; lemmas of the table are not made. All that this knows is counted there.
+    A new verb is made of one verb, its model: where another of its class has a letter that is drawn
+    from the model, it gives the beginning; some letters are resampled; half of the new verbs stand
+    behind a prefix. A compound is a verb of the table behind a prefix. New verbs, and compounds of
+    regular ones, are kept if the regular verbs most like them are of their class; lemmas of the
+    table are not made. All that this knows is counted there.
     `rng` is a random.Random. Raises ValueError.
     """
 
@@ -225,11 +226,11 @@ class Synthesizer:
         for parts in self.regular:
             groups[parts.affixes, parts.stem[-1:]].append(parts)
         self.groups = list(groups.values())
-        self.whole = [parts for parts in cuts if takes_prefix(parts)]
+        self.prefixable = [parts for parts in cuts if takes_prefix(parts)]
         self.alike = affixes_by_context(self.regular)
         self.places, self.letters = count_places(lemmas)
 
-    def is_regular(self, verb: Verb) -> bool:
+    def is_productive(self, verb: Verb) -> bool:
         """Tells whether a verb's class is productive."""
         return cut(verb).affixes in self.classes
 
@@ -239,17 +240,20 @@ class Synthesizer:
         length = rng.randint(1, LONGEST_PREFIX)
         return stem[:length]
 
-    def splice(self, one: str, other: str, rng) -> str:
-        """Returns the beginning of one stem and the end of another; they meet in one letter."""
-        start = rng.randrange(len(other))
-        meeting = [n for n, letter in enumerate(one) if letter == other[start]]
+    def splice(self, beginning: str, ending: str, rng) -> str:
+        """Returns the beginning of one stem and the end of another, which meet in one letter.
+
+        If the letter that is drawn from the second is not in the first, returns the second.
+        """
+        start = rng.randrange(len(ending))
+        meeting = [n for n, letter in enumerate(beginning) if letter == ending[start]]
         if not meeting:
-            return other
+            return ending
         end = min(meeting, key=lambda n: abs(n - start))  # so that lengths stay
-        return one[:end] + other[start:]
+        return beginning[:end] + ending[start:]
 
     def resample(self, stem: str, rng) -> str:
-        """Replaces some letters by ones found between the same neighbours somewhere."""
+        """Replaces some letters by ones with the neighbours that such a letter has somewhere."""
         letters = []
         for letter in stem:
             if rng.random() < self.config.resampled:
@@ -263,19 +267,19 @@ class Synthesizer:
         return self.prefix(rng) + model.stem
 
     def spliced(self, model: Cut, rng) -> str:
-        """Returns a stem like the model's, with another beginning."""
+        """Returns a stem like the model's, often with another beginning."""
         other = rng.choice(self.classes[model.affixes])
         stem = self.splice(other, model.stem, rng)
         return self.resample(stem, rng)
 
     def prefixed(self, model: Cut, rng) -> str:
-        """Returns a stem like the model's, with another beginning and a prefix."""
+        """Returns the same behind a prefix."""
         return self.resample(self.prefix(rng), rng) + self.spliced(model, rng)
 
     def regular_model(self, rng) -> Cut:
         """Returns a regular verb."""
-        alike = rng.choice(self.groups) if rng.random() < RARE else self.regular
-        return rng.choice(alike)
+        group = rng.choice(self.groups) if rng.random() < RARE else self.regular
+        return rng.choice(group)
 
     def classes_like(self, lemma: str) -> set[Affixes]:
         """Returns the affixes of the regular verbs that begin and end most like a lemma."""
@@ -313,8 +317,8 @@ class Synthesizer:
                 found = f"{len(drawn)} likely ones of {tries} models"
                 raise ValueError(f"verbs: found {found}; expected {count} synthetic verbs")
             tries += 1
-            if self.whole and rng.random() < self.config.compounds:
-                verb = self.likely_verb(self.compound, rng.choice(self.whole), rng)
+            if self.prefixable and rng.random() < self.config.compounds:
+                verb = self.likely_verb(self.compound, rng.choice(self.prefixable), rng)
             elif rng.random() < PREFIXED:
                 verb = self.likely_verb(self.prefixed, self.regular_model(rng), rng)
             else:
@@ -331,7 +335,7 @@ def takes_prefix(parts: Cut) -> bool:
 
 # ---- Model ----
 class BidirectionalEncoder(nn.Module):
-    """Reads words from both ends into the posterior; the two directions share H."""
+    """Reads words from both ends into the posterior, with H / 2 units each."""
 
     def __init__(self, config, vocabulary: Vocabulary):
         super().__init__()
@@ -349,10 +353,10 @@ class BidirectionalEncoder(nn.Module):
         # h0 = 0 ‖ condition
         h0 = F.pad(condition, (self.forward_lstm.hidden_size - condition.shape[1], 0))  # (B, H / 2)
         read = self.embedding(words.letters)
-        forward = lab.state_at_eos(self.forward_lstm, read, h0, words.lengths)
+        last = lab.state_at_eos(self.forward_lstm, read, h0, words.lengths)
         read = self.embedding(reverse(words))
-        backward = lab.state_at_eos(self.backward_lstm, read, h0, words.lengths)
-        end = torch.cat([forward, backward], 1)  # (B, H)
+        first = lab.state_at_eos(self.backward_lstm, read, h0, words.lengths)
+        end = torch.cat([last, first], 1)  # (B, H)
         return self.mu(end), self.logvar(end)  # (B, Z) each
 
 
@@ -461,7 +465,7 @@ class Batch(NamedTuple):
 
 
 class RowTraining(lab.Training):
-    """Trains one form of a verb to its lemma and another form, then the spelling of any verb.
+    """Trains any form of a verb to its lemma and one other form, then the spelling of any verb.
 
     One z pays its KL once for two words, and the loss has the mean of their CE. So the history's
     `beta` stands beside the CE of one word; beside the CE of both, which the ELBO of the pair has,
@@ -491,7 +495,7 @@ class RowTraining(lab.Training):
         self.optimizer = self.make_optimizer(self.model, beta2=0.999)
 
     def make_epoch(self, epoch: int) -> list[Batch]:
-        """Returns an epoch's batches: each verb once; of spelling, irregular ones more often."""
+        """Returns an epoch's batches: each verb once; of spelling, what is shown, and noise."""
         if self.teacher is None:
             pairs = self.make_pairs(self.complete)
             return [Batch(source, target, None) for source, target in pairs]
@@ -508,9 +512,10 @@ class RowTraining(lab.Training):
         """Returns the table's verbs, each as often as an epoch of spelling shows it."""
         shown = []
         for verb in self.complete:
-            is_regular = self.synthesizer.is_regular(verb)
-            times = self.config.regular if is_regular else self.config.irregular
-            shown += times * [verb]
+            if self.synthesizer.is_productive(verb):
+                shown += self.config.regular * [verb]
+            else:
+                shown += self.config.irregular * [verb]
         return shown
 
     def make_pairs(self, verbs: list[Verb]):

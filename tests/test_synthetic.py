@@ -219,7 +219,7 @@ def test_compounds_are_verbs_of_the_table_behind_a_beginning():
 def test_nothing_is_put_before_a_verb_with_affixes_in_front():
     verbs = [(f"{a}{b}en", f"ge{a}{b}t") for a in "bdfghlmr" for b in ("auf", "eck", "ell")]
     synthesizer = beyond.Synthesizer(beyond.Config(compounds=1.0), verbs)
-    assert synthesizer.whole == []
+    assert synthesizer.prefixable == []
     assert len(synthesizer.draw(10, seed=0)) == 10
 
 

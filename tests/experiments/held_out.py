@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import lab5_beyond as beyond
 import lab5_utils as lab
 
 LISTED = "a be broad co counter de dis en for fore in inter mis off out over pre re sub trans un"
@@ -16,7 +17,10 @@ SHORTEST_ROOT = 4  # letters, where any prefix counts
 
 
 def find_root(lemma, lemmas, prefixes):
-    """Returns what is left of a lemma without prefixes, itself one; None: whatever is in front."""
+    """Returns what is left of a lemma, a lemma itself, without prefixes.
+
+    None for prefixes: any letters in front of a lemma of SHORTEST_ROOT letters or more.
+    """
     for length in range(1, len(lemma)):
         prefix, rest = lemma[:length], lemma[length:]
         counts = len(rest) >= SHORTEST_ROOT if prefixes is None else prefix in prefixes
@@ -61,3 +65,13 @@ def exact_match(answers, verbs, regular):
         "irregular": right[~regular].mean(),
         "rows": right.all(1).mean(),
     }
+
+
+def practised(config, verbs):
+    """Returns all synthetic verbs that a training of this configuration on these verbs meets."""
+    synthesizer = beyond.Synthesizer(config, verbs)
+    count = config.synthetic * len(beyond.complete_rows(verbs))
+    met = set()
+    for epoch in range(config.first_phase + 1, config.epochs + 1):
+        met.update(synthesizer.draw(count, seed=1000 * config.seed + epoch))
+    return met

@@ -5,7 +5,7 @@
 Three held-out tenths of the table (notebook 06), a training seed each, the same budget for every
 row: hidden size 128 and 64 epochs. A part is taken away in the second phase, spelling, and all
 variants of a tenth go on from the same first phase. Last epoch, 10,000 draws. What is done is kept
-in runs/06_parts.csv, and a second start goes on; delete it to begin anew.
+in runs/, and a second start goes on.
 """
 
 import argparse
@@ -26,7 +26,6 @@ import lab5_utils as lab
 
 TENTHS = 3
 DRAWS = 10_000
-KEPT = lab.RUNS / "06_parts.csv"
 
 
 class NoRehearsal(beyond.RowTraining):
@@ -70,8 +69,8 @@ class NoSynthetic(beyond.RowTraining):
         self.synthesizer.draw = self.draw_real
 
     def draw_real(self, count, seed):
-        """Returns verbs of the table, each as often."""
-        return list(itertools.islice(itertools.cycle(self.complete), count))
+        """Returns verbs of the table, as often in proportion as they are shown."""
+        return list(itertools.islice(itertools.cycle(self.shown()), count))
 
 
 class AnyClass(beyond.RowTraining):
@@ -101,15 +100,17 @@ PARTS = {  # a training, and what changes in the configuration
 def scores(model, table, held):
     """Returns what a model scores on its table, from noise, and on verbs it has not seen."""
     noise = lab.gaussian_score(lab.sample_prior(model, DRAWS), table)
+    irregular = [verb for verb in table if not is_regular(verb)]
     mu, _ = model.encode([verb[0] for verb in held], lab.LEMMA)
     unseen = exact_match(model.generate(mu), held, [is_regular(verb) for verb in held])
     return {
         "conversion": lab.conversion_accuracy(model, table),
+        "irregular": lab.conversion_accuracy(model, irregular),
         "gaussian_exact": noise.exact,
         "distinct": noise.distinct,
-        "forms": unseen["forms"],
-        "regular": unseen["regular"],
-        "rows": unseen["rows"],
+        "unseen_forms": unseen["forms"],
+        "unseen_regular": unseen["regular"],
+        "unseen_rows": unseen["rows"],
     }
 
 
@@ -137,11 +138,10 @@ def first_phase(tenth):
         return (config, table, training.state()), held
 
 
-def rows_kept():
-    """Returns the rows that an earlier start has finished."""
-    if not KEPT.exists():
-        return []
-    return pd.read_csv(KEPT).to_dict("records")
+def place_to_keep() -> Path:
+    """Returns the file of finished rows, of exactly this recipe, table and version."""
+    key = lab.digest(beyond.Config(**SMALL), lab.load_verbs(), [])
+    return lab.RUNS / f"06_parts-{key[:16]}.csv"
 
 
 def main():
@@ -149,17 +149,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--jobs", type=int, default=-1, help="trainings at a time; -1: a core each")
     parallel = joblib.Parallel(parser.parse_args().jobs, return_as="generator")
-    KEPT.parent.mkdir(exist_ok=True)
-    rows = rows_kept()
+    kept = place_to_keep()
+    kept.parent.mkdir(exist_ok=True)
+    rows = pd.read_csv(kept).to_dict("records") if kept.exists() else []
     done = {(row["part"], row["tenth"]) for row in rows}
-    firsts = list(parallel(joblib.delayed(first_phase)(tenth) for tenth in range(TENTHS)))
-    tasks = []
-    for (first, held), part in itertools.product(firsts, PARTS):
-        if (part, first[0].seed) not in done:
-            tasks.append(joblib.delayed(spell)(part, first, held))
-    for row in parallel(tasks):
+    asked = itertools.product(range(TENTHS), PARTS)
+    left = [(part, tenth) for tenth, part in asked if (part, tenth) not in done]
+    tenths = sorted({tenth for _, tenth in left})
+    firsts = dict(zip(tenths, parallel(map(joblib.delayed(first_phase), tenths)), strict=True))
+    for row in parallel(joblib.delayed(spell)(part, *firsts[tenth]) for part, tenth in left):
         rows.append(row)
-        lab.atomic_write(KEPT, pd.DataFrame(rows).to_csv(index=False).encode())
+        lab.atomic_write(kept, pd.DataFrame(rows).to_csv(index=False).encode())
     table = pd.DataFrame(rows)
     table.round(4).to_csv(lab.FIGURES / "06_parts.csv", index=False)
     means = table.drop(columns="tenth").groupby("part", sort=False).agg(["mean", "std"])

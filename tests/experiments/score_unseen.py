@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from held_out import exact_match
-from lemminflect import getAllInflectionsOOV
-from make_train import AUXILIARIES, TAGS, agreed_forms, lemmas
-from words import is_regular, neighbour, spelling_rule
+from held_out import exact_match, practised
+from make_train import AUXILIARIES, agreed_forms, lemmas
+from words import is_regular, lemminflect_rules, neighbour, spelling_rule
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import lab5_beyond as beyond
@@ -30,12 +29,6 @@ def other_verbs(known):
     verbs = [agreed_forms(lemma) for lemma in sorted(set(lemmas()) - AUXILIARIES - known)]
     verbs = [verb for verb in verbs if verb is not None]
     return [verb for verb in verbs if max(map(len, verb)) <= lab.MAX_LETTERS]
-
-
-def forms_by_rules(lemma):
-    """Returns the four forms by lemminflect's rules for words outside its dictionary."""
-    forms = getAllInflectionsOOV(lemma, "VERB")
-    return (lemma, *(forms[tag][0] for tag in TAGS[1:]))
 
 
 def scores(answers, verbs):
@@ -56,7 +49,7 @@ def wrong_forms(answers, verbs):
 
 
 def main():
-    """Prints the scores, and a tenth of what is wrong."""
+    """Prints the scores, those of verbs that training never met, and a tenth of what is wrong."""
     left_out = [lab.load_verbs(path) for path in sys.argv[1:]]
     known = {verb[0] for verbs in [lab.load_verbs(), *left_out] for verb in verbs}
     verbs = other_verbs(known)
@@ -69,10 +62,14 @@ def main():
         "beyond the rules": answers,
         "neighbour": [neighbour(lemma, training) for lemma in lemmas_asked],
         "spelling rule": [spelling_rule(lemma) for lemma in lemmas_asked],
-        "lemminflect": [forms_by_rules(lemma) for lemma in lemmas_asked],
+        "lemminflect": [lemminflect_rules(lemma) for lemma in lemmas_asked],
     }
     table = {name: scores(of_system, verbs) for name, of_system in systems.items()}
     print(f"{len(verbs)} verbs\n{pd.DataFrame(table).round(4).to_string()}")
+    met = practised(beyond.Config(), training)
+    new = [n for n, verb in enumerate(verbs) if verb not in met]
+    of_new = scores([answers[n] for n in new], [verbs[n] for n in new])
+    print(f"\nthe {len(new)} verbs that are not among the synthetic ones, either: {of_new}")
     print("\nwrong, every tenth:", ", ".join(wrong_forms(answers, verbs)[::10]))
 
 

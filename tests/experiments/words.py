@@ -8,10 +8,14 @@ import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from lemminflect import getAllInflectionsOOV
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import lab5_beyond as beyond
 import lab5_utils as lab
 from lab5_utils import Verb
+
+TAGS = ("VBZ", "VBG", "VBD")  # of the forms behind the lemma
 
 
 def common_prefix(words) -> str:
@@ -55,6 +59,12 @@ def spelling_rule(lemma: str) -> Verb:
     plain, doubled = regular_rows(lemma)
     short = re.fullmatch("(qu|[^aeiou])*[aeiou][bdgklmnprtvz]", lemma)  # stop, quiz; not help
     return doubled if short else plain
+
+
+def lemminflect_rules(lemma: str) -> Verb:
+    """Returns lemminflect's forms, as if the verb were not in its dictionary."""
+    forms = getAllInflectionsOOV(lemma, "VERB")
+    return (lemma, *(forms[tag][0] for tag in TAGS))
 
 
 def neighbour(lemma: str, training: list[Verb]) -> Verb:

@@ -153,15 +153,15 @@ def test_killed_in_the_middle_of_a_write(uninterrupted, tmp_path):
 class CtrlC:
     """Stands for a schedule; once set, Ctrl-C comes in the second step from then on."""
 
-    def __init__(self, shape):
-        self.shape = shape
+    def __init__(self, schedule):
+        self.schedule = schedule
         self.steps = math.inf
 
-    def __call__(self, progress, excess):
+    def __call__(self, *arguments):
         self.steps -= 1
         if self.steps == 0:
             signal.raise_signal(signal.SIGINT)
-        return self.shape(progress, excess)
+        return self.schedule(*arguments)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -170,8 +170,8 @@ def test_interrupted_by_ctrl_c_in_both_phases(tmp_path, monkeypatch, name):
     if name == "beyond":  # spelling needs a productive class
         monkeypatch.setattr(f"{__name__}.VERBS", lab.load_verbs()[:60])
     uninterrupted = lab.train(config, VERBS, progress=False)
-    schedule = CtrlC(lab.STRATEGIES[config.strategy])
-    monkeypatch.setitem(lab.STRATEGIES, config.strategy, schedule)
+    schedule = CtrlC(lab.learning_rate)
+    monkeypatch.setattr(lab, "learning_rate", schedule)
     for last in (1, 3, 4, 5):  # the second phase begins in epoch 4 or 6
 
         def set_trap(history, last=last):

@@ -48,6 +48,15 @@ def wrong_forms(answers, verbs):
     return [f"{a} ({b})" for a, b in zip(found[wrong], expected[wrong], strict=True)]
 
 
+def show(systems, verbs, numbers):
+    """Prints the scores of each system for some of the verbs, by number."""
+    asked = [verbs[n] for n in numbers]
+    table = {}
+    for name, answers in systems.items():
+        table[name] = scores([answers[n] for n in numbers], asked)
+    print(f"{len(asked)} verbs\n{pd.DataFrame(table).round(4).to_string()}")
+
+
 def main():
     """Prints the scores, those of verbs that training never met, and a tenth of what is wrong."""
     left_out = [lab.load_verbs(path) for path in sys.argv[1:]]
@@ -64,12 +73,11 @@ def main():
         "spelling rule": [spelling_rule(lemma) for lemma in lemmas_asked],
         "lemminflect": [lemminflect_rules(lemma) for lemma in lemmas_asked],
     }
-    table = {name: scores(of_system, verbs) for name, of_system in systems.items()}
-    print(f"{len(verbs)} verbs\n{pd.DataFrame(table).round(4).to_string()}")
     met = practised(beyond.Config(), training)
     new = [n for n, verb in enumerate(verbs) if verb not in met]
-    of_new = scores([answers[n] for n in new], [verbs[n] for n in new])
-    print(f"\nthe {len(new)} verbs that are not among the synthetic ones, either: {of_new}")
+    show(systems, verbs, range(len(verbs)))
+    print("\nthose that are not among the model's synthetic verbs, either:")
+    show(systems, verbs, new)
     print("\nwrong, every tenth:", ", ".join(wrong_forms(answers, verbs)[::10]))
 
 

@@ -3,7 +3,7 @@
     python tests/experiments/score_parts.py [--jobs -1]
 
 Three held-out tenths of the table (notebook 06), a training seed each, the same budget for every
-row: hidden size 128 and 64 epochs. A part is taken away in the second phase, spelling, and all
+row: hidden size 128 and 96 epochs. A part is taken away in the second phase, spelling, and all
 variants of a tenth go on from the same first phase. Last epoch, 10,000 draws. What is done is kept
 in runs/, and a second start goes on.
 """
@@ -83,7 +83,7 @@ class AnyClass(beyond.RowTraining):
         self.synthesizer.is_likely = lambda lemma, affixes: lemma not in known
 
 
-SMALL = {"hidden_size": 128, "epochs": 64}
+SMALL = {"hidden_size": 128, "epochs": 96}
 PARTS = {  # a training, and what changes in the configuration
     "the recipe": (beyond.RowTraining, {}),
     "no rehearsal": (NoRehearsal, {}),

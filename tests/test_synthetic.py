@@ -6,8 +6,7 @@ import pytest
 from conftest import beyond, lab, no_epoch
 from generated import attempt, cases, english
 from hypothesis import strategies as st
-from lemminflect import getAllInflectionsOOV
-from words import is_regular, regular_rows
+from words import is_regular, lemminflect_rules, regular_rows
 
 
 def rows(lemmas, endings=("", "s", "ing", "ed")):
@@ -137,10 +136,8 @@ def test_spelling_rules_agree_with_synthetic_verbs_of_productive_classes(synthet
     made = [verb for verb in synthetic if beyond.cut(verb).affixes in classes]
     assert 0.95 * 4000 < len(made) < 4000
     assert sum(map(is_regular, made)) > 0.995 * len(made)
-    agreed = []
-    for verb in made[:400]:  # with lemminflect's, which double a letter by rule
-        forms = getAllInflectionsOOV(verb[0], "VERB")
-        agreed.append(verb == (verb[0], *(forms[tag][0] for tag in ("VBZ", "VBG", "VBD"))))
+    # with lemminflect's rules, which double a letter, too
+    agreed = [verb == lemminflect_rules(verb[0]) for verb in made[:400]]
     assert sum(agreed) > 0.9 * 400
 
 

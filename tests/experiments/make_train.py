@@ -14,10 +14,10 @@ from pathlib import Path
 import pyinflect
 from lemminflect import Inflections, getInflection
 from wordfreq import word_frequency
+from words import TAGS
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = 1227
-TAGS = ("VB", "VBZ", "VBG", "VBD")  # the Penn Treebank tags, in the order of TENSES
 AUXILIARIES = {
     *("be", "have", "do", "can", "could", "may", "might", "must"),
     *("need", "ought", "shall", "should", "will", "would", "dare"),

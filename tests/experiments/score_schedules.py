@@ -77,11 +77,11 @@ def dialled(config, name, dial):
     return replace(config, strategy=name, kl_weight=dial / mean_shape(name, config.first_phase))
 
 
-def grid(config, names, seeds):
-    """Lists the schedules' names, dials and configurations, from several seeds."""
+def grid(config, dials, seeds):
+    """Lists names, dials and configurations of the dials by name, each from several seeds."""
     listed = []
-    for name in names:
-        for dial, seed in itertools.product(DIALS[name], range(seeds)):
+    for name in dials:
+        for dial, seed in itertools.product(dials[name], range(seeds)):
             listed.append((name, dial, dialled(replace(config, seed=seed), name, dial)))
     return listed
 
@@ -117,10 +117,11 @@ def trained(listed, verbs, jobs):
 def miniature(jobs):
     """Yields the name of each experiment in miniature and its table."""
     verbs = lab.load_verbs()[::5]
+    watched = {name: DIALS[name] for name in WATCHED}
     yield "36 epochs", trained(grid(MINIATURE, DIALS, SEEDS), verbs, jobs)[1]
     for name, epochs in BUDGETS.items():
         budget = replace(MINIATURE, epochs=epochs * 4 // 3, refine=0.25)
-        first, last = trained(grid(budget, WATCHED, BUDGET_SEEDS), verbs, jobs)
+        first, last = trained(grid(budget, watched, BUDGET_SEEDS), verbs, jobs)
         yield name, first
         yield f"{name}, refined", last
 
@@ -130,11 +131,11 @@ KL = 4.8  # nats per word, where a target rate of 4 ends
 CLOSE = 0.3  # nats from it are near enough
 FULL_SIZE = lab.Config(epochs=28, evaluate_every=999)
 GUESSES = {
-    "constant": 0.5,
-    SLOW: 0.6,
-    "cyclical-linear": 0.5,
-    "cyclical-sigmoid": 0.45,
-    "target-rate": 4.0,
+    "constant": [0.5],
+    SLOW: [0.6],
+    "cyclical-linear": [0.5],
+    "cyclical-sigmoid": [0.45],
+    "target-rate": [4.0],
 }
 ROUNDS = 4
 FULL_SEEDS = 3
@@ -148,21 +149,22 @@ def nearer(name, dial, kl):
 
 
 def search(verbs, jobs):
-    """Returns the rows of all rounds, seed 0, and the dial of each schedule that came nearest."""
-    dials = dict(GUESSES)
+    """Returns the rows of all rounds, seed 0, and of each schedule the dial that came nearest."""
+    dials = GUESSES
     rounds = []
     for _ in range(ROUNDS):
-        listed = [(name, dial, dialled(FULL_SIZE, name, dial)) for name, dial in dials.items()]
-        found = trained(listed, verbs, jobs)[0]
+        found, _ = trained(grid(FULL_SIZE, dials, seeds=1), verbs, jobs)
         rounds.append(found)
-        apart = dict(zip(found["strategy"], found["kl"], strict=True))
-        far = {name: kl for name, kl in apart.items() if abs(kl - KL) > CLOSE}
-        dials = {name: nearer(name, dials[name], kl) for name, kl in far.items()}
+        far = found[(found["kl"] - KL).abs() > CLOSE]
+        tried_next = zip(far["strategy"], far["dial"], far["kl"], strict=True)
+        dials = {name: [nearer(name, dial, kl)] for name, dial, kl in tried_next}
+        if not dials:
+            break
     tried = pd.concat(rounds, ignore_index=True)
     distance = (tried["kl"] - KL).abs()
-    nearest = distance.groupby(tried["strategy"]).idxmin()
-    chosen = tried.loc[nearest]
-    return tried, dict(zip(chosen["strategy"], chosen["dial"], strict=True))
+    nearest = tried.loc[distance.groupby(tried["strategy"]).idxmin()]
+    pairs = zip(nearest["strategy"], nearest["dial"], strict=True)
+    return tried, {name: [dial] for name, dial in pairs}
 
 
 def full_size(jobs):
@@ -170,9 +172,7 @@ def full_size(jobs):
     verbs = lab.load_verbs()
     tried, dials = search(verbs, jobs)
     yield "search", tried
-    listed = []
-    for (name, dial), seed in itertools.product(dials.items(), range(FULL_SEEDS)):
-        listed.append((name, dial, dialled(replace(FULL_SIZE, seed=seed), name, dial)))
+    listed = grid(FULL_SIZE, dials, FULL_SEEDS)
     first, last = trained(listed, verbs, jobs)
     yield "full size", first
     yield "full size, refined", last

@@ -15,7 +15,7 @@ import lab5_beyond as beyond
 import lab5_utils as lab
 from lab5_utils import Verb
 
-TAGS = ("VBZ", "VBG", "VBD")  # of the forms behind the lemma
+TAGS = ("VB", "VBZ", "VBG", "VBD")  # the Penn Treebank tags, in the order of TENSES
 
 
 def common_prefix(words) -> str:
@@ -64,7 +64,7 @@ def spelling_rule(lemma: str) -> Verb:
 def lemminflect_rules(lemma: str) -> Verb:
     """Returns lemminflect's forms, as if the verb were not in its dictionary."""
     forms = getAllInflectionsOOV(lemma, "VERB")
-    return (lemma, *(forms[tag][0] for tag in TAGS))
+    return (lemma, *(forms[tag][0] for tag in TAGS[1:]))
 
 
 def neighbour(lemma: str, training: list[Verb]) -> Verb:

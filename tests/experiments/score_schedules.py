@@ -52,7 +52,7 @@ MINIATURE = lab.Config(
     refine=0.0,
     evaluate_every=999,
 )
-DIALS = {  # mean KL weights, so many that almost each seed's curve passes what is read on it
+DIALS = {  # mean KL weights, enough for almost every seed's curve to pass what is read on it
     "constant": [0.08, 0.11, 0.14, 0.18, 0.22],
     SLOW: [0.12, 0.16, 0.2, 0.25, 0.31],
     "cyclical-linear": [0.07, 0.1, 0.14, 0.18, 0.22, 0.27],

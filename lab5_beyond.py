@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import math
 import random
-import warnings
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -18,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import lab5_train
 import lab5_utils as lab
-from lab5_utils import Nats, Verb, Vocabulary, Words
+from lab5_utils import Amount, Count, Share, Verb, Vocabulary, Words
 
 
 # ---- Configuration ----
@@ -27,34 +27,21 @@ from lab5_utils import Nats, Verb, Vocabulary, Words
 class Config(lab.Config):
     """Holds the hyperparameters of the recipe beyond the rules. Raises as the lab's."""
 
-    seed: int = 0  # of weights, batches, noise and synthetic verbs
-    epochs: int = 144  # spelling included
-    batch_size: int = 40  # verbs a step
-    hidden_size: int = 192  # H; half of it for each direction of the encoder
-    latent_size: int = 64  # Z: room for verbs that are in no table
-    condition_size: int = 8  # C, of a tense
-    embedding_size: int = 32  # of a letter
+    epochs: Count = 144  # spelling included
+    batch_size: Count = 40  # verbs a step
+    hidden_size: Count = 192  # H; half of it for each direction of the encoder
+    latent_size: Count = 64  # Z: room for verbs that are in no table
     decoding: Literal["lemma-first"] = "lemma-first"  # see `LemmaFirstDecoder`
-    optimizer: Literal["adam", "sgd"] = "adam"  # see `learning_rate` of the lab
-    learning_rate: float = 6e-3  # the highest, in each phase
-    ce_per: Literal["word", "character"] = "word"  # CE in the loss, the mean of lemma and form
-    strategy: str = "target-rate"  # of the KL weight
-    kl_weight: float = 0.5  # beside the mean CE of two words that share a z
-    rate_start: float = 16.0  # target KL in nats per verb, at first
-    rate_end: float = 4.5  # and then
-    tf_final: float = 1.0  # teacher forcing throughout
-    refine: float = 0.25  # share of epochs, the last: KL weight 0, all of the model learns to spell
-    evaluate_every: int = 32  # epochs between two rows of `score` in the history
-    synthetic: int = 9  # synthetic verbs to a real one, new in each epoch of spelling
-    compounds: float = 0.15  # share of them that are a verb of the table behind a prefix
-    resampled: float = 0.2  # share of the letters of the others' stems that are drawn again
-    regular: int = 2  # times that a verb of a productive class is shown in such an epoch
-    irregular: int = 4  # times that any other verb is
-
-    def __post_init__(self):
-        for name in ("compounds", "resampled"):
-            lab.check_number(name, getattr(self, name), float, high=1.0)
-        super().__post_init__()
+    optimizer: Literal["adam"] = "adam"
+    ce_per: Literal["word"] = "word"  # the mean of lemma and form
+    kl_weight: Amount = 0.5  # beside the mean CE of two words that share a z
+    target_kl: Amount = 4.5  # nats per verb
+    tf_final: Share = 1.0  # teacher forcing throughout
+    synthetic: Count = 9  # synthetic verbs to a real one, new in each epoch of spelling
+    compounds: Share = 0.15  # share of them that are a verb of the table behind a prefix
+    resampled: Share = 0.2  # share of the letters of the others' stems that are drawn again
+    regular: Count = 2  # times that a verb of a productive class is shown in such an epoch
+    irregular: Count = 4  # times that any other verb is
 
     def check_together(self) -> None:
         """Raises ValueError if two values do not go together, naming both."""
@@ -62,16 +49,9 @@ class Config(lab.Config):
         if self.hidden_size % 2 or self.condition_size >= self.hidden_size // 2:
             found = f"{self.hidden_size} beside condition_size {self.condition_size}"
             raise ValueError(f"hidden_size: found {found}; expected even, its half more than that")
-
-    def new_training(self, verbs: list[Verb]) -> RowTraining:
-        """Returns a training of this recipe that has not begun. Raises ValueError."""
-        complete = complete_rows(verbs)  # raises if there is none
-        if len(complete) < len(verbs):
-            rows = f"{len(complete)} of {len(verbs)} verbs are complete and teach"
-            warnings.warn(f"{rows}; those with holes do not", stacklevel=2)
-        if self.first_phase < self.epochs:
-            Synthesizer(self, verbs).draw(100, self.seed)  # raises if they cannot be made
-        return RowTraining(self, verbs)
+        if self.kl_epochs == self.epochs:
+            for name in ("synthetic", "compounds", "resampled", "regular", "irregular"):
+                self.check_unused(name, "refine")
 
 
 # ---- Cuts and classes ----
@@ -125,21 +105,11 @@ def inflect(stem: str, affixes: Affixes) -> Verb:
     return tuple(forms)
 
 
-def complete_rows(verbs) -> list[Verb]:
-    """Returns the verbs without holes, each once. Raises ValueError if there is none."""
-    verbs = lab.distinct_verbs(verbs)
-    complete = [verb for verb in verbs if lab.HOLE not in verb]
-    if not complete:
-        raise ValueError(f"verbs: found a hole in each of {len(verbs)}; expected one without")
-    return complete
-
-
 def productive_classes(verbs) -> Classes:
     """Returns the stems of each productive class: verbs with the same affixes, enough of them.
 
     In any language, a verb is regular if its class is one of these. Raises ValueError.
     """
-    verbs = complete_rows(verbs)
     classes = defaultdict(list)
     for verb in verbs:
         stem, affixes = cut(verb)
@@ -147,7 +117,7 @@ def productive_classes(verbs) -> Classes:
             classes[affixes].append(stem)
     large = [affixes for affixes, stems in classes.items() if len(stems) >= PRODUCTIVE]
     if not large:
-        found = f"{len(verbs)} verbs without holes, {largest(classes)}"
+        found = f"{len(verbs)} verbs, {largest(classes)}"
         raise ValueError(f"verbs: found {found}; expected {PRODUCTIVE} with the same affixes")
     return {affixes: classes[affixes] for affixes in large}
 
@@ -214,7 +184,7 @@ class Synthesizer:
 
     def __init__(self, config, verbs: list[Verb]):
         self.config = config
-        verbs = complete_rows(verbs)
+        verbs = lab.distinct_verbs(verbs)
         lemmas = [verb[lab.LEMMA] for verb in verbs]
         self.known = set(lemmas)
         self.classes = productive_classes(verbs)
@@ -369,13 +339,6 @@ def reverse(words: Words) -> Tensor:
     return letters.where(position >= 0, lab.EOS)  # (B, T)
 
 
-def word_of(rows: Words, k: int) -> Words:
-    """Returns the k-th words (B, T) of rows of words (B, K, T), no wider than the longest."""
-    lengths = rows.lengths[:, k]
-    letters = rows.letters[:, k, : lengths.max()]
-    return Words(letters, lengths, rows.tense[:, k])
-
-
 class LemmaFirstDecoder(lab.Decoder):
     """Spells a verb's lemma from z, and then a form from the state it ended in, z and the tense.
 
@@ -392,79 +355,55 @@ class LemmaFirstDecoder(lab.Decoder):
         """Returns the context (B, H) of a form, from the state (B, H) its lemma ended in."""
         return self.from_lemma(torch.cat([end, z, self.condition(tense)], 1))
 
-    def word_scores(self, context, word: Words, free_running):
-        """Returns scores (B, T, V − 1), a mask (B, T), and the state (B, H) a word ends in."""
-        fed, mask = self.choose_fed(context, word, free_running)
-        hidden = self(fed, context)  # (B, T, H)
-        end = hidden[torch.arange(len(hidden)), mask.sum(1) - 1]  # (B, H)
-        return self.letter(hidden), mask, end
-
-    def row_scores(self, z, target: Words, free_running):
-        """Returns scores (B, T, V − 1) and mask (B, T) of the lemma, then of the form.
-
-        `target` are rows of two words, (B, 2, T), `free_running` is (B, 2). Raises ValueError.
-        """
-        if target.letters.shape[1] != 2:
-            found = f"{target.letters.shape[1]} words of a verb"
-            raise ValueError(f"target: found {found}; expected 2, its lemma and a form")
-        lemma = word_of(target, 0)
-        form = word_of(target, 1)
-        scores, mask, end = self.word_scores(self.from_z(z), lemma, free_running[:, 0])
-        context = self.form_context(end, z, form.tense)  # (B, H)
-        form_scores, form_mask, _ = self.word_scores(context, form, free_running[:, 1])
-        return [(scores, mask), (form_scores, form_mask)]
-
-    def nats(self, z, target: Words, free_running, gate=None) -> Nats:
-        """Returns the nats (B, 2) of lemma and form, both from one z (B, Z); there is no gate."""
-        ce = []
-        for k, (scores, mask) in enumerate(self.row_scores(z, target, free_running)):
-            letters = word_of(target, k).letters
-            ce.append(lab.letter_nats(scores, letters, mask).sum(1))
-        ce = torch.stack(ce, 1)  # (B, 2)
-        return Nats(minimized=ce, ce=ce)
+    def scores(self, z, lemma: Words, form: Words) -> tuple[Tensor, Tensor]:
+        """Returns scores (B, T, V − 1) of the letters of lemmas and of forms that are fed."""
+        hidden = self(lemma.letters, self.from_z(z))  # (B, T, H)
+        context = self.form_context(end_of(hidden, lemma.lengths), z, form.tense)  # (B, H)
+        return self.letter(hidden), self.letter(self(form.letters, context))
 
     def spell(self, z: Tensor, tense: Tensor) -> Tensor:
-        """Decodes each z (B, Z) in K tenses (B, K) greedily; returns letters (B K, steps)."""
-        K = tense.shape[1]
-        lemma = torch.full_like(tense[:, 0], lab.LEMMA)  # (B,)
-        lemmas, end = self.greedy(self.from_z(z), lemma)
-        tense = tense.flatten()  # (B K,)
-        letters = lemmas.repeat_interleave(K, 0)  # (B K, steps)
-        others = (tense != lab.LEMMA).nonzero()[:, 0]  # numbers of b words that are no lemmas
-        context = self.form_context(end[others // K], z[others // K], tense[others])  # (b, H)
-        letters[others], _ = self.greedy(context, tense[others])
-        return letters
+        """Decodes each z (B, Z) in its tense (B,) greedily; returns letters (B, steps)."""
+        context = self.from_z(z)  # (B, H)
+        lemmas = self.greedy(context, tense)  # (B, steps)
+        is_lemma = tense == lab.LEMMA  # (B,)
+        if is_lemma.all():
+            return lemmas
+        hidden = self(lemmas, context)  # (B, steps, H)
+        lengths = (lemmas != lab.EOS).sum(1) + 1
+        end = end_of(hidden, lengths.clamp(max=lemmas.shape[1]))  # (B, H)
+        forms = self.greedy(self.form_context(end, z, tense), tense)  # (B, steps)
+        return lemmas.where(is_lemma[:, None], forms)
 
 
-class CVAE(lab.CVAE):
-    """Encodes from both ends, and decodes lemma first."""
-
-    def make_encoder(self) -> BidirectionalEncoder:
-        """Returns a new encoder of words."""
-        return BidirectionalEncoder(self.config, self.vocabulary)
-
-    def make_decoder(self) -> LemmaFirstDecoder:
-        """Returns a new decoder."""
-        return LemmaFirstDecoder(self.config, self.vocabulary)
+def end_of(hidden: Tensor, lengths: Tensor) -> Tensor:
+    """Returns the states (B, H) in which words of these lengths end, of all states (B, T, H)."""
+    return hidden[torch.arange(len(hidden)), lengths - 1]
 
 
 # ---- Training ----
+class Row(NamedTuple):
+    """Holds B lemmas and a form of each, to be decoded from one z."""
+
+    lemma: Words
+    form: Words
+
+
 class Noise(NamedTuple):
     """Holds noise and what the teacher decodes it to."""
 
     z: Tensor  # (b, Z)
-    target: Words  # (b, 2, T): lemma and a form
+    row: Row
 
 
 class Batch(NamedTuple):
     """Holds B forms, the lemma and form to be decoded of each, and noise to be rehearsed."""
 
     source: Words
-    target: Words  # (B, 2, T)
+    target: Row
     noise: Noise | None
 
 
-class RowTraining(lab.Training):
+class RowTraining(lab5_train.Training):
     """Trains any form of a verb to its lemma and one other form, then the spelling of any verb.
 
     One z pays its KL once for two words, and the loss has the mean of their CE. So the history's
@@ -474,67 +413,54 @@ class RowTraining(lab.Training):
     In the second phase, spelling, all of the model learns from synthetic verbs too. A frozen copy,
     the teacher, says what noise decoded to before, and that is rehearsed (Robins 1995): as soft
     targets (Hinton et al. 2015), not the letters but how likely the teacher found each.
-
-    Rows with holes teach nothing but their letters.
     """
 
-    def __init__(self, config, verbs: list[Verb]):
-        super().__init__(config, verbs)
-        self.complete = complete_rows(verbs)
+    def __init__(self, config, model, verbs: list[Verb]):
+        super().__init__(config, model, verbs)
         self.teacher = None
         self.synthesizer = None
-
-    def make_model(self) -> CVAE:
-        """Returns a new model."""
-        return CVAE(self.config, self.vocabulary)
 
     def start_second_phase(self) -> None:
         """Freezes a copy as teacher: from here on, spelling is learned and noise rehearsed."""
         self.teacher = copy.deepcopy(self.model).requires_grad_(False)
-        self.synthesizer = Synthesizer(self.config, self.complete)
+        self.synthesizer = Synthesizer(self.config, self.verbs)
         self.optimizer = self.make_optimizer(self.model, beta2=0.999)
 
     def make_epoch(self, epoch: int) -> list[Batch]:
         """Returns an epoch's batches: each verb once; of spelling, what is shown, and noise."""
         if self.teacher is None:
-            pairs = self.make_pairs(self.complete)
+            pairs = self.make_pairs(self.verbs)
             return [Batch(source, target, None) for source, target in pairs]
-        count = self.config.synthetic * len(self.complete)
+        count = self.config.synthetic * len(self.verbs)
         synthetic = self.synthesizer.draw(count, seed=1000 * self.config.seed + epoch)
         pairs = self.make_pairs(self.shown() + synthetic)
         noise = self.make_noise(len(pairs))
-        batches = []
-        for (source, target), part in zip(pairs, noise, strict=True):
-            batches.append(Batch(source, target, part))
-        return batches
+        return [Batch(*pair, part) for pair, part in zip(pairs, noise, strict=True)]
 
     def shown(self) -> list[Verb]:
         """Returns the table's verbs, each as often as an epoch of spelling shows it."""
         shown = []
-        for verb in self.complete:
-            if self.synthesizer.is_productive(verb):
-                shown += self.config.regular * [verb]
-            else:
-                shown += self.config.irregular * [verb]
+        for verb in self.verbs:
+            productive = self.synthesizer.is_productive(verb)
+            times = self.config.regular if productive else self.config.irregular
+            shown += times * [verb]
         return shown
 
-    def make_pairs(self, verbs: list[Verb]):
-        """Returns batches of sources (B, T), a form of each verb, and of targets (B, 2, T)."""
+    def make_pairs(self, verbs: list[Verb]) -> list[tuple[Words, Row]]:
+        """Returns batches of sources, a form of each verb, and of what is decoded of them."""
         N = len(verbs)
-        forms = self.vocabulary.forms
-        table = lab.words_of(verbs, self.vocabulary)
+        forms = self.model.vocabulary.forms
+        table = lab.words_of(verbs, self.model.vocabulary)
         lemma = forms * torch.arange(N)  # numbers of words: t more is the form of tense t
         source = lemma + torch.randint(0, forms, (N,), generator=self.rng)
         form = lemma + torch.randint(1, forms, (N,), generator=self.rng)
-        target = torch.stack([lemma, form], 1)  # (N, 2)
-        lengths = table.lengths[torch.cat([source[:, None], target], 1)]  # (N, 3)
+        lengths = table.lengths[torch.stack([source, lemma, form], 1)]  # (N, 3)
         size = (lengths**2).sum(1)
         table = table.to(self.device)
         pairs = []
-        for n in lab.make_batches(size, self.config.batch_size, self.rng):
-            sources = lab.select_words(table, source[n])
-            targets = lab.select_words(table, target[n])
-            pairs.append((sources, targets))
+        for n in lab5_train.make_batches(size, self.config.batch_size, self.rng):
+            words = [lab.select_words(table, numbers[n]) for numbers in (source, lemma, form)]
+            pairs.append((words[0], Row(*words[1:])))
         return pairs
 
     def make_noise(self, count: int) -> list[Noise]:
@@ -542,37 +468,62 @@ class RowTraining(lab.Training):
         half = math.ceil(self.config.batch_size / 2)
         N = count * half
         z = torch.randn(N, self.config.latent_size, generator=self.rng)  # (N, Z)
-        form = torch.randint(1, self.vocabulary.forms, (N, 1), generator=self.rng)
-        tense = F.pad(form, (1, 0), value=lab.LEMMA)  # (N, 2): the lemma's, and the form's
-        letters, lengths = self.vocabulary.to_tensor(self.teacher.spell(z, tense))
-        table = Words(letters, lengths, tense.flatten()).to(self.device)
-        rows = torch.arange(2 * N).view(N, 2)
-        size = (lengths[rows] ** 2).sum(1)  # (N,)
+        tense = torch.randint(1, self.model.vocabulary.forms, (N, 1), generator=self.rng)[:, 0]
+        lemmas = self.teach(z, torch.full_like(tense, lab.LEMMA))
+        forms = self.teach(z, tense)
+        size = lemmas.lengths**2 + forms.lengths**2  # (N,)
+        lemmas, forms = lemmas.to(self.device), forms.to(self.device)
         noise = []
-        for n in lab.make_batches(size, half, self.rng):
-            target = lab.select_words(table, rows[n])
-            noise.append(Noise(z[n].to(self.device), target))
+        for n in lab5_train.make_batches(size, half, self.rng):
+            row = Row(lab.select_words(lemmas, n), lab.select_words(forms, n))
+            noise.append(Noise(z[n].to(self.device), row))
         return noise
+
+    def teach(self, z: Tensor, tense: Tensor) -> Words:
+        """Returns what the teacher decodes noise (N, Z) to in tenses (N,)."""
+        letters, lengths = self.model.vocabulary.to_tensor(self.teacher.decode(z, tense))
+        return Words(letters, lengths, tense)
 
     def loss(self, batch: Batch, epoch: int):
         """Returns the loss of a batch, rehearsal included, and what the history keeps of it."""
-        loss, measured = super().loss(batch, epoch)
+        refining = epoch > self.config.kl_epochs
+        progress = min(1.0, epoch / self.config.kl_epochs)
+        mu, logvar = self.model.encoder(batch.source)  # (B, Z)
+        z = lab.reparameterize(mu, logvar, self.rng)  # (B, Z)
+        torch.rand(len(z), 2, generator=self.rng)
+        scores = self.model.decoder.scores(z, *batch.target)
+        ce = self.cross_entropy(scores, batch.target, [word.letters for word in batch.target])
+        kl = lab.kl_divergence(mu, logvar)  # (B,)
+        weight = 0.0 if refining else lab.kl_weight(self.config, progress, kl.mean().item())
+        # L = CE + kl_weight · KL + CE of rehearsal
+        loss = ce + weight * kl.mean()
         if batch.noise is not None:
-            # L = CE + kl_weight · KL + CE of rehearsal
             loss = loss + self.rehearsal(batch.noise)
-            measured["loss"] = loss.item()
+        measured = {
+            "ce": ce.item(),
+            "kl": kl.mean().item(),
+            "kl_weight": weight,
+            "beta": weight,
+            "loss": loss.item(),
+        }
         return loss, measured
+
+    def cross_entropy(self, scores, row: Row, letters) -> Tensor:
+        """Returns the mean CE of lemmas and forms, in nats per word.
+
+        `letters` are those of each (B, T), or probabilities of letters (B, V − 1, T).
+        """
+        ce = []
+        for word, found, expected in zip(row, scores, letters, strict=True):
+            nats = F.cross_entropy(found.mT, expected, reduction="none")  # (B, T)
+            ce.append((nats * lab.up_to(word.lengths, nats.shape[1])).sum(1))
+        return torch.stack(ce, 1).mean()
 
     def rehearsal(self, noise: Noise) -> Tensor:
         """Returns the mean CE of noise against the teacher's probabilities, in nats per word."""
-        forced = torch.zeros_like(noise.target.lengths, dtype=torch.bool)  # (b, 2)
-        rows = self.model.decoder.row_scores(noise.z, noise.target, forced)
-        soft_rows = self.teacher.decoder.row_scores(noise.z, noise.target, forced)
-        ce = []
-        for (scores, mask), (soft_scores, _) in zip(rows, soft_rows, strict=True):
-            probabilities = soft_scores.softmax(2).mT  # (b, V − 1, T)
-            ce.append(lab.letter_nats(scores, probabilities, mask).sum(1))
-        return torch.stack(ce, 1).mean()
+        scores = self.model.decoder.scores(noise.z, *noise.row)
+        soft = [found.softmax(2).mT for found in self.teacher.decoder.scores(noise.z, *noise.row)]
+        return self.cross_entropy(scores, noise.row, soft)
 
     def state(self) -> dict:
         """Returns all that a checkpoint must hold; the teacher as long as it is used."""
@@ -586,3 +537,19 @@ class RowTraining(lab.Training):
         super().restore(state)
         if "teacher" in state:
             self.teacher.load_state_dict(state["teacher"])
+
+
+def make_model(config: Config, vocabulary: Vocabulary) -> lab.CVAE:
+    """Makes a model, with new weights: it encodes from both ends, and decodes lemma first."""
+    encoder = BidirectionalEncoder(config, vocabulary)
+    return lab.CVAE(encoder, LemmaFirstDecoder(config, vocabulary))
+
+
+@lab5_train.new_training.register
+def new_training(config: Config, verbs: list[Verb]) -> RowTraining:
+    """Returns a training that has not begun. Raises ValueError."""
+    if len(verbs[0]) < 2:
+        raise ValueError("verb 1: found 1 form; expected 2 or more, a lemma and others")
+    if config.kl_epochs < config.epochs:
+        Synthesizer(config, verbs).draw(100, config.seed)  # raises if they cannot be made
+    return RowTraining(config, make_model(config, lab.vocabulary_of(verbs)), verbs)

@@ -1,0 +1,72 @@
+"""One look for all figures: style, curves of runs, export."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+
+import lab5_utils as lab
+from lab5_train import Run, atomic_write
+
+FIGURES = lab.HERE / "figures"
+WIDTH = 5.0  # inches: letters of 6 points or more in a column of 85 mm
+CURVES = {
+    "ce": "cross-entropy, nats per word",
+    "kl": "KL, nats per word",
+    "beta": "KL weight β",
+    "tf_ratio": "teacher-forcing ratio",
+    "bleu4": "BLEU-4, test pairs",
+    "gaussian_exact": "Gaussian score, exact",
+}
+
+
+def set_style() -> None:
+    """Sets the look of all figures."""
+    rc = {
+        "image.cmap": "viridis",
+        "lines.linewidth": 1.5,
+        "figure.dpi": 120,
+        "figure.figsize": (WIDTH, 3.2),
+        "figure.constrained_layout.use": True,
+        "pdf.fonttype": 42,
+        "axes.formatter.min_exponent": 5,
+    }
+    sns.set_theme("paper", "whitegrid", "colorblind", font_scale=1.05, rc=rc)
+
+
+def draw_curves(runs: dict[str, Run], curves=CURVES, palette=None) -> plt.Figure:
+    """Draws a panel a curve, by column and title, in it a line a run; returns the figure.
+
+    `palette` gives each run's colour by name.
+    """
+    histories = {name: run.history for name, run in runs.items()}
+    table = pd.concat(histories, names=["run"]).reset_index()
+    rows = math.ceil(len(curves) / 2)
+    size = (WIDTH, 1.9 * rows)
+    fig, axes = plt.subplots(rows, 2, figsize=size, sharex=True, squeeze=False)
+    for ax in axes.flat[len(curves) :]:
+        ax.remove()
+    for ax, (column, title) in zip(axes.flat, curves.items(), strict=False):
+        known = table.dropna(subset=column)
+        by_run = {"hue": "run", "style": "run", "palette": palette, "estimator": None}
+        sns.lineplot(known, x="epoch", y=column, **by_run, ax=ax)
+        ax.set(title=title, ylabel=None)
+        if column in ("ce", "kl"):
+            ax.set_yscale("log")
+        ax.get_legend().remove()
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return fig
+
+
+def save_fig(fig: plt.Figure, name: str) -> None:
+    """Exports a figure as PDF and PNG into figures/, the same bytes each time. Raises OSError."""
+    FIGURES.mkdir(exist_ok=True)
+    formats = {"pdf": {"metadata": {"CreationDate": None}}, "png": {"dpi": 200}}
+    for suffix, options in formats.items():
+        drawn = io.BytesIO()
+        fig.savefig(drawn, format=suffix, **options)
+        atomic_write(FIGURES / f"{name}.{suffix}", drawn.getvalue())

@@ -36,7 +36,7 @@ class Config(lab.Config):
     ce_per: Literal["word"] = "word"  # the mean of lemma and form
     kl_weight: Amount = 0.5  # beside the mean CE of two words that share a z
     target_kl: Amount = 4.5  # nats per verb
-    tf_final: Share = 1.0  # teacher forcing throughout
+    tf_final: Literal[1] = 1  # teacher forcing throughout
     synthetic: Count = 9  # synthetic verbs to a real one, new in each epoch of spelling
     compounds: Share = 0.15  # share of them that are a verb of the table behind a prefix
     resampled: Share = 0.2  # share of the letters of the others' stems that are drawn again
@@ -484,13 +484,10 @@ class RowTraining(lab5_train.Training):
         letters, lengths = self.model.vocabulary.to_tensor(self.teacher.decode(z, tense))
         return Words(letters, lengths, tense)
 
-    def loss(self, batch: Batch, epoch: int):
+    def loss(self, batch: Batch, progress: float, refining: bool):
         """Returns the loss of a batch, rehearsal included, and what the history keeps of it."""
-        refining = epoch > self.config.kl_epochs
-        progress = min(1.0, epoch / self.config.kl_epochs)
         mu, logvar = self.model.encoder(batch.source)  # (B, Z)
         z = lab.reparameterize(mu, logvar, self.rng)  # (B, Z)
-        torch.rand(len(z), 2, generator=self.rng)
         scores = self.model.decoder.scores(z, *batch.target)
         ce = self.cross_entropy(scores, batch.target, [word.letters for word in batch.target])
         kl = lab.kl_divergence(mu, logvar)  # (B,)

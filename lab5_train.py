@@ -36,25 +36,18 @@ from lab5_utils import CVAE, Config, TestPair, Verb, Words
 # ---- Training ----
 CLIP = 5.0  # the largest norm of a gradient
 SCORED = 8  # of the epochs of a run so many have all scores, and those where a phase ends
-WARM_UP = 100  # steps in which Adam's learning rate rises
+WARM_UP = 0.02  # share of a phase in which Adam's learning rate rises
 
 
-def learning_rate(config, epoch: int, step: int, steps: int) -> float:
-    """Returns the learning rate of step 1..steps of an epoch.
+def learning_rate(config, progress: float) -> float:
+    """Returns the learning rate at a progress, in (0, 1], of one of the two phases.
 
-    SGD's is constant. Adam's warms up and falls along a cosine, in each of the two phases, to 0 at
-    its last step.
+    SGD's is constant. Adam's warms up and falls along a cosine, to 0 at the phase's last step.
     """
     if config.optimizer == "sgd":
         return config.learning_rate
-    if epoch <= config.kl_epochs:
-        done = (epoch - 1) * steps + step
-        total = config.kl_epochs * steps
-    else:
-        done = (epoch - 1 - config.kl_epochs) * steps + step
-        total = (config.epochs - config.kl_epochs) * steps
-    # rate = highest · min(1, step / warm_up) · ½ (1 + cos π step / total)
-    shape = min(1, done / WARM_UP) * (1 + math.cos(math.pi * done / total)) / 2
+    # rate = highest · min(1, progress / warm_up) · ½ (1 + cos π progress)
+    shape = min(1, progress / WARM_UP) * (1 + math.cos(math.pi * progress)) / 2
     return config.learning_rate * shape
 
 
@@ -109,15 +102,20 @@ class Training:
             batches.append(Batch(source=words, target=words))
         return batches
 
-    def loss(self, batch: Batch, epoch: int):
+    def progress(self, epoch: int, step: int, steps: int) -> float:
+        """Returns how much of its phase is done with step 1..steps of an epoch, in (0, 1]."""
+        first, last = 0, self.config.kl_epochs
+        if epoch > self.config.kl_epochs:
+            first, last = self.config.kl_epochs, self.config.epochs
+        return (epoch - 1 + step / steps - first) / (last - first)
+
+    def loss(self, batch: Batch, progress: float, refining: bool):
         """Returns the loss of a batch, and what the history keeps of it."""
         config = self.config
-        refining = epoch > config.kl_epochs
-        progress = min(1.0, epoch / config.kl_epochs)
         mu, logvar = self.model.encoder(batch.source)  # (B, Z)
         z = lab.reparameterize(mu, logvar, self.rng)  # (B, Z)
         lengths = batch.target.lengths  # (B,)
-        tf_ratio = lab.teacher_forcing_ratio(config, epoch / config.epochs)
+        tf_ratio = lab.teacher_forcing_ratio(config, progress)
         free_running = torch.rand(lengths.shape, generator=self.rng) >= tf_ratio  # (B,)
         free_running = free_running.to(self.device)
         nats = self.model.decoder.nats(z, batch.target, free_running, progress)  # (B,)
@@ -149,13 +147,15 @@ class Training:
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
         """Trains on every word once; returns the epoch's row of the history: means over words."""
+        refining = epoch > self.config.kl_epochs
         if epoch == self.config.kl_epochs + 1:
             self.start_second_phase()
         batches = self.make_epoch(epoch)
         rows = []
         for step, batch in enumerate(batches, 1):
-            loss, measured = self.loss(batch, epoch)
-            rate = learning_rate(self.config, epoch, step, len(batches))
+            progress = self.progress(epoch, step, len(batches))
+            loss, measured = self.loss(batch, 1.0 if refining else progress, refining)
+            rate = learning_rate(self.config, progress)
             self.descend(loss, rate, f"epoch {epoch}, step {step}")
             rows.append(measured)
         sizes = [len(batch.source.lengths) for batch in batches]

@@ -373,7 +373,7 @@ STRATEGIES: dict[str, Schedule] = {
 WATCH_KL = ("free-bits", "target-rate")
 IGNORE_KL = tuple(name for name in STRATEGIES if name not in WATCH_KL)
 HEADROOM = 4.0  # nats above the target that are free at first
-FALL = 0.8 / 3  # share of progress in which they go
+FALL = 0.25  # share of progress in which they go
 GATE_SETTLES = 0.3  # share of progress in which the gate's temperature falls to 1
 GATE_FLATTEST = 0.3  # its inverse temperature at first
 

@@ -36,7 +36,7 @@ class Config(lab.Config):
     ce_per: Literal["word"] = "word"  # the mean of lemma and form
     kl_weight: Amount = 0.5  # beside the mean CE of two words that share a z
     target_kl: Amount = 4.5  # nats per verb
-    tf_final: Literal[1] = 1  # teacher forcing throughout
+    tf_final: Share = 1.0  # teacher forcing throughout
     synthetic: Count = 9  # synthetic verbs to a real one, new in each epoch of spelling
     compounds: Share = 0.15  # share of them that are a verb of the table behind a prefix
     resampled: Share = 0.2  # share of the letters of the others' stems that are drawn again
@@ -49,6 +49,7 @@ class Config(lab.Config):
         if self.hidden_size % 2 or self.condition_size >= self.hidden_size // 2:
             found = f"{self.hidden_size} beside condition_size {self.condition_size}"
             raise ValueError(f"hidden_size: found {found}; expected even, its half more than that")
+        self.check_unused("tf_final", "decoding")
         if self.kl_epochs == self.epochs:
             for name in ("synthetic", "compounds", "resampled", "regular", "irregular"):
                 self.check_unused(name, "refine")

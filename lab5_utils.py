@@ -825,6 +825,18 @@ class Config:
         }
         return cls(**(values | changes))
 
+    @classmethod
+    def miniature(cls, **changes) -> Config:
+        """Returns values that learn a tenth of the verbs in ten seconds; keywords change them."""
+        values = {
+            "epochs": 24,
+            "batch_size": 16,
+            "hidden_size": 64,
+            "embedding_size": 16,
+            "learning_rate": 0.01,
+        }
+        return cls(**(values | changes))
+
     @property
     def kl_epochs(self) -> int:
         """The epochs in which KL is weighed, all but those of refining; these are rounded down."""

@@ -418,18 +418,17 @@ class RowTraining(lab5_train.Training):
 
     def __init__(self, config, model, verbs: list[Verb]):
         super().__init__(config, model, verbs)
-        self.teacher = None
         self.synthesizer = None
 
     def start_second_phase(self) -> None:
-        """Freezes a copy as teacher: from here on, spelling is learned and noise rehearsed."""
-        self.teacher = copy.deepcopy(self.model).requires_grad_(False)
+        """Freezes a copy, the teacher: from here on, spelling is learned and noise rehearsed."""
+        self.before = copy.deepcopy(self.model).requires_grad_(False)
         self.synthesizer = Synthesizer(self.config, self.verbs)
         self.optimizer = self.make_optimizer(self.model, beta2=0.999)
 
     def make_epoch(self, epoch: int) -> list[Batch]:
         """Returns an epoch's batches: each verb once; of spelling, what is shown, and noise."""
-        if self.teacher is None:
+        if self.before is None:
             pairs = self.make_pairs(self.verbs)
             return [Batch(source, target, None) for source, target in pairs]
         count = self.config.synthetic * len(self.verbs)
@@ -482,7 +481,7 @@ class RowTraining(lab5_train.Training):
 
     def teach(self, z: Tensor, tense: Tensor) -> Words:
         """Returns what the teacher decodes noise (N, Z) to in tenses (N,)."""
-        letters, lengths = self.model.vocabulary.to_tensor(self.teacher.decode(z, tense))
+        letters, lengths = self.model.vocabulary.to_tensor(self.before.decode(z, tense))
         return Words(letters, lengths, tense)
 
     def loss(self, batch: Batch, progress: float, refining: bool):
@@ -520,21 +519,8 @@ class RowTraining(lab5_train.Training):
     def rehearsal(self, noise: Noise) -> Tensor:
         """Returns the mean CE of noise against the teacher's probabilities, in nats per word."""
         scores = self.model.decoder.scores(noise.z, *noise.row)
-        soft = [found.softmax(2).mT for found in self.teacher.decoder.scores(noise.z, *noise.row)]
+        soft = [found.softmax(2).mT for found in self.before.decoder.scores(noise.z, *noise.row)]
         return self.cross_entropy(scores, noise.row, soft)
-
-    def state(self) -> dict:
-        """Returns all that a checkpoint must hold; the teacher as long as it is used."""
-        state = super().state()
-        if self.teacher is not None and "optimizer" in state:
-            state["teacher"] = self.teacher.state_dict()
-        return state
-
-    def restore(self, state: dict) -> None:
-        """Goes back to a state that `state` returned."""
-        super().restore(state)
-        if "teacher" in state:
-            self.teacher.load_state_dict(state["teacher"])
 
 
 def make_model(config: Config, vocabulary: Vocabulary) -> lab.CVAE:

@@ -5,6 +5,7 @@ Read `lab5_utils` first; shapes and units are the same.
 
 from __future__ import annotations
 
+import copy
 import dis
 import hashlib
 import io
@@ -81,6 +82,7 @@ class Training:
         self.rng = torch.Generator().manual_seed(config.seed)
         self.optimizer = self.make_optimizer(model, beta2=0.99)  # short while z is noisy
         self.history = []
+        self.before = None  # a copy of the model as the first phase left it
 
     def make_optimizer(self, module: nn.Module, beta2: float) -> torch.optim.Optimizer:
         """Returns a new optimizer of a module's weights."""
@@ -91,6 +93,7 @@ class Training:
 
     def start_second_phase(self) -> None:
         """Freezes the decoder: from here on, the encoder alone is refined."""
+        self.before = copy.deepcopy(self.model).requires_grad_(False)
         self.model.decoder.requires_grad_(False)
         self.optimizer = self.make_optimizer(self.model.encoder, beta2=0.999)
 
@@ -179,6 +182,8 @@ class Training:
             "rng": self.rng.get_state(),
             "history": self.history,
         }
+        if self.before is not None:
+            state["before"] = self.before.state_dict()
         if len(self.history) < self.config.epochs:
             state["optimizer"] = self.optimizer.state_dict()
         return state
@@ -186,9 +191,10 @@ class Training:
     def restore(self, state: dict) -> None:
         """Goes back to a state that `state` returned."""
         self.history = state["history"]
+        if "before" in state:
+            self.start_second_phase()
+            self.before.load_state_dict(state["before"])
         if "optimizer" in state:
-            if len(self.history) > self.config.kl_epochs:
-                self.start_second_phase()
             self.optimizer.load_state_dict(state["optimizer"])
         self.model.load_state_dict(state["model"])
         self.rng.set_state(state["rng"])
@@ -311,6 +317,7 @@ class Run(NamedTuple):
     model: CVAE
     history: pd.DataFrame  # a row an epoch
     config: Config
+    before: CVAE | None = None  # the model as the first phase left it, if there was a second
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -457,7 +464,7 @@ def train(
                 training.restore(state)
             run_epochs(training, pairs, store, progress, on_epoch)
     training.model.requires_grad_(True)  # as when it is loaded
-    return Run(training.model, history_table(training.history), config)
+    return Run(training.model, history_table(training.history), config, training.before)
 
 
 def run_folder(config: Config, key: str) -> Path:

@@ -818,7 +818,7 @@ class Config:
             "decoding": "direct",
             "optimizer": "sgd",
             "learning_rate": 0.8,
-            "ce_per": "character",  # so that β is 8.5 times what is printed
+            "ce_per": "character",  # so that β is eight times what is printed
             "strategy": "monotonic",
             "tf_final": 0.1,
             "refine": 0.0,

@@ -1,28 +1,26 @@
-"""The short count, of a table without holes: four lists of words in, verbs out.
+"""Counts: four lists of words in, verbs out, without a network.
 
-    python tests/experiments/count_full.py
+    .venv/bin/python -m experiments.count_full
 
 A signature is an ending a tense (Goldsmith 2001, doi 10.1162/089120101750300490). Every word is a
 form of one verb: the verbs with the commonest signatures take theirs first, and of the words that
-are left those go together that look most alike (Kuhn 1955, doi 10.1002/nav.3800020109).
-`count_holes.py` is for a table with holes.
+are left those go together that look most alike (Kuhn 1955, doi 10.1002/nav.3800020109). Prints the
+share of right conversions, and what these rows score, drawn at random.
 """
 
-import sys
+import random
 from collections import Counter, defaultdict
 from itertools import permutations, product
-from pathlib import Path
 
 import numpy as np
-from count_holes import likeness
 from scipy.optimize import linear_sum_assignment
-from words import common_prefix, is_regular
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import lab5_utils as lab
+from experiments.words import common_prefix, is_regular
 
 SHORTEST_STEM = 3
 LONGEST_ENDING = 6
+DRAWS = 10_000
 
 
 def common_signatures(lists):
@@ -39,6 +37,14 @@ def common_signatures(lists):
     return [(count[four], stem, four) for stem, four in verbs if count[four] > 1]
 
 
+def likeness(one, other):
+    """Returns the letters that two words share at both ends, less the others of the mean word."""
+    begin = len(common_prefix([one, other]))
+    end = len(common_prefix([one[begin:][::-1], other[begin:][::-1]]))
+    mean = (len(one) + len(other)) / 2
+    return 2 * (begin + end) - mean
+
+
 def most_alike(words, others):
     """Returns a partner for each word, so that all pairs together are most alike."""
     alike = np.array([[likeness(word, other) for other in others] for word in words])
@@ -46,37 +52,55 @@ def most_alike(words, others):
     return {words[row]: others[column] for row, column in zip(rows, columns, strict=True)}
 
 
-def group(lists):
-    """Returns the verb, four forms, of each tense and word; every word is a form of one verb."""
-    verb_of = {}
+def rows_by_counting(verbs):
+    """Returns rows of four forms, made of the list of words of each tense and of nothing else."""
+    lists = [sorted(set(words)) for words in zip(*verbs, strict=True)]
+    rows = []
+    taken = set()  # (tense, word)
     for _, stem, signature in sorted(common_signatures(lists), reverse=True):
-        verb = tuple(stem + ending for ending in signature)
-        if verb_of.keys().isdisjoint(enumerate(verb)):
-            verb_of |= dict.fromkeys(enumerate(verb), verb)
+        row = tuple(stem + ending for ending in signature)
+        if taken.isdisjoint(enumerate(row)):
+            rows.append(row)
+            taken |= set(enumerate(row))
     left = []
     for tense, words in enumerate(lists):
-        left.append([word for word in words if (tense, word) not in verb_of])
+        left.append([word for word in words if (tense, word) not in taken])
     partners = [most_alike(left[0], words) for words in left]
-    for word in left[0]:
-        verb = tuple(partner.get(word, word) for partner in partners)
-        verb_of |= dict.fromkeys(enumerate(verb), verb)
-    return verb_of
+    columns = [[partner.get(word, word) for word in left[0]] for partner in partners]
+    return rows + list(zip(*columns, strict=True))
+
+
+def conversions(rows, verbs):
+    """Returns which of the conversions of verbs are right by these rows, (N, 12)."""
+    row_of = {(tense, form): row for row in rows for tense, form in enumerate(row)}
+    right = []
+    for verb in verbs:
+        for source, target in permutations(range(4), 2):
+            right.append(row_of[source, verb[source]][target] == verb[target])
+    return np.array(right).reshape(len(verbs), -1)
+
+
+def draw(rows, verbs, draws=DRAWS):
+    """Draws rows at random; returns the exact Gaussian score and the mean distinct in 100."""
+    rng = random.Random(0)
+    drawn = [rng.choice(rows) for _ in range(draws)]
+    blocks = [drawn[start : start + 100] for start in range(0, draws, 100)]
+    distinct = [lab.gaussian_score(block, verbs).distinct for block in blocks]
+    return lab.gaussian_score(drawn, verbs).exact, np.mean(distinct)
 
 
 def main():
-    """Prints exact match over all conversions of the table."""
+    """Prints the shares of right conversions, and the scores of rows drawn at random."""
     verbs = lab.distinct_verbs(None)
-    lists = [sorted(set(words)) for words in zip(*verbs, strict=True)]
-    verb_of = group(lists)
-    right = defaultdict(list)
-    for verb in verbs:
-        kind = "regular" if is_regular(verb) else "irregular"
-        for source, target in permutations(range(4), 2):
-            answer = verb_of[source, verb[source]][target]
-            right[kind].append(answer == verb[target])
-    for kind, answers in right.items():
-        print(f"{kind}: {np.mean(answers):.3f} of {len(answers)}")
-    print(f"all: {np.mean(right['regular'] + right['irregular']):.3f}")
+    rows = rows_by_counting(verbs)
+    right = conversions(rows, verbs)
+    regular = np.array([is_regular(verb) for verb in verbs])
+    print(f"conversions: {right.mean():.3f} of {right.size:,}")
+    print(f"regular verbs: {right[regular].mean():.3f}, irregular: {right[~regular].mean():.3f}")
+    exact, distinct = draw(rows, verbs)
+    known = len(set(rows) & set(verbs))
+    print(f"{known:,} of {len(rows):,} rows are rows of the table")
+    print(f"drawn at random: Gaussian score, exact {exact:.3f}, distinct in 100 {distinct:.1f}")
 
 
 if __name__ == "__main__":

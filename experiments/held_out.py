@@ -1,13 +1,10 @@
 """Holds verbs out of a table, families together (*stand*, *understand*), and scores answers."""
 
 import random
-import sys
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import lab5_beyond as beyond
 import lab5_utils as lab
 
@@ -22,7 +19,8 @@ def find_root(lemma, lemmas, prefixes):
     None for prefixes: any letters in front of a lemma of SHORTEST_ROOT letters or more.
     """
     for length in range(1, len(lemma)):
-        prefix, rest = lemma[:length], lemma[length:]
+        prefix = lemma[:length]
+        rest = lemma[length:]
         counts = len(rest) >= SHORTEST_ROOT if prefixes is None else prefix in prefixes
         if counts and rest in lemmas:
             return find_root(rest, lemmas, prefixes)
@@ -70,8 +68,8 @@ def exact_match(answers, verbs, regular):
 def practised(config, verbs):
     """Returns all synthetic verbs that a training of this configuration on these verbs meets."""
     synthesizer = beyond.Synthesizer(config, verbs)
-    count = config.synthetic * len(beyond.complete_rows(verbs))
+    count = config.synthetic * len(lab.distinct_verbs(verbs))
     met = set()
-    for epoch in range(config.first_phase + 1, config.epochs + 1):
+    for epoch in range(config.kl_epochs + 1, config.epochs + 1):
         met.update(synthesizer.draw(count, seed=1000 * config.seed + epoch))
     return met

@@ -1,6 +1,6 @@
 """Makes train.txt: the 1,227 most frequent English verbs whose forms two dictionaries agree on.
 
-    python tests/experiments/make_train.py            # writes train.txt beside lab5_utils.py
+    .venv/bin/python -m experiments.make_train        # writes train.txt beside lab5_utils.py
 
 Forms: lemminflect (MIT; from the NIH SPECIALIST Lexicon), kept where pyinflect (MIT; from AGID)
 gives the same. Order of choice: wordfreq (its word list is CC BY-SA 4.0; used for ranking only,
@@ -9,15 +9,15 @@ none of it is in the file).
 
 import gzip
 import re
-from pathlib import Path
 
 import pyinflect
 from lemminflect import Inflections, getInflection
 from wordfreq import word_frequency
-from words import TAGS
 
-ROOT = Path(__file__).resolve().parents[2]
-ROWS = 1227
+import lab5_utils as lab
+from experiments.make_table import ROWS, first_rows
+from experiments.words import TAGS
+
 AUXILIARIES = {
     *("be", "have", "do", "can", "could", "may", "might", "must"),
     *("need", "ought", "shall", "should", "will", "would", "dare"),
@@ -64,16 +64,9 @@ def choose(rows=ROWS):
     """Returns the chosen verbs, sorted; no form stands in the same tense of two of them."""
     candidates = [agreed_forms(lemma) for lemma in lemmas() if lemma not in AUXILIARIES]
     candidates = [verb for verb in candidates if verb is not None]
-    chosen = []
-    taken = set()  # (tense, form)
-    for verb in sorted(candidates, key=rank):
-        forms = set(enumerate(verb))
-        if len(chosen) < rows and not forms & taken:
-            chosen.append(verb)
-            taken |= forms
-    return sorted(chosen)
+    return first_rows(sorted(candidates, key=rank), rows)
 
 
 if __name__ == "__main__":
     text = "".join(" ".join(verb) + "\n" for verb in choose())
-    (ROOT / "train.txt").write_bytes(text.encode())
+    (lab.HERE / "train.txt").write_bytes(text.encode())

@@ -1,30 +1,30 @@
 """Trains the lab's recipe on tables of other languages and writes figures/05_languages.csv.
 
-    python tests/experiments/score_languages.py             # English, and all of tables/
-    python tests/experiments/score_languages.py a_folder    # what make_table.py made
+    .venv/bin/python -m experiments.score_languages             # English, and all of tables/
+    .venv/bin/python -m experiments.score_languages a_folder    # what make_table made
 
 By the lab's rules, `lab.Config()`, nothing tuned, one seed a language (--seeds 3: three), and once
-more with room for a prefix where PREFIXES says so. Scores are of the last epoch, with 10,000 draws.
+more with room for a prefix where PREFIXED says so. Scores are of the last epoch, with 10,000 draws.
 Trained models are kept in runs/, so that a second call goes on.
 """
 
 import argparse
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from words import common_prefix
-
+import lab5_figures
 import lab5_utils as lab
+from experiments import prefixed  # registers its decoders
+from experiments.words import common_prefix
 from lab5_beyond import common_part
+from lab5_train import sweep
 
 TABLES = sorted(Path(__file__).resolve().parent.glob("tables/*"))
-PREFIXES = {"german": 2, "swahili": 4}  # letters
+PREFIXED = {"german": "prefix 2", "swahili": "prefix 4"}  # decoding
 ENDINGS = {  # of a lemma: where a linguist would cut it
     "english": "",
     "german": "e?n",
@@ -44,27 +44,25 @@ EXAMPLES = {  # lemmas whose cut forms are kept
     "swahili": "kulala",
     "hebrew": "לבטא",
 }
-SCORES = ("bleu4", "conversion", "gaussian_exact", "gaussian_inconsistent", "distinct")
+SCORES = ("conversion", "gaussian_exact", "gaussian_inconsistent", "distinct")
 
 
 # ---- Cuts ----
 @torch.no_grad()
 def cuts(model, verbs):
     """Returns where each form's prefix ends and where its gate opens, (N, F): likeliest path."""
-    words = lab.words_of(verbs, model.vocabulary)
-    forms = [form for verb in verbs for form in verb]
-    z, _ = model.encode(forms, words.tense)
+    words = lab.words_of(verbs, model.vocabulary).to(model.device)
+    mu, _ = lab.encode_verbs(model, verbs)  # (N, F, Z)
     decoder = model.decoder
-    context = decoder.context(z, words.tense)
+    context = decoder.context(mu.flatten(0, 1).to(model.device), words.tense)
     width = words.letters.shape[1]
     mask = lab.up_to(words.lengths, width)
-    if model.config.prefix_letters:
-        gate = lab.Gate(inverse_temperature=1.0, price=0.0)
-        paths, _ = decoder.all_paths(context, words, words.letters, mask, gate)
+    if isinstance(decoder, prefixed.PrefixedDecoder):
+        paths, _ = decoder.all_paths(context, words, words.letters, mask)
     else:
         costs = decoder.letter_costs(decoder(words.letters, context), words, mask)
         paths = lab.path_nats(*costs).masked_fill(~mask, torch.inf)
-    best = paths.argmin(1).view(len(verbs), -1).numpy()  # (N, F)
+    best = paths.argmin(1).view(len(verbs), -1).cpu().numpy()  # (N, F)
     prefix = best // width
     return prefix, prefix + best % width
 
@@ -81,9 +79,9 @@ def show_cuts(verb, prefix, opened):
 def cut_scores(language, model, verbs):
     """Returns how often the gate opens where a row or a linguist would cut, 0..1 by name."""
     prefix, opened = cuts(model, verbs)
-    parts = [common_part(verb) for verb in verbs]
     ends = []
-    for verb, part in zip(verbs, parts, strict=True):
+    for verb in verbs:
+        part = common_part(verb)
         ends.append([form.find(part) + len(part) for form in verb])
     prefix_ends = np.array([len(common_prefix(verb)) for verb in verbs])
     found = {
@@ -109,25 +107,24 @@ def cut_scores(language, model, verbs):
 def conversion_scores(language, model, verbs):
     """Returns the share of right conversions to or from each form, 0..1 by name."""
     right = lab.convert_verbs(model, verbs) == np.array(verbs)[:, None]  # (N, F, F)
-    forms = right.shape[1]
+    different = ~np.eye(right.shape[1], dtype=bool)
     found = {}
-    for form in range(forms):
-        others = np.arange(forms) != form
+    for form in range(len(different)):
+        others = different[form]
         both = np.concatenate([right[:, form, others], right[:, others, form]])
         found[f"conversion_form_{form + 1}"] = both.mean()
     if language == "german":
         weak = np.array([verb[2].endswith("te") for verb in verbs])
-        different = ~np.eye(forms, dtype=bool)
         found["conversion_weak"] = right[weak][:, different].mean()
     return found
 
 
-def score(language, run, verbs, pairs):
+def score(language, run, verbs):
     """Returns a row of the table: what a run scores."""
-    scores = lab.score(run.model, verbs, pairs)
+    scores = lab.score(run.model, verbs, pairs=[])
     return {
         "language": language,
-        "prefix_letters": run.config.prefix_letters,
+        "prefix_letters": getattr(run.model.decoder, "prefix_letters", 0),
         "seed": run.config.seed,
         "verbs": len(verbs),
         **{name: scores[name] for name in SCORES},
@@ -136,19 +133,15 @@ def score(language, run, verbs, pairs):
     }
 
 
-def score_language(folder, seeds, jobs):
-    """Returns the rows of a language: each number of prefix letters, each seed."""
+def score_language(folder, seeds):
+    """Returns the rows of a language: without and with a prefix, each seed."""
     language = "english" if folder == lab.HERE else folder.name
     verbs = lab.distinct_verbs(lab.load_verbs(folder / "train.txt"))
-    pairs = lab.load_test_pairs(folder / "test.txt")
-    prefixes = {0, PREFIXES.get(language, 0)}
-    configs = [
-        lab.Config(seed=seed, prefix_letters=letters)
-        for letters in sorted(prefixes)
-        for seed in range(seeds)
-    ]
-    runs = lab.sweep(configs, verbs, jobs)
-    return [score(language, run, verbs, pairs) for run in runs]
+    configs = [lab.Config(seed=seed) for seed in range(seeds)]
+    if language in PREFIXED:
+        decoding = PREFIXED[language]
+        configs += [lab.Config(seed=seed, decoding=decoding) for seed in range(seeds)]
+    return [score(language, run, verbs) for run in sweep(configs, verbs)]
 
 
 def main():
@@ -156,13 +149,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folders", nargs="*", type=Path, default=[lab.HERE, *TABLES])
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=-1, help="trainings at a time; -1: a core each")
     arguments = parser.parse_args()
     rows = []
     for folder in arguments.folders:
-        rows += score_language(folder, arguments.seeds, arguments.jobs)
+        rows += score_language(folder, arguments.seeds)
         table = pd.DataFrame(rows)
-        table.round(4).to_csv(lab.FIGURES / "05_languages.csv", index=False)
+        table.round(4).to_csv(lab5_figures.FIGURES / "05_languages.csv", index=False)
         print(table.tail(2).T.to_string(), flush=True)
 
 

@@ -1,28 +1,26 @@
 """Takes parts of the recipe beyond the rules away, one at a time: writes figures/06_parts.csv.
 
-    python tests/experiments/score_parts.py [--jobs -1]
+    .venv/bin/python -m experiments.score_parts
 
 Three held-out tenths of the table (notebook 06), a training seed each, the same budget for every
 row: hidden size 128 and 96 epochs. A part is taken away in the second phase, spelling, and all
-variants of a tenth go on from the same first phase. Last epoch, 10,000 draws. What is done is kept
-in runs/, and a second start goes on.
+variants of a tenth go on from the same first phase. Last epoch, 10,000 draws.
 """
 
-import argparse
 import itertools
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import joblib
 import pandas as pd
 import torch
-from held_out import exact_match, split_verbs
-from words import is_regular
+from tqdm.auto import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import lab5_beyond as beyond
+import lab5_figures
 import lab5_utils as lab
+from experiments.held_out import exact_match, split_verbs
+from experiments.words import is_regular
+from lab5_train import reproducible
 
 TENTHS = 3
 DRAWS = 10_000
@@ -41,23 +39,16 @@ class HardLetters(beyond.RowTraining):
 
     def rehearsal(self, noise):
         """Returns the mean CE of noise against the teacher's letters, in nats per word."""
-        forced = torch.zeros_like(noise.target.lengths, dtype=torch.bool)  # (b, 2)
-        return self.model.decoder.nats(noise.z, noise.target, forced).ce.mean()
+        scores = self.model.decoder.scores(noise.z, *noise.row)
+        return self.cross_entropy(scores, noise.row, [word.letters for word in noise.row])
 
 
 class KLKept(beyond.RowTraining):
-    """Weighs KL as in the last epoch of the first phase."""
+    """Weighs KL as at the end of the first phase."""
 
-    def loss(self, batch, epoch):
+    def loss(self, batch, progress, refining):
         """Returns the loss of a batch and what the history keeps of it."""
-        loss, measured = super().loss(batch, epoch)
-        if batch.noise is not None:
-            mu, logvar = self.model.encoder(batch.source)  # (B, Z)
-            kl = lab.kl_divergence(mu, logvar).mean()
-            excess = kl.item() - self.config.rate_end
-            weight = self.config.kl_weight * lab.target_rate(1.0, excess)
-            loss = loss + weight * kl
-        return loss, measured
+        return super().loss(batch, progress, refining=False)
 
 
 class NoSynthetic(beyond.RowTraining):
@@ -79,8 +70,11 @@ class AnyClass(beyond.RowTraining):
     def start_second_phase(self):
         """Keeps every verb that is not in the table."""
         super().start_second_phase()
-        known = self.synthesizer.known
-        self.synthesizer.is_likely = lambda lemma, affixes: lemma not in known
+        self.synthesizer.is_likely = self.is_new
+
+    def is_new(self, lemma, affixes):
+        """Tells whether a verb is not in the table."""
+        return lemma not in self.synthesizer.known
 
 
 SMALL = {"hidden_size": 128, "epochs": 96}
@@ -114,54 +108,43 @@ def scores(model, table, held):
     }
 
 
-def spell(part, first, held):
-    """Goes on from the state of a first phase with one variant; returns its scores."""
-    config, table, state = first
-    kind, changes = PARTS[part]
-    config = replace(config, **changes)
-    with lab.reproducible(config.seed):
-        training = kind(config, table)
-        training.restore(state)
-        for epoch in range(config.first_phase + 1, config.epochs + 1):
-            training.history.append(training.run_epoch(epoch))
-    return {"part": part, "tenth": config.seed, **scores(training.model, table, held)}
+def new_training(kind, config, verbs):
+    """Returns a training of a kind that has not begun."""
+    model = beyond.make_model(config, lab.vocabulary_of(verbs))
+    return kind(config, model, verbs)
 
 
 def first_phase(tenth):
     """Trains the first phase without a tenth of the verbs; returns what goes on from there."""
     config = beyond.Config(seed=tenth, **SMALL)
-    table, held = split_verbs(lab.load_verbs(), tenth)
-    with lab.reproducible(config.seed):
-        training = beyond.RowTraining(config, table)
-        for epoch in range(1, config.first_phase + 1):
+    verbs, held = split_verbs(lab.load_verbs(), tenth)
+    with reproducible(config.seed):
+        training = new_training(beyond.RowTraining, config, verbs)
+        for epoch in range(1, config.kl_epochs + 1):
             training.history.append(training.run_epoch(epoch))
-        return (config, table, training.state()), held
+        return config, verbs, held, training.state()
 
 
-def place_to_keep() -> Path:
-    """Returns the file of finished rows, of exactly this recipe, table and version."""
-    key = lab.digest(beyond.Config(**SMALL), lab.load_verbs(), [])
-    return lab.RUNS / f"06_parts-{key[:16]}.csv"
+def spell(part, config, verbs, held, state):
+    """Goes on from the state of a first phase without a part; returns its scores."""
+    kind, changes = PARTS[part]
+    config = replace(config, **changes)
+    with reproducible(config.seed):
+        training = new_training(kind, config, verbs)
+        training.restore(state)
+        for epoch in range(config.kl_epochs + 1, config.epochs + 1):
+            training.history.append(training.run_epoch(epoch))
+    return {"part": part, "tenth": config.seed, **scores(training.model, verbs, held)}
 
 
 def main():
-    """Reads the arguments, trains, scores and writes the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--jobs", type=int, default=-1, help="trainings at a time; -1: a core each")
-    parallel = joblib.Parallel(parser.parse_args().jobs, return_as="generator")
-    kept = place_to_keep()
-    kept.parent.mkdir(exist_ok=True)
-    rows = pd.read_csv(kept).to_dict("records") if kept.exists() else []
-    done = {(row["part"], row["tenth"]) for row in rows}
-    asked = itertools.product(range(TENTHS), PARTS)
-    left = [(part, tenth) for tenth, part in asked if (part, tenth) not in done]
-    tenths = sorted({tenth for _, tenth in left})
-    firsts = dict(zip(tenths, parallel(map(joblib.delayed(first_phase), tenths)), strict=True))
-    for row in parallel(joblib.delayed(spell)(part, *firsts[tenth]) for part, tenth in left):
-        rows.append(row)
-        lab.atomic_write(kept, pd.DataFrame(rows).to_csv(index=False).encode())
-    table = pd.DataFrame(rows)
-    table.round(4).to_csv(lab.FIGURES / "06_parts.csv", index=False)
+    """Trains, scores and writes the table."""
+    parallel = joblib.Parallel(-1, return_as="generator")
+    firsts = list(parallel(joblib.delayed(first_phase)(tenth) for tenth in range(TENTHS)))
+    asked = list(itertools.product(firsts, PARTS))
+    rows = parallel(joblib.delayed(spell)(part, *first) for first, part in asked)
+    table = pd.DataFrame(tqdm(rows, total=len(asked)))
+    table.round(4).to_csv(lab5_figures.FIGURES / "06_parts.csv", index=False)
     means = table.drop(columns="tenth").groupby("part", sort=False).agg(["mean", "std"])
     print(means.round(3).T.to_string())
 

@@ -1,6 +1,6 @@
 """Trains every KL schedule at several weights and seeds: writes figures/04_full.csv.
 
-    python tests/experiments/score_schedules.py [--jobs -1]
+    .venv/bin/python -m experiments.score_schedules
 
 What notebook 04 compares, last epoch. *Miniature*: every fifth verb, hidden size 128, 36 epochs,
 seconds a run. *Full size*: a third of the epochs of `lab.Config()`, at weights that end at the same
@@ -18,17 +18,15 @@ conversion is read at 4.8 nats and, chosen after the runs there, at a Gaussian s
 0.80, too, since some curves begin above 0.75.
 """
 
-import argparse
 import itertools
 import math
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import lab5_figures
 import lab5_utils as lab
+from lab5_train import sweep
 
 SLOW = "monotonic, 30 %"
 
@@ -47,10 +45,8 @@ MINIATURE = lab.Config(
     batch_size=40,
     hidden_size=128,
     learning_rate=0.012,
-    warm_up=10,
     tf_final=1.0,
     refine=0.0,
-    evaluate_every=999,
 )
 DIALS = {  # mean KL weights, enough for almost every seed's curve to pass what is read on it
     "constant": [0.08, 0.11, 0.14, 0.18, 0.22],
@@ -67,19 +63,17 @@ BUDGETS = {"half": 18, "once": 36, "twice": 72}  # epochs; a third as many more 
 BUDGET_SEEDS = 5
 
 
-def mean_shape(name, epochs):
-    """Returns the mean of a schedule's shape over a number of epochs."""
+def mean_shape(name, steps=1000):
+    """Returns the mean of a schedule's shape over so many steps."""
     shape = lab.STRATEGIES[name]
-    return sum(shape(epoch / epochs, 0.0) for epoch in range(1, epochs + 1)) / epochs
+    return sum(shape(step / steps, 0.0) for step in range(1, steps + 1)) / steps
 
 
 def dialled(config, name, dial):
     """Returns a configuration with a schedule at a mean weight or, if it watches KL, at nats."""
-    if name == "free-bits":
-        return replace(config, strategy=name, rate_start=dial, rate_end=dial)
-    if name == "target-rate":
-        return replace(config, strategy=name, rate_end=dial)
-    return replace(config, strategy=name, kl_weight=dial / mean_shape(name, config.first_phase))
+    if name in lab.WATCH_KL:
+        return replace(config, strategy=name, target_kl=dial)
+    return replace(config, strategy=name, kl_weight=dial / mean_shape(name))
 
 
 def grid(config, dials, seeds):
@@ -94,13 +88,12 @@ def grid(config, dials, seeds):
 def row(name, dial, run, epoch):
     """Returns what the table keeps of a run at an epoch: KL and CE in nats per word."""
     scores = run.history.loc[epoch]
-    weights = run.history["kl_weight"].loc[: run.config.first_phase]
+    weights = run.history["kl_weight"].loc[: run.config.kl_epochs]
     return {
         "strategy": name,
         "dial": dial,
         "seed": run.config.seed,
         "mean_weight": weights.mean(),
-        "peak_weight": weights.max(),
         "ce": scores["ce"],
         "kl": scores["kl_table"],
         "conversion": scores["conversion"],
@@ -109,24 +102,25 @@ def row(name, dial, run, epoch):
     }
 
 
-def trained(listed, verbs, jobs):
+def trained(listed, verbs):
     """Loads or trains; returns a table of the ends of the first phase, and one of the ends."""
-    runs = lab.sweep([config for _, _, config in listed], verbs, jobs)
-    first, last = [], []
+    runs = sweep([config for _, _, config in listed], verbs)
+    first = []
+    last = []
     for (name, dial, config), run in zip(listed, runs, strict=True):
-        first.append(row(name, dial, run, config.first_phase))
+        first.append(row(name, dial, run, config.kl_epochs))
         last.append(row(name, dial, run, config.epochs))
     return pd.DataFrame(first), pd.DataFrame(last)
 
 
-def miniature(jobs):
+def miniature():
     """Yields the name of each experiment in miniature and its table."""
     verbs = lab.load_verbs()[::5]
     watched = {name: DIALS[name] for name in WATCHED}
-    yield "36 epochs", trained(grid(MINIATURE, DIALS, SEEDS), verbs, jobs)[1]
+    yield "36 epochs", trained(grid(MINIATURE, DIALS, SEEDS), verbs)[1]
     for name, epochs in BUDGETS.items():
         budget = replace(MINIATURE, epochs=epochs * 4 // 3, refine=0.25)
-        first, last = trained(grid(budget, watched, BUDGET_SEEDS), verbs, jobs)
+        first, last = trained(grid(budget, watched, BUDGET_SEEDS), verbs)
         yield name, first
         yield f"{name}, refined", last
 
@@ -134,7 +128,7 @@ def miniature(jobs):
 # ---- Full size ----
 KL = 4.8  # nats per word, where a target rate of 4 ends
 CLOSE = 0.3  # nats from it are near enough
-FULL_SIZE = lab.Config(epochs=28, evaluate_every=999)
+FULL_SIZE = lab.Config(epochs=28)
 GUESSES = {
     "constant": [0.5],
     SLOW: [0.6],
@@ -154,12 +148,12 @@ def nearer(name, dial, kl):
     return dial * math.exp((kl - KL) / 5)
 
 
-def search(verbs, jobs):
+def search(verbs):
     """Returns the rows of all rounds, seed 0, and of each schedule the dial that came nearest."""
     dials = GUESSES
     rounds = []
     for _ in range(ROUNDS):
-        found, _ = trained(grid(FULL_SIZE, dials, seeds=1), verbs, jobs)
+        found, _ = trained(grid(FULL_SIZE, dials, seeds=1), verbs)
         rounds.append(found)
         far = found[(found["kl"] - KL).abs() > CLOSE]
         tried_next = zip(far["strategy"], far["dial"], far["kl"], strict=True)
@@ -172,27 +166,25 @@ def search(verbs, jobs):
     return tried, dict(zip(nearest["strategy"], nearest["dial"], strict=True))
 
 
-def full_size(jobs):
+def full_size():
     """Yields the name of each experiment at full size and its table."""
     verbs = lab.load_verbs()
-    tried, nearest = search(verbs, jobs)
+    tried, nearest = search(verbs)
     yield "search", tried
     dials = {}
     for name, dial in nearest.items():
         dials[name] = [nearer(name, dial, KL - step) for step in STEPS]
-    first, last = trained(grid(FULL_SIZE, dials, FULL_SEEDS), verbs, jobs)
+    first, last = trained(grid(FULL_SIZE, dials, FULL_SEEDS), verbs)
     yield "full size", first
     yield "full size, refined", last
 
 
-def make_table(jobs=-1):
+def make_table():
     """Trains what runs/ does not hold, and writes the table."""
-    tables = dict(itertools.chain(miniature(jobs), full_size(jobs)))
+    tables = dict(itertools.chain(miniature(), full_size()))
     table = pd.concat(tables, names=["experiment"]).reset_index(0)
-    table.round(4).to_csv(lab.FIGURES / "04_full.csv", index=False)
+    table.round(4).to_csv(lab5_figures.FIGURES / "04_full.csv", index=False)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--jobs", type=int, default=-1, help="trainings at a time; -1: a core each")
-    make_table(parser.parse_args().jobs)
+    make_table()

@@ -1,12 +1,12 @@
 """Trains recipes with several seeds and prints their scores.
 
-    python tests/experiments/score_seeds.py [data folder]
-    python tests/experiments/score_seeds.py --ablation [data folder]
+    .venv/bin/python -m experiments.score_seeds [data folder]
+    .venv/bin/python -m experiments.score_seeds --ablation [data folder]
 
 The first trains both recipes, by the lab's rules and beyond them, with five seeds; the second takes
 parts of the first one away, with three. The last epoch of each seed, 10,000 draws; every seed, and
 mean ± sd. What is trained is kept in runs/. The scores of both recipes on the project's own table
-are written to figures/03_seeds.csv, too.
+are written to figures/03_seeds.csv, too. Another folder has another English table and its pairs.
 """
 
 import os
@@ -16,21 +16,29 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from words import is_regular
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import lab5_beyond as beyond
+import lab5_figures
 import lab5_utils as lab
+from experiments.words import is_regular
+from lab5_train import sweep
 
+
+class GateWithoutPrice(lab.GatedDecoder):
+    """May open as early as it likes."""
+
+    price = 0.0
+
+
+lab.DECODERS["no price"] = GateWithoutPrice
 RECIPES = {"by the lab's rules": lab.Config, "beyond the rules": beyond.Config}
 ABLATION = {
     "the recipe": lab.Config,
-    "no price on the gate": partial(lab.Config, gate_price=0.0),
+    "no price on the gate": partial(lab.Config, decoding="no price"),
     "no gate": partial(lab.Config, decoding="direct"),
     "monotonic, to the weight at which the target rate settles": partial(
         lab.Config, strategy="monotonic", kl_weight=0.78
     ),
-    "teacher forcing throughout": partial(lab.Config, tf_final=1.0),
 }
 BEFORE = ["bleu4", "bleu4_drawn", "conversion", "gaussian_exact", "distinct", "kl_table"]
 
@@ -50,14 +58,6 @@ def conversions_by_kind(model, verbs):
     }
 
 
-def scores(run, verbs):
-    """Returns every score of a run by name; those by kind need the course's four forms."""
-    found = lab.score(run.model, verbs)
-    if lab.load_tenses() == lab.TENSES:
-        found |= conversions_by_kind(run.model, lab.distinct_verbs(verbs))
-    return found
-
-
 def show(title, table):
     """Prints a table, a row a seed, with a column a seed, and their mean and sd."""
     columns = table.astype(float).T
@@ -68,11 +68,14 @@ def show(title, table):
 
 def score_recipe(name, runs, verbs):
     """Prints the scores of a recipe's runs, a seed each; returns those of their last epochs."""
-    before = [run.history.loc[run.config.first_phase, BEFORE] for run in runs]
-    after = [scores(run, verbs) for run in runs]
-    seeds = [run.config.seed for run in runs]
+    seeds = pd.Index([run.config.seed for run in runs], name="seed")
+    before = [run.history.loc[run.config.kl_epochs, BEFORE] for run in runs]
     show(f"{name}; end of the first phase, 1,000 draws", pd.DataFrame(before, index=seeds))
-    after = pd.DataFrame(after, index=pd.Index(seeds, name="seed"))
+    after = []
+    for run in runs:
+        scores = lab.score(run.model, verbs)
+        after.append(scores | conversions_by_kind(run.model, lab.distinct_verbs(verbs)))
+    after = pd.DataFrame(after, index=seeds)
     show(f"{name}; last epoch, 10,000 draws", after)
     return after.reset_index().assign(recipe=name)
 
@@ -81,7 +84,7 @@ def train_and_score(recipes, seeds):
     """Trains each recipe with each seed, prints all scores, and returns those of last epochs."""
     verbs = lab.load_verbs()
     configs = [recipe(seed=seed) for recipe in recipes.values() for seed in range(seeds)]
-    runs = lab.sweep(configs, verbs)
+    runs = sweep(configs, verbs)
     tables = []
     for n, name in enumerate(recipes):
         of_recipe = runs[n * seeds : (n + 1) * seeds]
@@ -99,7 +102,7 @@ def main(arguments):
         return
     table = train_and_score(RECIPES, seeds=5)
     if not folders:
-        table.round(5).to_csv(lab.FIGURES / "03_seeds.csv", index=False)
+        table.round(5).to_csv(lab5_figures.FIGURES / "03_seeds.csv", index=False)
 
 
 if __name__ == "__main__":

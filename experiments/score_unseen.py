@@ -1,6 +1,6 @@
 """Asks the model beyond the rules for every other verb that two dictionaries agree on.
 
-    python tests/experiments/score_unseen.py [file of verbs to leave out]
+    .venv/bin/python -m experiments.score_unseen [file of verbs to leave out]
 
 The model is `lab5_beyond.Config()`, trained on the whole table and kept in runs/. About 4,400
 verbs, rarer than those of the table; prints exact match of the three forms from the present, beside
@@ -9,17 +9,15 @@ rules for words outside its dictionary.
 """
 
 import sys
-from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from held_out import exact_match, practised
-from make_train import AUXILIARIES, agreed_forms, lemmas
-from words import is_regular, lemminflect_rules, neighbour, spelling_rule
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import lab5_beyond as beyond
 import lab5_utils as lab
+from experiments.held_out import exact_match, practised
+from experiments.make_train import AUXILIARIES, agreed_forms, lemmas
+from experiments.words import is_regular, lemminflect_rules, neighbour, spelling_rule
+from lab5_train import load_or_train
 
 LONG = 12  # letters of a lemma
 
@@ -40,14 +38,6 @@ def scores(answers, verbs):
     return match | {f"{LONG} letters and more": exact_match(*parts)["forms"]}
 
 
-def wrong_forms(answers, verbs):
-    """Lists the wrong forms, each with the right one in brackets."""
-    found = np.array(answers)[:, 1:]  # (N, 3): the first form was given
-    expected = np.array(verbs)[:, 1:]
-    wrong = found != expected
-    return [f"{a} ({b})" for a, b in zip(found[wrong], expected[wrong], strict=True)]
-
-
 def show(systems, verbs, numbers):
     """Prints the scores of each system for some of the verbs, by number."""
     asked = [verbs[n] for n in numbers]
@@ -58,12 +48,12 @@ def show(systems, verbs, numbers):
 
 
 def main():
-    """Prints the scores, those of verbs that training never met, and a tenth of what is wrong."""
+    """Prints the scores, and those of verbs that training never met."""
     left_out = [lab.load_verbs(path) for path in sys.argv[1:]]
     known = {verb[0] for verbs in [lab.load_verbs(), *left_out] for verb in verbs}
     verbs = other_verbs(known)
     lemmas_asked = [verb[0] for verb in verbs]
-    model = lab.load_or_train(beyond.Config()).model
+    model = load_or_train(beyond.Config()).model
     z, _ = model.encode(lemmas_asked, lab.PRESENT)
     answers = model.generate(z)
     training = lab.distinct_verbs(None)
@@ -78,7 +68,6 @@ def main():
     show(systems, verbs, range(len(verbs)))
     print("\nthose that are not among the model's synthetic verbs, either:")
     show(systems, verbs, new)
-    print("\nwrong, every tenth:", ", ".join(wrong_forms(answers, verbs)[::10]))
 
 
 if __name__ == "__main__":

@@ -4,13 +4,10 @@ No model is told any of this: it says which verbs are called regular, and gives 
 """
 
 import re
-import sys
 from collections import Counter, defaultdict
-from pathlib import Path
 
 from lemminflect import getAllInflectionsOOV
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import lab5_beyond as beyond
 import lab5_utils as lab
 from lab5_utils import Verb

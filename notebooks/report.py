@@ -1,16 +1,19 @@
 """Makes the lab report of notebooks 01 to 04, and one page of all six notebooks.
 
-    .venv/bin/python notebooks/report.py
+    .venv/bin/python notebooks/report.py [folder]
 
-writes report/report.pdf and report/report.html, the lab report, and report/notebooks.html, the
-whole book. What comes where in the report is said in notebooks/report.md: a line "@ NN words"
-stands for the sections of notebook NN whose headings match the words, a regular expression, and
-"@ NN" for what is tagged or drawn in all others. Of a section's text, the markdown cells that are
-tagged "report" are taken, or all if none is; and the figures that it exports, and the tables that
-it writes as CSV. Of a notebook's first cell, the question is taken.
+writes report.pdf and report.html, the lab report, and notebooks.html, the whole book, into a
+folder, by default report/. What comes where in the report is said in notebooks/report.md: a line
+"@ NN words" stands for the sections of notebook NN whose headings match the words, a regular
+expression, and "@ NN" for what is tagged or drawn in all others. Of a section's text, the markdown
+cells that are tagged "report" are taken, or all if none is, with their drawings; and the figures
+that it exports, and the tables that it writes as CSV. Of a notebook's first cell, the question is
+taken.
 """
 
+import os
 import re
+import sys
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -22,7 +25,9 @@ import typst
 from nbconvert import HTMLExporter
 
 ROOT = Path(__file__).resolve().parent.parent
-OUT = ROOT / "report"
+OUT = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "report").absolute()
+FIGURES = os.path.relpath(ROOT / "figures", OUT)  # as pages in the folder name it
+DRAWINGS = os.path.relpath(ROOT / "notebooks", OUT)
 LONGEST_TABLE = 25  # rows; a longer one holds data
 MARKDOWN = "markdown+lists_without_preceding_blankline-blank_before_blockquote-auto_identifiers"
 
@@ -51,7 +56,7 @@ def read_notebooks(numbers: str):
 def without_links(text: str) -> str:
     """Returns text without its links to files."""
     text = re.sub(r"\[(\d\d)\]\(\d\d_\w+\.ipynb[^)]*\)", r"notebook \1", text)
-    return re.sub(r"\[([^\]]+)\]\((?!http)[^)]*\)", r"\1", text)
+    return re.sub(r"(?<!!)\[([^\]]+)\]\((?!http)[^)]*\)", r"\1", text)
 
 
 def caption(kind: str, file: str, heading: str, gallery: str) -> str:
@@ -66,7 +71,7 @@ def figure(name: str, heading: str, gallery: str) -> str:
     """Returns a figure as Markdown."""
     alt = re.search(rf'<img src="{name}\.png" width="\d+" alt="([^"]+)">', gallery)[1]
     text = caption("Figure", f"{name}.pdf", heading, gallery)
-    return f'![{text}](../figures/{name}.png){{alt="{alt}" width=57%}}'
+    return f'![{text}]({FIGURES}/{name}.png){{alt="{alt}" width=57%}}'
 
 
 def table(name: str, heading: str, gallery: str) -> str:
@@ -85,14 +90,21 @@ def table(name: str, heading: str, gallery: str) -> str:
 def drawn_by(cell, heading: str, gallery: str) -> list[Piece]:
     """Returns the figures and tables that a code cell writes into figures/."""
     figures = re.findall(r'save_fig\(\w+, "(\w+)"\)', cell.source)
-    tables = re.findall(r'to_csv\(lab\.FIGURES / "(\w+)\.csv"', cell.source)
+    tables = re.findall(r'to_csv\(FIGURES / "(\w+)\.csv"', cell.source)
     texts = [figure(name, heading, gallery) for name in figures]
     texts += [table(name, heading, gallery) for name in tables]
     return [Piece(text, "drawn") for text in texts]
 
 
+def drawing(found) -> str:
+    """Returns a drawing in a text as a figure; its alt text is its caption."""
+    alt, file = found.groups()
+    return f'![**Figure #.** {alt}]({DRAWINGS}/{file}){{alt="{alt}" width=80%}}'
+
+
 def plain_text(text: str) -> str:
     """Returns text without links to files and what announces code; lower headings as bold words."""
+    text = re.sub(r"!\[([^\]]+)\]\((\w+\.svg)\)", drawing, text)
     text = text.replace(r"\!", "")  # a space in formulas, which Typst makes too wide
     text = re.sub(r"(^|(?<=\n)|(?<=[.!?] ))((?![.!?] )[^\n])+:$", "", without_links(text.strip()))
     return re.sub("^###+ (.+)", r"**\1**", text.strip(), flags=re.MULTILINE)
@@ -172,7 +184,8 @@ def write_report(text: str) -> None:
     (OUT / "report.html").write_text(page, encoding="utf-8")
     source = pypandoc.convert_text(text, "typst", extra_args=paper, **options)
     (OUT / "report.typ").write_text(source, encoding="utf-8")
-    typst.compile(str(OUT / "report.typ"), output=str(OUT / "report.pdf"), root=str(ROOT))
+    root = os.path.commonpath([ROOT, OUT])
+    typst.compile(str(OUT / "report.typ"), output=str(OUT / "report.pdf"), root=root)
 
 
 def write_book(notebooks: list) -> None:
@@ -186,14 +199,15 @@ def write_book(notebooks: list) -> None:
             link = rf"\]\({title[2]}_\w+\.ipynb\)"
             cell.source = re.sub(link, f"](#{anchor})", cell.source)
     book = nbformat.v4.new_notebook(cells=cells, metadata=notebooks[0].metadata)
-    page, _ = HTMLExporter().from_notebook_node(book)
+    place = {"metadata": {"path": str(ROOT / "notebooks")}}  # of drawings
+    page, _ = HTMLExporter(embed_images=True).from_notebook_node(book, place)
     alts = iter([cell.metadata["alt"] for cell in cells if "alt" in cell.metadata])
     page = re.sub("No description has been provided for this image", lambda _: next(alts), page)
     (OUT / "notebooks.html").write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    OUT.mkdir(exist_ok=True)
+    OUT.mkdir(parents=True, exist_ok=True)
     write_report(lab_report())
     write_book(list(read_notebooks("0[1-6]").values()))
-    print("report.pdf, report.html and notebooks.html are in report/")
+    print(f"report.pdf, report.html and notebooks.html are in {OUT}")

@@ -7,8 +7,6 @@ from conftest import ENGLISH, lab
 from torch import Tensor
 from torch.nn import functional as F
 
-NO_GATE = lab.Gate(inverse_temperature=1.0, price=0.0)
-
 
 def assert_close(found, expected, tolerance=1e-5):
     """Compares tensors, or tuples of them."""
@@ -47,7 +45,7 @@ def behind_gate(decoder, h, scores, tense):
     return torch.cat([added[:1], scores[1:] + added[1:]])
 
 
-def spell(decoder, context, word, free=False, tense=None, gate=NO_GATE) -> Spelled:
+def spell(decoder, context, word, free=False, tense=None, pressure=(1.0, 0.0)) -> Spelled:
     """Spells letters (T,) from a context (H,), fed its own if `free`; with a tense, gated."""
     h = context.tanh()
     c = context
@@ -68,9 +66,10 @@ def spell(decoder, context, word, free=False, tense=None, gate=NO_GATE) -> Spell
             break
     if tense is None:
         return Spelled(sum(nats), sum(nats), fed, h)
-    priced = gate_paths(decoder, context, word, fed, tense, gate.price)
+    inverse_temperature, price = pressure
+    priced = gate_paths(decoder, context, word, fed, tense, price)
     paths = gate_paths(decoder, context, word, fed, tense)
-    return Spelled(over_paths(priced, gate.inverse_temperature), over_paths(paths), fed, h)
+    return Spelled(over_paths(priced, inverse_temperature), over_paths(paths), fed, h)
 
 
 def gate_paths(decoder, context, word, fed, tense, price=0.0):
@@ -95,45 +94,3 @@ def over_paths(paths, tau=1.0):
     T = len(paths)
     worth = [(-tau * nats).exp() * T ** (tau - 1) for nats in paths]
     return -sum(worth).log() / tau
-
-
-def prefix_scores(decoder, context, tense, letter, place):
-    """Returns the scores of a prefix's letter behind another one; EOS ends the prefix."""
-    before = decoder.embedding.weight[letter] + decoder.place.weight[place]
-    told = torch.cat([context, decoder.condition.weight[tense], before])
-    return decoder.prefix_mlp(told)
-
-
-def spell_prefixed(decoder, context, word, free, tense, gate=NO_GATE) -> Spelled:
-    """Spells letters (T,) as `spell`, the gated word behind a prefix of any length."""
-    sos = decoder.vocabulary.sos
-    own = []
-    letter = sos
-    for place in range(decoder.prefix_letters):
-        letter = prefix_scores(decoder, context, tense, letter, place).argmax().item()
-        if letter == lab.EOS:
-            break
-        own.append(letter)
-    rest = spell(decoder, context, torch.ones_like(word), True, tense)
-    own += rest.fed[1:]
-    fed = [sos, *(own if free else word.tolist())][: len(word)]
-    priced = prefix_paths(decoder, context, word, fed, tense, gate.price)
-    paths = prefix_paths(decoder, context, word, fed, tense)
-    minimized = over_paths(priced, gate.inverse_temperature)
-    return Spelled(minimized, over_paths(paths), fed, rest.end)
-
-
-def prefix_paths(decoder, context, word, fed, tense, price=0.0):
-    """Returns the nats of a word's paths, a path a length of its prefix and a gate's opening."""
-    paths = []
-    prefix = 0.0
-    for i in range(min(decoder.prefix_letters + 1, len(fed))):
-        start = prefix
-        if i < decoder.prefix_letters:
-            scores = prefix_scores(decoder, context, tense, fed[i], i)
-            start = prefix + F.cross_entropy(scores, torch.tensor(lab.EOS))
-            prefix = prefix + F.cross_entropy(scores, word[i]) + price
-        again = [decoder.vocabulary.sos, *fed[i + 1 :]]  # the word behind it, as if from its start
-        behind = gate_paths(decoder, context, word[i:], again, tense, price)
-        paths += [start + nats for nats in behind]
-    return paths

@@ -1,12 +1,11 @@
 """How dense code is: the tokens of each of its lines."""
 
-import ast
 import io
 import json
 import tokenize
 
 COUNTED = ("NAME", "OP", "NUMBER", "STRING", "FSTRING_START")
-DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
+BEFORE_A_STATEMENT = ("ENCODING", "NEWLINE", "INDENT", "DEDENT")
 
 
 def source_of(path):
@@ -18,36 +17,22 @@ def source_of(path):
     return "\n".join("".join(cell["source"]) for cell in cells) + "\n"
 
 
-def docstring_lines(source):
-    """Returns the numbers of the lines that docstrings take."""
-    lines = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
-            text = node.body[0]
-            lines |= set(range(text.lineno, text.end_lineno + 1))
-    return lines
-
-
-def whole_strings(tokens):
-    """Yields tokens with their kinds, one for an f-string: from 3.12 on, Python takes it apart."""
-    depth = 0
-    for token in tokens:
-        kind = tokenize.tok_name[token.type]
-        if kind == "FSTRING_END":
-            depth -= 1
-        elif depth == 0:
-            yield token, kind
-        if kind == "FSTRING_START":
-            depth += 1
-
-
 def tokens_per_line(source):
-    """Counts the tokens of each line of code; comments and docstrings are none."""
-    skipped = docstring_lines(source)
+    """Counts the tokens of each line of code; comments and docstrings are none.
+
+    An f-string is one token: from 3.12 on, Python takes it apart.
+    """
     counts = {}
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    for token, kind in whole_strings(tokens):
-        line = token.start[0]
-        if kind in COUNTED and line not in skipped:
+    depth = 0  # of f-strings
+    last = "ENCODING"
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        kind = tokenize.tok_name[token.type]
+        is_docstring = kind == "STRING" and last in BEFORE_A_STATEMENT
+        depth -= kind == "FSTRING_END"
+        if kind in COUNTED and depth == 0 and not is_docstring:
+            line = token.start[0]
             counts[line] = counts.get(line, 0) + 1
+        depth += kind == "FSTRING_START"
+        if kind not in ("COMMENT", "NL"):
+            last = kind
     return counts

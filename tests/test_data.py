@@ -1,16 +1,14 @@
-"""The two files, their loaders, and words as tensors."""
+"""The two files, their loaders, pairs, and words as tensors."""
 
 import re
-import string
-import unicodedata
 from collections import Counter
 
-import make_train
 import numpy as np
 import pytest
-from conftest import ENGLISH, ROOT, lab, no_epoch, small
-from generated import attempt, cases, compose, is_word, word
-from hypothesis import strategies as st
+from conftest import ENGLISH, ROOT, lab, lab5_train, no_epoch, small
+from generated import attempt, compose, is_word
+
+from experiments import make_train
 
 WALK = ("walk", "walks", "walking", "walked")
 ROW = b"walk walks walking walked\n"
@@ -22,6 +20,13 @@ def write(folder, content, name="train.txt"):
     path = folder / name
     path.write_bytes(content)
     return path
+
+
+@pytest.fixture
+def data_folder(tmp_path, monkeypatch):
+    """Returns an empty folder that the loaders read from."""
+    monkeypatch.setenv("LAB5_DATA", str(tmp_path))
+    return tmp_path
 
 
 # ---- The files ----
@@ -61,173 +66,120 @@ def test_readme_txt_says_what_is_in_the_files(verbs):
     assert re.findall(r"^ +\d+ +(\S+ -> \S+) ", text, re.M) == order
 
 
-# ---- Loading ----
-LETTERS = "expected 1 to 32 letters in lower case"
-FOUND = {  # in a row of four: what is found, in what column or word
-    "a b c x\u0301x": r"column 8: found '\u0301' (COMBINING ACUTE ACCENT)",
-    "a b c d1": "column 8: found '1' (DIGIT ONE)",
-    "a b C d": "column 5: found 'C' (LATIN CAPITAL LETTER C)",
-    "a b\u00a0c d": r"column 4: found '\xa0' (NO-BREAK SPACE)",
-    "a b\tc d": r"column 4: found '\t' (no name)",
-    "a b c \u200fש": r"column 7: found '\u200f' (RIGHT-TO-LEFT MARK)",
-    "a b c \ufeffd": r"column 7: found '\ufeff' (ZERO WIDTH NO-BREAK SPACE)",
-    "a b c \u0958": r"column 8: found '\u093c' (DEVANAGARI SIGN NUKTA)",  # composed, it is two
+# ---- What is refused ----
+SEPARATOR = "; expected words of lower-case letters with one space between them"
+LINES = {  # a line that is no row of four words: what is found
+    "a,b,c,d": ", column 2: found ',' (COMMA) in 'a,b,c,d'",
+    "a; b; c; d": ", column 2: found ';' (SEMICOLON) in 'a; b; c; d'",
+    "a b\tc d": r", column 4: found '\t' (TAB) in 'a b\tc d'",
+    "a b\0 c d": r", column 4: found '\x00' (NUL) in 'a b\x00 c d'",
+    "a b C d": ", column 5: found 'C' (LATIN CAPITAL LETTER C) in 'a b C d'",
+    "a b c d1": ", column 8: found '1' (DIGIT ONE) in 'a b c d1'",
+    "a b c -": ", column 7: found '-' (HYPHEN-MINUS) in 'a b c -'",
+    "# a, b": ", column 1: found '#' (NUMBER SIGN) in '# a, b'",
+    "a b\u00a0c d": r", column 4: found '\xa0' (NO-BREAK SPACE) in 'a b\xa0c d'",
+    "": ": found an empty line",
+    " a b c d": ": found a space before the first word",
+    "a b c d ": ": found a space behind the last word",
+    "a  b c d": ": found two spaces",
 }
 
 
-@pytest.mark.parametrize("row", FOUND)
-def test_a_character_that_is_no_letter_is_named_with_its_column(tmp_path, row):
-    path = write(tmp_path, ROW + row.encode())
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_that_is_no_row_is_refused_with_its_fault(tmp_path, line):
+    path = write(tmp_path, ROW + line.encode() + b"\n" + ROW)
     with pytest.raises(ValueError) as caught:
         lab.load_verbs(path)
-    found = f"{path}, line 2, {FOUND[row]} in {compose(row)!r}; "
-    assert str(caught.value) == found + "expected letters in lower case"
+    assert str(caught.value) == f"{path}, line 2{LINES[line]}{SEPARATOR}"
 
 
-BAD_TABLES = {
-    ROW + b"walk walks walking": ", line 2: found 3 words; expected 4",
-    ROW + b"walk  walks walking walked": f", line 2: found ''; {LETTERS}",
-    ROW + b"a" * 200: f", line 2: found '{'a' * 59}; {LETTERS}",
-    ROW + b"a b c d-e": f", line 2: found '-' (HYPHEN-MINUS) in 'd-e'; {LETTERS}",
-    ROW + b"- - - -": ", line 2: found no word; expected one form at least",
-    ROW + b"caf\xe9": r", line 2, column 4: found '\\' (REVERSE SOLIDUS) in 'caf\\xe9'; ",
-    b"": ", line 1: found 1 form a verb; expected 2 or more",
-    b"walk\ngo": ", line 1: found 1 form a verb; expected 2 or more",
-    b"walk walks\ngo": ", line 2: found 1 words; expected 2",
-    b"# a, b, c\nwalk walks": ", line 2: found 2 words; expected 3",
-    b"# a\nwalk": ", line 1: found 1 form a verb; expected 2 or more",
-    b"# a, b\n": ": found no row; expected a verb a row",
-    b"# a, b,a\nx y z": ", line 1: found '# a, b,a'; expected different names, with commas",
-    b"#a,,b\nx y z": ", line 1: found '#a,,b'; expected different names, with commas",
+TABLES = {
+    b"": f", line 1: found an empty line{SEPARATOR}",
+    b"walk\ngo": ", line 1: found 1 words; expected 2, one space apart",
+    ROW + b"walk walks walking": ", line 2: found 3 words; expected 4, one space apart",
+    ROW + b"a" * 33: f", line 2: found '{'a' * 33}'; expected 1 to 32 letters in lower case",
+    ROW + b"caf\xe9": ", line 2: found the byte 0xe9; expected a text in UTF-8",
+    ROW.decode().encode("utf-16"): ", line 1: found the byte 0xff; expected a text in UTF-8",
 }
 
 
-@pytest.mark.parametrize("content", BAD_TABLES)
+@pytest.mark.parametrize("content", TABLES)
 def test_a_bad_table_is_refused_with_what_was_found_and_expected(tmp_path, content):
     path = write(tmp_path, content)
     with pytest.raises(ValueError) as caught:
-        lab.load_tenses(path)
-    assert str(caught.value).startswith(f"{path}{BAD_TABLES[content]}")
+        lab.load_verbs(path)
+    assert str(caught.value) == f"{path}{TABLES[content]}"
 
 
-def test_a_table_decides_letters_and_forms_whatever_the_script(tmp_path):
-    text = "\ufeff# present,  simple past\ngröße şaş\nдуй 𐐨\nשמר -\n"
-    decomposed = unicodedata.normalize("NFD", text)
-    assert decomposed != text
-    path = write(tmp_path, decomposed.encode())
-    rows = [("größe", "şaş"), ("дуй", "𐐨"), ("שמר", "-")]
-    assert lab.read_table(path) == (("present", "simple past"), rows)
-    alphabet = sorted("agröşeßдуйשמר𐐨")
-    assert lab.vocabulary_of(rows) == ("".join(alphabet), 2)
+TESTS = {
+    b"walk walked \n" + 9 * PAIR: ", line 1: found a space behind the last word",
+    PAIR + b"walk\n": ", line 2: found 1 words; expected 2",
+    9 * PAIR: ": found 9 rows; expected 10",
+    11 * PAIR: ": found 11 rows; expected 10",
+}
 
 
-def test_forms_without_names_are_the_courses_four_or_numbered(tmp_path):
-    assert lab.load_tenses(write(tmp_path, ROW)) == lab.TENSES
-    assert lab.load_tenses(write(tmp_path, b"a b - d e")) == tuple(f"form {n}" for n in range(1, 6))
-
-
-ODD = [b"\0", b"\t", b"\v", b"\f", b"\x1c", b"\xff", b"\xc3", b"A", b"1", b"`", b"{", b"#"]
-ODD += [letter.encode() for letter in ("é", "א", "e\u0301", "\x85", "\u2028", "\ufeff", "\u0958")]
-LINE_ENDS = [b"\n", b"\r\n", b"\r"]
-GOOD = [b"", b" ", b"  ", b"\n\n", b"a", b"a" * 32, b"a b c d\n", b" - "]
-HEADERS = [b"", b"", b"\xef\xbb\xbf", b"# a, b\n", b"#a b,c,d,e\n", b"# a,a\n"]
-chunk = st.sampled_from(ODD + LINE_ENDS + GOOD)
-noise = st.binary() | st.lists(chunk, max_size=9).map(b"".join)
-
-
-@st.composite
-def tables(draw, widths=(2, 3, 4), headers=HEADERS):
-    """Draws a file with as many words in each row, whole or damaged; or mere noise."""
-    width = draw(st.sampled_from(widths))
-    if draw(st.integers(1, 7)) == 7:
-        return draw(noise)
-    row = st.lists(word, min_size=width, max_size=width)
-    rows = draw(st.lists(row, max_size=2)) * draw(st.sampled_from([1, 2, 5]))
-    lines = [" ".join(row).encode() for row in rows]
-    lines += [b""] * draw(st.integers(0, 2))  # two leave a line without words at the end
-    content = draw(st.sampled_from(headers))
-    content += draw(st.sampled_from(LINE_ENDS)).join(lines)
-    for damage in draw(st.lists(chunk, max_size=2)):
-        place = draw(st.integers(0, len(content)))
-        content = content[:place] + damage + content[place + 1 :]
-    return content
-
-
-def specified_lines(content):
-    """Returns the words of each line of a file."""
-    text = compose(content.decode("utf-8", "backslashreplace")).removeprefix("\ufeff")
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    if len(lines) > 1 and lines[-1] == "":
-        lines = lines[:-1]
-    return [tuple(line.split(" ")) for line in lines]
-
-
-def bad_line(lines, width, holes, first=1):
-    """Returns the number of the first line that is no row of so many words, if any."""
-    for number, row in enumerate(lines, first):
-        known = [part for part in row if not (holes and part == "-")]
-        if len(row) != width or not known or not all(is_word(part) for part in known):
-            return number
-    return None
-
-
-def check_named(error, path, line):
-    place = rf"{re.escape(str(path))}, line {line}(, column \d+)?: found "
-    assert re.match(place, str(error))
-
-
-@pytest.mark.slow
-@cases(1500, content=tables())
-def test_tables_are_read_where_the_specification_has_them_and_refused_elsewhere(tmp_path, content):
-    path = write(tmp_path, content)
-    found = attempt(lab.load_verbs, path)
-    rows = specified_lines(content)
-    width = len(rows[0])
-    begins = 1
-    if rows[0][0].startswith("#"):
-        names = " ".join(rows.pop(0))[1:].split(",")
-        names = [name.strip() for name in names]
-        width = len(names) if "" not in names and len(set(names)) == len(names) else 0
-        begins = 2
-    bad = bad_line(rows, width, holes=True, first=begins)
-    if width < 2 and (width == 0 or rows):
-        check_named(found, path, 1)
-    elif not rows:
-        assert str(found).startswith(f"{path}: found no row")
-    elif bad is not None:
-        check_named(found, path, bad)
-    else:
-        assert found == rows
-
-
-@pytest.mark.slow
-@cases(1000, content=tables(widths=[2], headers=HEADERS[:3]))
-def test_test_pairs_are_read_where_the_specification_has_them(tmp_path, content):
+@pytest.mark.parametrize("content", TESTS)
+def test_bad_test_pairs_are_refused(tmp_path, content):
     path = write(tmp_path, content, "test.txt")
-    found = attempt(lab.load_test_pairs, path)
-    rows = specified_lines(content)
-    bad = bad_line(rows, 2, holes=False)
-    if bad is not None:
-        check_named(found, path, bad)
-    elif len(rows) != 10:
-        assert str(found) == f"{path}: found {len(rows)} rows; expected 10"
-    else:
-        assert found == [(*row, *lab.TEST_TENSES[n]) for n, row in enumerate(rows)]
+    with pytest.raises(ValueError) as caught:
+        lab.load_test_pairs(path)
+    assert str(caught.value).startswith(f"{path}{TESTS[content]}")
 
 
-@cases(200, name=st.text(st.characters(exclude_characters="/\\"), min_size=1, max_size=400))
-def test_a_file_that_is_not_there_is_named(tmp_path, name):
-    missing = attempt(lab.load_verbs, tmp_path / "none" / name, errors=FileNotFoundError)
-    assert f"no file {name} in {tmp_path}" in str(missing)
+ODD = ["\0", "\t", " ", "\n", "\r", "\v", "\x85", "\u2028", "\u0301", "\ufeff", "A", "1", "b"]
+
+
+def is_table(rows):
+    """Tells whether rows are words, two or more, as many in each."""
+    widths = {len(row) for row in rows}
+    return len(widths) == 1 and widths != {1} and all(map(is_word, sum(rows, ())))
+
+
+@pytest.mark.parametrize("character", ODD, ids=ascii)
+def test_a_character_anywhere_is_read_as_specified_or_refused_with_its_line(tmp_path, character):
+    text = "ab ß\nа é\n"
+    for place in range(len(text) + 1):
+        path = write(tmp_path, (text[:place] + character + text[place:]).encode())
+        found = attempt(lab.load_verbs, path)
+        lines = compose(path.read_text("utf-8-sig")).removesuffix("\n").split("\n")
+        expected = [tuple(line.split(" ")) for line in lines]
+        if is_table(expected):
+            assert found == expected
+        else:
+            named = rf"{re.escape(str(path))}, line \d(, column \d+)?: found "
+            assert re.match(named, str(found))
+
+
+# ---- What is read ----
+def test_a_table_decides_letters_and_forms(tmp_path):
+    text = "\ufeffgro\u0308ße s\u0327as\u0327\r\nдуй 𐐨"  # letters with marks, composed by NFC
+    verbs = lab.load_verbs(write(tmp_path, text.encode()))
+    assert verbs == [("größe", "şaş"), ("дуй", "𐐨")]
+    assert lab.vocabulary_of(verbs) == ("".join(sorted("größeşaдуй𐐨")), 2)
+
+
+SCRIPTS = {
+    "Hindi": "चलना चलता चला\nकरना करता किया",
+    "Tamil": "செல் செல்கிறான் சென்றான்\nபடி படிக்கிறான் படித்தான்",
+    "Arabic, with its vowels": "كَتَبَ يَكْتُبُ\nدَرَسَ يَدْرُسُ",
+}
+
+
+@pytest.mark.parametrize("language", SCRIPTS)
+def test_a_language_of_any_script_is_trained(tmp_path, language):
+    verbs = lab.load_verbs(write(tmp_path, SCRIPTS[language].encode()))
+    run = lab5_train.train(small(epochs=1), verbs, progress=False)
+    converted = lab.convert_verbs(run.model, verbs)
+    assert set("".join(converted.flat)) <= set(SCRIPTS[language])
+    assert "bleu4" not in run.history, "there are no test pairs of it"
 
 
 def test_repeats_are_kept_by_the_loader_and_dropped_where_each_verb_counts_once(tmp_path):
     verbs = lab.load_verbs(write(tmp_path, 2 * ROW + b"a b c d\n"))
     assert verbs == [WALK, WALK, ("a", "b", "c", "d")]
     assert lab.distinct_verbs(verbs) == [WALK, ("a", "b", "c", "d")]
-    assert repr(lab.check_verbs(np.array([["a", "-"]]))) == "[('a', '-')]"
-    with pytest.raises(ValueError, match=r"verb 1: found array.*; expected 1 to 32 letters"):
-        lab.check_verbs([["a", np.zeros(2)]])
+    assert repr(lab.check_verbs(np.array([["a", "b"]]))) == "[('a', 'b')]", "words of Python"
 
 
 def test_the_data_folder_is_an_environment_variable(tmp_path, monkeypatch):
@@ -253,75 +205,43 @@ def test_a_relative_data_folder_is_here_or_beside_the_module(tmp_path, monkeypat
         assert len(lab.load_verbs()) == count
 
 
-def test_a_data_folder_that_lacks_its_table_is_refused_before_any_epoch(tmp_path, monkeypatch):
-    write(tmp_path, 10 * PAIR, "test.txt")
-    monkeypatch.setenv("LAB5_DATA", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="no file"):
-        lab.train(small(), progress=False, on_epoch=no_epoch)
-
-
-def test_test_pairs_with_a_letter_of_no_verb_are_refused_before_any_epoch(tmp_path, monkeypatch):
-    write(tmp_path, ROW)
-    write(tmp_path, 9 * PAIR + "wålk walked".encode(), "test.txt")
-    monkeypatch.setenv("LAB5_DATA", str(tmp_path))
-    found = r"test pairs: found '\xe5' (LATIN SMALL LETTER A WITH RING ABOVE) in 'wålk'"
-    with pytest.raises(ValueError, match=re.escape(f"{found}; expected letters adegiklnsw")):
-        lab.train(small(), progress=False, on_epoch=no_epoch)
-
-
 # ---- Test pairs ----
-NAMES = b"# base, third person, past, past tense\n"
-TENSES_OF = {
-    "base third person": (0, 1),
-    "third person past tense": (1, 3),
-    "past tense past": (3, 2),
-    "1 4": (0, 3),
-    "3 3": (2, 2),
-}
-NO_TENSES = ["base 2", "past", "base person", "0 1", "1 5", "base  past", "1 2 3", ""]
+def test_known_pairs_are_those_whose_source_is_a_form_of_the_verbs(data_folder, verbs):
+    assert lab.known_pairs(verbs) == [], "no test.txt here"
+    write(data_folder, (ROOT / "test.txt").read_bytes(), "test.txt")
+    assert lab.known_pairs(verbs) == lab.load_test_pairs()
+    abandon = verbs[0]
+    assert lab.known_pairs([abandon]) == [("abandon", "abandoned", lab.PRESENT, lab.PAST)]
+    assert lab.known_pairs([WALK]) == []
+    assert lab.known_pairs([abandon[:3]]) == [], "they are for tables of four forms"
 
 
-def test_test_pairs_name_or_number_their_tenses(tmp_path):
-    write(tmp_path, NAMES + ROW)
-    lines = [f"go gone {tenses}" for tenses in TENSES_OF]
-    path = write(tmp_path, "\n".join(lines).encode(), "test.txt")
-    expected = [("go", "gone", *tenses) for tenses in TENSES_OF.values()]
-    assert lab.load_test_pairs(path) == expected
-    for tenses in NO_TENSES:
-        write(tmp_path, f"go gone 1 2\ngo gone {tenses}".encode(), "test.txt")
-        found = f"{path}, line 2: found tenses '{tenses}'; expected two of base, third person, past"
-        with pytest.raises(ValueError, match=re.escape(found)):
-            lab.load_test_pairs(path)
-    write(tmp_path, b"# 2, 1\nwalk walked")
-    write(tmp_path, b"go gone 1 2", "test.txt")
-    with pytest.raises(ValueError, match="found tenses '1 2'"):
-        lab.load_test_pairs(path)
-    write(tmp_path, b"go gone", "test.txt")
-    with pytest.raises(ValueError, match="line 1: found 2 words; expected 2 and their tenses"):
-        lab.load_test_pairs(path)
+THREE_FORMS = [("go", "goes", "went"), ("see", "sees", "saw")]
 
 
-CHOSEN = {  # source and target of the ten, by number of forms
-    2: "01 10 01 10 01 10 01 10 01 10",
-    3: "01 02 10 12 20 21 01 02 10 12",
-    4: "01 02 03 10 12 20 21 23 30 31",
+def test_pairs_of_ones_own_are_scored_whatever_the_number_of_forms():
+    run = lab5_train.train(small(epochs=1), THREE_FORMS, pairs=[("goes", "went", 1, 2)])
+    (output,) = run.model.convert(["goes"], 1, 2)
+    assert run.history["bleu4"].tolist() == [lab.bleu4(output, "went")]
+
+
+BAD_PAIRS = {
+    ("go", "went", 0, 3): r"tense: found \[0, 3\]; expected 0..2",
+    ("go", "Went", 0, 2): "pairs: found 'W' .* in 'Went'",
+    ("walk", "went", 0, 2): "words: found 'k' .* in 'walk'; expected letters aegnostw",
 }
 
 
-@pytest.mark.parametrize("forms", CHOSEN)
-def test_without_test_pairs_ten_are_chosen_from_all_over_the_table(tmp_path, monkeypatch, forms):
-    rows = [[a + b for b in "abcd"[:forms]] for a in string.ascii_lowercase[:25]]
-    rows[5][0] = "-"  # the third pair has it, and takes the row behind
-    write(tmp_path, "\n".join(" ".join(row) for row in rows).encode())
-    monkeypatch.setenv("LAB5_DATA", str(tmp_path))
-    numbers = [0, 2, 6, 7, 10, 12, 15, 17, 20, 22]
-    expected = []
-    for row, (source, target) in zip(numbers, CHOSEN[forms].split(), strict=True):
-        tenses = int(source), int(target)
-        expected.append((*(rows[row][tense] for tense in tenses), *tenses))
-    assert lab.load_test_pairs() == expected
-    with pytest.raises(ValueError, match="found no two forms of a verb"):
-        lab.choose_pairs([("a", "-"), ("-", "b")])
+@pytest.mark.parametrize("pair", BAD_PAIRS)
+def test_bad_pairs_are_refused_before_any_epoch(pair):
+    with pytest.raises(ValueError, match=BAD_PAIRS[pair]):
+        lab5_train.train(small(), THREE_FORMS, pairs=[pair], progress=False, on_epoch=no_epoch)
+
+
+def test_a_data_folder_that_lacks_its_table_is_refused_before_any_epoch(data_folder):
+    write(data_folder, 10 * PAIR, "test.txt")
+    with pytest.raises(FileNotFoundError, match="no file"):
+        lab5_train.train(small(), progress=False, on_epoch=no_epoch)
 
 
 # ---- Tensors ----
@@ -333,9 +253,11 @@ def test_words_become_tensors_and_come_back(verbs):
     letters, lengths = ENGLISH.to_tensor(["az", "b"])
     assert letters.tolist() == [[1, 26, lab.EOS], [2, lab.EOS, lab.EOS]]
     assert lengths.tolist() == [3, 2]
+    letters, lengths = ENGLISH.to_tensor([])
+    assert len(letters) == len(lengths) == 0
 
 
 def test_an_unknown_letter_is_named_briefly_however_many_are_known():
     letters = "".join(map(chr, range(0x4E00, 0x5800)))
-    with pytest.raises(ValueError, match=r"^here: found 'q' \(LATIN SMALL LETTER Q\).{,90}$"):
-        lab.Vocabulary(letters, 2).check([letters[0], "q"], "here")
+    with pytest.raises(ValueError, match=r"^words: found 'q' \(LATIN SMALL LETTER Q\).{,100}$"):
+        lab.Vocabulary(letters, 2).to_tensor([letters[0], "q"])

@@ -18,10 +18,7 @@ sys.path[:0] = [".", ".."]  # the repository's root, wherever Jupyter was starte
 """
 MOST_WORDS = {"02": 2400, "03": 1300, "04": 1700, "05": 2000, "06": 2000}
 COLOURS = {"by the lab's rules": "C0", "beyond the rules": "C1", "the original": "0.45"}
-
-
-def test_the_notebooks_are_there():
-    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06"]
+OF_TESTS = {path.stem for path in (ROOT / "tests").glob("*.py")} | {"tests"}
 
 
 def tags(cell):
@@ -33,7 +30,8 @@ def notebook(request):
     notebook = nbformat.read(request.param, 4)
     nbformat.validate(notebook)
     notebook.number = request.param.name[:2]
-    notebook.code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    notebook.cells_of_code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    notebook.code = "\n".join(cell.source for cell in notebook.cells_of_code) + "\n"
     notebook.text = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     return notebook
 
@@ -47,15 +45,33 @@ def test_starts_with_its_title_and_what_it_takes_and_ends_with_text(notebook):
 
 
 def test_run_top_to_bottom_in_one_go(notebook):
-    counts = [cell.execution_count for cell in notebook.code]
+    counts = [cell.execution_count for cell in notebook.cells_of_code]
     assert counts == list(range(1, len(counts) + 1))
 
 
 def test_setup_is_the_same_everywhere(notebook):
-    setup = notebook.code[0].source
+    setup = notebook.cells_of_code[0].source + "\n"
     assert setup.startswith(SETUP)
     assert "\nimport lab5_utils as lab\n" in setup
-    assert setup.endswith("lab.set_style()") or "\nlab.set_style()\n" in setup
+    assert "\nset_style()\n" in setup
+
+
+def imported(code):
+    """Returns the modules that code imports: the first of their names."""
+    names = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+    return {name.split(".")[0] for name in names}
+
+
+def test_it_imports_modules_and_experiments_and_nothing_of_the_tests(notebook):
+    names = imported(notebook.code)
+    assert not names & OF_TESTS
+    if notebook.number <= "04":
+        assert "lab5_beyond" not in names, "the lab stands before what goes beyond it"
 
 
 def test_metadata_is_clean(notebook):
@@ -68,7 +84,7 @@ def test_metadata_is_clean(notebook):
 
 
 def test_outputs_are_clean(notebook):
-    for cell in notebook.code:
+    for cell in notebook.cells_of_code:
         for output in cell.outputs:
             assert output.output_type != "error"
             if "nbval-ignore-output" not in tags(cell):
@@ -78,7 +94,7 @@ def test_outputs_are_clean(notebook):
 
 
 def test_claims_are_checked_in_one_loop_in_the_last_cell(notebook):
-    last = notebook.code[-1]
+    last = notebook.cells_of_code[-1]
     bodies = [node.body for node in ast.walk(ast.parse(last.source)) if isinstance(node, ast.For)]
     assert any(isinstance(line, ast.Assert) for body in bodies for line in body)
     tables = [output.data["text/html"] for output in last.outputs if "data" in output]
@@ -86,16 +102,15 @@ def test_claims_are_checked_in_one_loop_in_the_last_cell(notebook):
 
 
 def test_claims_are_numbers_not_columns_of_true(notebook):
-    for cell in notebook.code:
+    for cell in notebook.cells_of_code:
         for output in cell.outputs:
             text = output.get("text", "")
             assert not re.search(r": +(True|False)$", text, re.MULTILINE), cell.source
 
 
 def test_short_enough_to_read(notebook):
-    code = "\n".join(cell.source for cell in notebook.code) + "\n"
-    assert max(map(len, code.split("\n"))) <= 100
-    assert len(tokens_per_line(code)) <= 300
+    assert max(map(len, notebook.code.split("\n"))) <= 100
+    assert len(tokens_per_line(notebook.code)) <= 300
     words = sum(len(text.split()) for text in notebook.text)
     assert words <= MOST_WORDS.get(notebook.number, 2000)
 
@@ -107,7 +122,7 @@ def test_links_lead_somewhere(notebook):
 
 
 def test_every_figure_is_exported_and_named_after_its_notebook(notebook):
-    for cell in notebook.code:
+    for cell in notebook.cells_of_code:
         for name in re.findall(r'save_fig\(\w+, "([^"]+)"\)', cell.source):
             assert name[:2] == notebook.number
             for suffix in (".pdf", ".png"):
@@ -117,15 +132,6 @@ def test_every_figure_is_exported_and_named_after_its_notebook(notebook):
 
 
 def test_a_model_has_one_colour_everywhere(notebook):
-    code = "\n".join(cell.source for cell in notebook.code)
     for name, colour in COLOURS.items():
-        for found in re.findall(rf'"{name}": "(C\d|0?\.\d+)"', code):
+        for found in re.findall(rf'"{name}": "(C\d|0?\.\d+)"', notebook.code):
             assert found == colour, f"{name} is drawn in {found}"
-
-
-def test_the_lab_stands_before_what_goes_beyond_it():
-    """01 to 04 name nothing of the second room before their last cell."""
-    for path in NOTEBOOKS[:4]:
-        cells = nbformat.read(path, 4).cells[:-1]
-        source = "\n".join(cell.source for cell in cells)
-        assert not re.search("lab5_beyond|beyond the rules", source), path.stem

@@ -1,22 +1,25 @@
-"""What the READMEs say: commands, links, code, numbers and the files they name."""
+"""What the READMEs say: commands, links, code, results and the files they name."""
 
 import re
 
-import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, beyond, lab, lab5_figures, lab5_train
 
-import lab5_beyond as beyond
-import lab5_utils as lab
+MODULES = {
+    "lab": lab,
+    "lab5_train": lab5_train,
+    "lab5_figures": lab5_figures,
+    "lab5_beyond": beyond,
+    "beyond": beyond,
+}
+PATHS = [ROOT / "README.md", *ROOT.glob("[a-z]*/README.md")]
+TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PATHS}
+README = TEXTS["README.md"]
+each_text = pytest.mark.parametrize("name", TEXTS)
 
-EXPERIMENTS = ROOT / "tests" / "experiments"
-FOLDERS = (".", "figures", "tests", "tests/experiments")
-TEXTS = {name: (ROOT / name / "README.md").read_text(encoding="utf-8") for name in FOLDERS}
-README = TEXTS["."]
-SEEDS = pd.read_csv(ROOT / "figures" / "03_seeds.csv")
 
-
+# ---- Commands ----
 def command(marker):
     pattern = rf"<!-- {marker} command -->\n```bash\n(.+)\n```"
     return re.search(pattern, README).group(1)
@@ -35,72 +38,99 @@ def test_ci_runs_the_test_command():
         assert part in script
 
 
+# ---- Links and files ----
 def slug(title):
     """Returns the anchor that a heading gets."""
     return re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-")
 
 
-@pytest.mark.parametrize("name", FOLDERS)
+@each_text
 def test_links_lead_somewhere(name):
-    links = re.findall(r"\]\(([^)]+)\)", TEXTS[name]) + re.findall(
-        r'<img src="([^"]+)"', TEXTS[name]
-    )
-    for link in links:
-        if link.startswith("http"):
+    for link in re.findall(r'\]\(([^)]+)\)|<img src="([^"]+)"', TEXTS[name]):
+        target, _, anchor = "".join(link).partition("#")
+        if target.startswith("http"):
             continue
-        target, _, anchor = link.partition("#")
-        path = ROOT / name / (target or "README.md")
+        path = (ROOT / name).parent / target if target else ROOT / name
         assert path.exists(), link
         if anchor:
-            page = path.read_text(encoding="utf-8")
-            assert anchor in map(slug, re.findall(r"^#+ (.+)$", page, re.MULTILINE)), link
+            titles = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in map(slug, titles), link
 
 
-@pytest.mark.parametrize(("name", "words"), [(".", 1500), ("tests", 800)])
-def test_short_enough_to_be_read(name, words):
-    assert len(TEXTS[name].split()) <= words
-
-
-@pytest.mark.parametrize("name", FOLDERS)
-def test_code_uses_what_there_is(name):
-    for room, attribute in re.findall(r"\b(lab|beyond)\.(\w+)", TEXTS[name]):
-        module = lab if room == "lab" else beyond
-        assert hasattr(module, attribute), f"{room}.{attribute}"
-    for call in re.findall(r"\b(?:lab|beyond)\.Config(?:\.classic)?\([^()]*\)", TEXTS[name]):
-        eval(call, {"lab": lab, "beyond": beyond})  # refuses unknown names and values
-
-
-def test_every_notebook_is_reachable():
-    for path in (ROOT / "notebooks").glob("*.ipynb"):
-        assert f"notebooks/{path.name}" in README
-
-
-def test_every_figure_is_in_the_gallery_with_a_caption():
-    for path in (ROOT / "figures").glob("*.pdf"):
-        shown = rf'<img src="{path.stem}\.png" [^>]+>\n\n\[{path.name}\]\({path.name}\): .{{40,}}\n'
-        assert re.search(shown, TEXTS["figures"]), path.stem
-
-
-def test_every_test_file_and_script_is_explained():
-    for path in (ROOT / "tests").glob("*.py"):
-        assert path.name in TEXTS["tests"], path.name
-    for path in EXPERIMENTS.glob("*.py"):
-        assert f"tests/experiments/{path.name}" in TEXTS["tests/experiments"], path.name
-
-
-@pytest.mark.parametrize("name", FOLDERS)
+@each_text
 def test_only_files_that_exist_are_named(name):
-    for path in re.findall(r"(?:tests|notebooks|figures)/[\w/]+\.(?:py|ipynb|csv)\b", TEXTS[name]):
+    form = r"(?:tests|notebooks|figures|experiments)/[\w/]+\.(?:py|ipynb|csv)\b"
+    for path in re.findall(form, TEXTS[name]):
         assert (ROOT / path).exists(), path
 
 
-@pytest.mark.parametrize("recipe", ["by the lab's rules", "beyond the rules"])
-@pytest.mark.parametrize("name", [".", "tests/experiments"])
-def test_results_are_those_of_the_table(recipe, name):
-    """The table of seeds is written by score_seeds.py; prose repeats its means and deviations."""
-    scores = SEEDS[SEEDS["recipe"] == recipe]
-    assert len(scores) >= 3
-    written = np.array(re.findall(r"(\d\.\d{3,4}) ± (\d\.\d{3,4})", TEXTS[name]), dtype=float)
-    for column in ("bleu4", "conversion", "regular", "gaussian_exact"):
-        found = scores[column].agg(["mean", "std"]).to_numpy()
-        assert np.abs(written - found).max(axis=1).min() < 6e-4, f"{column}: {found}"
+def test_every_notebook_figure_test_and_script_is_explained():
+    named = {
+        "README.md": ROOT.glob("notebooks/*.ipynb"),
+        "tests/README.md": ROOT.glob("tests/*.py"),
+        "experiments/README.md": ROOT.glob("experiments/[a-z]*.py"),
+    }
+    for name, paths in named.items():
+        for path in paths:
+            assert path.stem in TEXTS[name], f"{name}: {path.name}"
+    for path in (ROOT / "figures").glob("*.pdf"):
+        shown = rf'<img src="{path.stem}\.png" [^>]+>\n\n\[{path.name}\]\({path.name}\): .{{40,}}\n'
+        assert re.search(shown, TEXTS["figures/README.md"]), path.stem
+
+
+LONGEST = {"README.md": 900, "tests/README.md": 700, "experiments/README.md": 3000}
+
+
+@pytest.mark.parametrize("name", LONGEST)
+def test_short_enough_to_be_read(name):
+    assert len(TEXTS[name].split()) <= LONGEST[name]
+
+
+# ---- Code ----
+@each_text
+def test_code_uses_what_there_is(name):
+    for module, attribute in re.findall(r"\b(\w+)\.(?!py\b)([A-Za-z]\w+)", TEXTS[name]):
+        if module in MODULES:
+            assert hasattr(MODULES[module], attribute), f"{module}.{attribute}"
+    for call in re.findall(r"\b(?:lab|beyond|lab5_beyond)\.Config[\w.]*\([^()]*\)", TEXTS[name]):
+        eval(call, dict(MODULES))  # refuses unknown names and values
+    for line in re.findall(r"^from (?:lab5_|experiments).+$", TEXTS[name], re.MULTILINE):
+        exec(line, {})
+
+
+# ---- Results ----
+COLUMNS = {  # of the table of seeds, by the first word of a heading, behind a colon if it has one
+    "BLEU-4": "bleu4",
+    "conversions": "conversion",
+    "all": "conversion",
+    "regular": "regular",
+    "irregular": "irregular",
+    "Gaussian": "gaussian_exact",
+    "distinct": "distinct",
+}
+RECIPES = {"`lab.Config()`": "by the lab's rules", "`lab5_beyond.Config()`": "beyond the rules"}
+
+
+def results_of(recipe):
+    """Returns the first row of README's tables that a recipe has: means ± sd by heading."""
+    for table in re.findall(r"(?:^\|.+\n)+", README, re.MULTILINE):
+        headings, _, *rows = [re.split(r" ?\| ?| / ", line) for line in table.splitlines()]
+        for row in rows:
+            if row[1].startswith(recipe):
+                cells = zip(headings, row, strict=True)
+                return {heading: cell for heading, cell in cells if "±" in cell}
+    raise LookupError(recipe)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_results_are_those_of_the_table_of_seeds(recipe):
+    seeds = pd.read_csv(ROOT / "figures" / "03_seeds.csv")
+    scores = seeds[seeds["recipe"] == RECIPES[recipe]]
+    written = results_of(recipe)
+    assert len(written) >= 3
+    for heading, cell in written.items():
+        word = heading.split(":")[-1].split()[0]
+        found = scores[COLUMNS[word]].agg(["mean", "std"])
+        for number, expected in zip(cell.split(" ± "), found, strict=True):
+            digits = len(number.partition(".")[2])
+            assert float(number) == round(expected, digits), heading

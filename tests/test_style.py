@@ -1,4 +1,4 @@
-"""How the code reads: ruff, how dense it is, and what each of the two rooms may know."""
+"""How the code reads: ruff, how dense it is, and what each module may import."""
 
 import ast
 import inspect
@@ -7,19 +7,15 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, beyond, lab
 from density import source_of, tokens_per_line
 
-import lab5_beyond as beyond
-import lab5_utils as lab
-
-TESTS = [*(ROOT / "tests").glob("*.py"), *(ROOT / "tests" / "experiments").glob("*.py")]
-NOTEBOOKS = list((ROOT / "notebooks").glob("*.ipynb"))
+MODULES = sorted(path.stem for path in ROOT.glob("lab5_*.py"))
 GROUPS = {  # files, and the tokens a line of code that they may have on average
-    "the lab": ([ROOT / "lab5_utils.py"], 10.5),
-    "beyond": ([ROOT / "lab5_beyond.py"], 10.5),
-    "tests": (TESTS, 11.5),
-    "notebooks": (NOTEBOOKS, 12.0),
+    **{name: ([ROOT / f"{name}.py"], 11.0) for name in MODULES},
+    "experiments": ([*(ROOT / "experiments").glob("*.py")], 11.0),
+    "tests": ([*(ROOT / "tests").glob("*.py")], 11.5),
+    "notebooks": ([*(ROOT / "notebooks").glob("*.ipynb")], 12.0),
 }
 USELESS = (ast.BoolOp, ast.IfExp, ast.Lambda, ast.ListComp)
 
@@ -31,11 +27,6 @@ def test_ruff_finds_nothing(command):
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
 
 
-def test_tokens_are_counted_by_line():
-    source = '"""Says."""\n\n\ndef f(x):\n    """Says."""\n    return x + 1, f"{x:{x}}"  # more\n'
-    assert tokens_per_line(source) == {4: 6, 6: 6}
-
-
 @pytest.mark.parametrize("name", GROUPS)
 def test_code_is_plain(name):
     paths, limit = GROUPS[name]
@@ -43,7 +34,7 @@ def test_code_is_plain(name):
     for path in paths:
         source = source_of(path)
         of_file = list(tokens_per_line(source).values())
-        assert max(of_file) < 40, f"{path.name}: a line of {max(of_file)} tokens"
+        assert max(of_file, default=0) < 40, f"{path.name}: a line of {max(of_file)} tokens"
         for node in ast.walk(ast.parse(source)):
             is_useless = isinstance(node, ast.Expr) and isinstance(node.value, USELESS)
             assert not is_useless, f"{path.name}, line {node.lineno}: an expression"
@@ -51,14 +42,23 @@ def test_code_is_plain(name):
     assert sum(counts) / len(counts) <= limit
 
 
-def test_the_lab_has_no_word_of_what_goes_beyond_it():
-    words = "lab5_beyond|row training|lemma.first|synthetic|rehears|teacher(?![-_ ]forcing)"
-    source = (ROOT / "lab5_utils.py").read_text(encoding="utf-8")
-    assert not re.findall(words, source, re.IGNORECASE)
-
-
-@pytest.mark.parametrize("room", [lab, beyond], ids=["the lab", "beyond"])
-def test_every_hyperparameter_is_explained(room):
-    source = inspect.getsource(room.Config)
+@pytest.mark.parametrize("module", [lab, beyond])
+def test_every_hyperparameter_is_explained(module):
+    source = inspect.getsource(module.Config)
     explained = re.findall(r"^    (\w+): .* = .*  # .{6,}$", source, re.MULTILINE)
-    assert explained == list(inspect.get_annotations(room.Config))
+    assert explained == list(inspect.get_annotations(module.Config))
+
+
+DRAWING = ["matplotlib", "seaborn", "lab5_figures"]
+NOT_NEEDED = {  # by whoever imports a module, installed or not
+    "lab5_utils": [*DRAWING, "pandas", "joblib", "tqdm", "filelock", "lab5_train", "lab5_beyond"],
+    "lab5_train": [*DRAWING, "lab5_beyond"],
+}
+
+
+@pytest.mark.parametrize("module", NOT_NEEDED)
+def test_a_module_is_imported_without_what_it_does_not_need(module):
+    barred = f"import sys; sys.modules.update(dict.fromkeys({NOT_NEEDED[module]}))"
+    command = [sys.executable, "-c", f"{barred}; import {module}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -32,7 +32,7 @@ class Config(lab.Config):
     hidden_size: Count = 192  # H; half of it for each direction of the encoder
     latent_size: Count = 64  # Z: room for verbs that are in no table
     decoding: Literal["lemma-first"] = "lemma-first"  # see `LemmaFirstDecoder`
-    optimizer: Literal["adam"] = "adam"
+    optimizer: Literal["adam"] = "adam"  # see `learning_rate` of the training
     ce_per: Literal["word"] = "word"  # the mean of lemma and form
     kl_weight: Amount = 0.5  # beside the mean CE of two words that share a z
     target_kl: Amount = 4.5  # nats per verb

@@ -221,7 +221,7 @@ def is_own(value) -> bool:
     if name == "__main__":
         return True
     file = getattr(sys.modules.get(name), "__file__", None) or LIBRARIES[0]
-    return not file.startswith(LIBRARIES) and "-packages" not in file
+    return not file.startswith(LIBRARIES) and not re.search("(site|dist)-packages", file)
 
 
 def instructions_of(code: CodeType) -> Iterator[dis.Instruction]:

@@ -5,7 +5,7 @@
 What notebook 04 compares, last epoch. *Miniature*: every fifth verb, hidden size 128, 36 epochs,
 seconds a run. *Full size*: a third of the epochs of `lab.Config()`, at weights that end at the same
 measured KL, found by a search whose steps are rows, too, and at three more. Finished runs are kept
-in runs/, so that a second start goes on. About an hour and three quarters on two cores.
+in runs/, so that a second start goes on.
 
 Fixed before the runs: conversion is read where a seed's Gaussian score is 0.85 and 0.90, and where
 its KL is 7.5 nats, between two weights by a straight line; each schedule is compared with the

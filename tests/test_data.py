@@ -57,15 +57,6 @@ def test_test_pairs_are_forms_of_training_verbs(verbs):
         assert verb[pair.target_tense] == pair.target
 
 
-def test_readme_txt_says_what_is_in_the_files(verbs):
-    text = (ROOT / "readme.txt").read_text()
-    for fact in (f"{len(verbs):,}", f"{len(lab.load_test_pairs())} rows", *lab.TENSES):
-        assert fact in text
-    tenses = ("sp", "tp", "pg", "p")
-    order = [f"{tenses[source]} -> {tenses[target]}" for source, target in lab.TEST_TENSES]
-    assert re.findall(r"^ +\d+ +(\S+ -> \S+) ", text, re.M) == order
-
-
 # ---- What is refused ----
 SEPARATOR = "; expected words of lower-case letters with one space between them"
 LINES = {  # a line that is no row of four words: what is found
@@ -236,12 +227,6 @@ BAD_PAIRS = {
 def test_bad_pairs_are_refused_before_any_epoch(pair):
     with pytest.raises(ValueError, match=BAD_PAIRS[pair]):
         lab5_train.train(small(), THREE_FORMS, pairs=[pair], progress=False, on_epoch=no_epoch)
-
-
-def test_a_data_folder_that_lacks_its_table_is_refused_before_any_epoch(data_folder):
-    write(data_folder, 10 * PAIR, "test.txt")
-    with pytest.raises(FileNotFoundError, match="no file"):
-        lab5_train.train(small(), progress=False, on_epoch=no_epoch)
 
 
 # ---- Tensors ----

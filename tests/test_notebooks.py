@@ -17,7 +17,6 @@ SETUP = """import sys
 sys.path[:0] = [".", ".."]  # the repository's root, wherever Jupyter was started
 """
 MOST_WORDS = {"02": 2400, "03": 1300, "04": 1700, "05": 2000, "06": 2000}
-COLOURS = {"by the lab's rules": "C0", "beyond the rules": "C1", "the original": "0.45"}
 OF_TESTS = {path.stem for path in (ROOT / "tests").glob("*.py")} | {"tests"}
 
 
@@ -129,9 +128,3 @@ def test_every_figure_is_exported_and_named_after_its_notebook(notebook):
                 assert (ROOT / "figures" / (name + suffix)).stat().st_size > 1000
             alt = cell.metadata["alt"]
             assert f'<img src="{name}.png" width="480" alt="{alt}">' in GALLERY
-
-
-def test_a_model_has_one_colour_everywhere(notebook):
-    for name, colour in COLOURS.items():
-        for found in re.findall(rf'"{name}": "(C\d|0?\.\d+)"', notebook.code):
-            assert found == colour, f"{name} is drawn in {found}"

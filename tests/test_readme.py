@@ -30,6 +30,7 @@ def test_the_two_commands_stand_alone():
     assert command("run").startswith(install)
     assert command("test").startswith(install)
     assert "--nbval " in command("test"), "strict, not lax"
+    assert "`.venv/bin/python notebooks/report.py`" in README
 
 
 def test_ci_runs_the_test_command():
@@ -46,8 +47,8 @@ def slug(title):
 
 @each_text
 def test_links_lead_somewhere(name):
-    for link in re.findall(r'\]\(([^)]+)\)|<img src="([^"]+)"', TEXTS[name]):
-        target, _, anchor = "".join(link).partition("#")
+    for link in re.findall(r'(?:\]\(|<img src=")([^)"]+)[)"]', TEXTS[name]):
+        target, _, anchor = link.partition("#")
         if target.startswith("http"):
             continue
         path = (ROOT / name).parent / target if target else ROOT / name

@@ -44,11 +44,6 @@ def headings(page, level):
     return [" ".join(re.sub("<[^>]+>", "", heading).split()) for heading in found]
 
 
-def test_readme_names_the_command():
-    readme = (ROOT / "README.md").read_text("utf-8")
-    assert "`.venv/bin/python notebooks/report.py`" in readme
-
-
 def test_sections_come_in_the_order_of_a_lab_report_and_none_is_empty(report):
     first, *sections = headings(report, 1)
     assert "VAE" in first

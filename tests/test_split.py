@@ -3,7 +3,8 @@
 import random
 
 import pytest
-from held_out import find_root, split_verbs
+
+from experiments.held_out import find_root, split_verbs
 
 EMPTY = [(5, 0, 10), (50, 10, 10), (50, -1, 10), (50, 0, 1)]
 

@@ -16,42 +16,39 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, beyond, equal, fingerprint, lab, small
+from conftest import ROOT, beyond, equal, fingerprint, lab, lab5_train, no_epoch, small
 
 VERBS = lab.load_verbs()[:10]
-CONFIGS = [small(seed=seed, epochs=3, tf_final=0.5) for seed in range(4)]
-IMPORT = f"""
+CONFIGS = [small(seed=seed, epochs=2, refine=0.5, tf_final=0.5) for seed in range(4)]
+TRAIN = f"""
 import sys
 sys.path.append({str(ROOT / "tests")!r})
-from conftest import fingerprint, lab, small
-verbs = lab.load_verbs()[:10]
-"""
-TRAIN = """
-run = lab.train(small(seed=2, epochs=3, tf_final=0.5), verbs, progress=False)
-print(fingerprint(run))
+from conftest import fingerprint, lab, lab5_train, small
+lab5_train.SCORED = 8
+config = small(seed=2, epochs=2, refine=0.5, tf_final=0.5)
+print(fingerprint(lab5_train.train(config, lab.load_verbs()[:10], progress=False)))
 """
 SWEEP = """
-if __name__ == "__main__":
-    lab.RUNS = lab.Path("runs")
-    configs = [small(seed=seed, epochs=20) for seed in range(3)]
-    for run in lab.sweep(configs, verbs, jobs=2):
-        print(fingerprint(run))
-"""
-MOVED = """
 from matplotlib.figure import Figure
-import lab5_beyond as beyond
-import lab5_utils as lab
+import lab5_beyond, lab5_figures, lab5_train, lab5_utils
 if __name__ == "__main__":
-    size = {"hidden_size": 18, "epochs": 1}
-    lab.sweep([lab.Config(**size), beyond.Config(**size)], lab.load_verbs()[:10], jobs=2)
-    lab.save_fig(Figure(), "00_empty")
+    size = {"hidden_size": 18, "epochs": 6, "refine": 0.0}
+    configs = [lab5_utils.Config(**size, seed=seed) for seed in range(2)]
+    configs.append(lab5_beyond.Config(**size))
+    lab5_train.sweep(configs, lab5_utils.load_verbs()[:10], jobs=2)
+    lab5_figures.save_fig(Figure(), "00_empty")
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def alone():
-    """Returns the runs of all configurations, each trained by itself."""
-    return [lab.train(config, VERBS, progress=False) for config in CONFIGS]
+    """Returns the runs of all configurations, each trained by itself, as in a process of a sweep.
+
+    There `conftest` has changed nothing.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lab5_train, "SCORED", 8)
+        yield [lab5_train.train(config, VERBS, progress=False) for config in CONFIGS]
 
 
 def start_script(folder, code):
@@ -69,47 +66,33 @@ def start_script(folder, code):
 
 def checkpoints(folder):
     """Returns when each checkpoint of a folder of runs was written."""
-    paths = folder.glob(f"*/{lab.CHECKPOINT}")
+    paths = folder.glob(f"*/{lab5_train.CHECKPOINT}")
     return {path: path.stat().st_mtime_ns for path in paths}
 
 
 def is_finished(path):
-    return len(torch.load(path, weights_only=True)["history"]) == 3
+    return len(torch.load(path, weights_only=True)["history"]) == 2
 
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_sweep_is_its_single_runs_and_an_error_costs_no_finished_one(alone, runs_folder, jobs):
-    lab.load_or_train(CONFIGS[3], VERBS, progress=False)
+    lab5_train.load_or_train(CONFIGS[3], VERBS, progress=False)
     (file,) = checkpoints(runs_folder)
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(ValueError, match=f"{file}: damaged"):
-        lab.sweep(CONFIGS, VERBS, jobs)
+        lab5_train.sweep(CONFIGS, VERBS, jobs)
     file.unlink()
     written = checkpoints(runs_folder)
     done = {path: when for path, when in written.items() if is_finished(path)}
     assert len(done) >= 4 - jobs  # of two at once, one was stopped by the error of the other
-    swept = lab.sweep(CONFIGS, VERBS, jobs)
+    swept = lab5_train.sweep(CONFIGS, VERBS, jobs)
     complete = checkpoints(runs_folder)
     assert done.items() <= complete.items(), "only what was missing is trained"
-    again = lab.sweep(CONFIGS, VERBS, jobs)
+    again = lab5_train.sweep(CONFIGS, VERBS, jobs)
     assert checkpoints(runs_folder) == complete, "nothing was left to train"
     assert len(complete) == len(swept) == len(again) == 4
     for runs in (swept, again):
         assert all(map(equal, alone, runs))
-
-
-@pytest.mark.slow
-def test_own_schedules_and_the_verbs_of_each_task_reach_every_process(runs_folder, monkeypatch):
-    """A changed schedule is trained anew; a task has verbs of its own, or those of the sweep."""
-    for power in (1, 2):
-        monkeypatch.setitem(lab.STRATEGIES, "mine", power_of(power))
-        config = small(strategy="mine", epochs=2, refine=0.0)
-        tables = [VERBS[:6], VERBS[6:], VERBS]
-        tasks = [(config, tables[0]), (config, tables[1]), config]
-        swept = lab.sweep(tasks, VERBS, jobs=2)
-        for verbs, run in zip(tables, swept, strict=True):
-            assert run.history["kl_weight"].tolist() == [0.5**power, 1.0]
-            assert equal(run, lab.train(config, verbs, progress=False))
 
 
 def power_of(power):
@@ -121,39 +104,66 @@ def power_of(power):
     return shape
 
 
+@pytest.mark.slow
+def test_own_schedules_and_the_verbs_of_each_task_reach_every_process(runs_folder, monkeypatch):
+    """A changed schedule is trained anew; a task has verbs of its own, or those of the sweep."""
+    for power in (1, 2):
+        monkeypatch.setitem(lab.STRATEGIES, "mine", power_of(power))
+        config = small(strategy="mine", epochs=2, batch_size=64, refine=0.0)
+        tables = [VERBS[:6], VERBS[6:], VERBS]
+        tasks = [(config, tables[0]), (config, tables[1]), config]
+        swept = lab5_train.sweep(tasks, VERBS, jobs=2)
+        for verbs, run in zip(tables, swept, strict=True):
+            assert run.history["kl_weight"].tolist() == [0.5**power, 1.0]
+            assert equal(run, lab5_train.train(config, verbs, progress=False))
+
+
 def twice_the_progress(progress, excess):
     return 2 * progress
 
 
 def test_a_sweep_with_a_wrong_task_trains_nothing(runs_folder, monkeypatch):
     monkeypatch.setitem(lab.STRATEGIES, "steep", twice_the_progress)
-    with pytest.raises(ValueError, match=r"'steep', progress .*: found .*; expected 0\.\.1"):
-        lab.sweep([CONFIGS[0], small(strategy="steep")], VERBS, jobs=1)
-    wrong = (CONFIGS[1], [("go",)])
-    with pytest.raises(ValueError, match=r"verb 1: found \('go',\); expected 2 forms"):
-        lab.sweep([CONFIGS[0], wrong], VERBS, jobs=1)
+    wrong = {
+        r"'steep', progress .*: found .*; expected 0\.\.1": small(strategy="steep"),
+        r"verb 2: found 1 forms; expected 2": (CONFIGS[1], [("go", "goes"), ("be",)]),
+    }
+    for message, task in wrong.items():
+        with pytest.raises(ValueError, match=message):
+            lab5_train.sweep([CONFIGS[0], task], VERBS, jobs=1)
+    with pytest.raises(TypeError, match="config: found 'x'; expected a Config"):
+        lab5_train.sweep([CONFIGS[0], "x"], VERBS, jobs=1)
     assert not checkpoints(runs_folder)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-def test_an_interrupted_sweep_resumes(tmp_path):
+def test_an_interrupted_sweep_resumes_whatever_its_folder_is_called(tmp_path, monkeypatch):
     """Signals reach its workers, too, as Ctrl-C and the end of a machine do."""
+    folder = tmp_path / "Größe und 動詞" / "a b"
+    folder.mkdir(parents=True)
+    for path in [*ROOT.glob("lab5_*.py"), *ROOT.glob("*.txt")]:
+        shutil.copy(path, folder)
     for how in ("SIGINT", "SIGKILL"):
-        before = checkpoints(tmp_path / "runs")
-        process = start_script(tmp_path, IMPORT + SWEEP)
-        while checkpoints(tmp_path / "runs") == before:
+        before = checkpoints(folder / "runs")
+        process = start_script(folder, SWEEP)
+        while checkpoints(folder / "runs") == before:
             assert process.poll() is None
             time.sleep(0.01)
         os.killpg(process.pid, getattr(signal, how))
-        output, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=60)
         assert process.returncode
-        assert not output
         assert how == "SIGKILL" or "KeyboardInterrupt" in errors
-    output, errors = start_script(tmp_path, IMPORT + SWEEP).communicate(timeout=240)
-    configs = [small(seed=seed, epochs=20) for seed in range(3)]
-    runs = [lab.train(config, VERBS, progress=False) for config in configs]
-    assert output.split() == [fingerprint(run) for run in runs], errors
+        assert not (folder / "figures").exists()
+    process = start_script(folder, SWEEP)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert (folder / "figures" / "00_empty.pdf").exists()
+    monkeypatch.setattr(lab5_train, "RUNS", folder / "runs")
+    size = {"hidden_size": 18, "epochs": 6, "refine": 0.0}
+    for config in [lab.Config(**size), lab.Config(**size, seed=1), beyond.Config(**size)]:
+        found = lab5_train.load_or_train(config, VERBS, on_epoch=no_epoch)
+        assert equal(found, lab5_train.train(config, VERBS, progress=False))
 
 
 @pytest.mark.slow
@@ -163,7 +173,7 @@ def test_a_dask_cluster_gives_the_same_bits(alone, runs_folder):
     # a cluster writes its workers' settings into our environment, too: kernels would be slow
     with mock.patch.dict(os.environ), distributed.Client(**options) as client:
         with joblib.parallel_config(backend="dask"):
-            runs = lab.sweep(CONFIGS, VERBS)
+            runs = lab5_train.sweep(CONFIGS, VERBS)
         tasks = client.run(lambda dask_worker: dask_worker.state.executed_count)
     assert all(map(equal, alone, runs))
     assert len(tasks) == 2
@@ -172,9 +182,9 @@ def test_a_dask_cluster_gives_the_same_bits(alone, runs_folder):
 
 @pytest.mark.slow
 def test_the_same_bits_in_a_script_and_in_a_notebook(alone, tmp_path):
-    output, errors = start_script(tmp_path, IMPORT + TRAIN).communicate(timeout=240)
+    output, errors = start_script(tmp_path, TRAIN).communicate(timeout=240)
     assert output.strip() == fingerprint(alone[2]), errors
-    cell = nbformat.v4.new_code_cell(IMPORT + TRAIN)
+    cell = nbformat.v4.new_code_cell(TRAIN)
     notebook = nbformat.v4.new_notebook(cells=[cell])
     nbclient.NotebookClient(notebook, kernel_name="python3").execute()
     assert notebook.cells[0].outputs[0].text == output
@@ -196,8 +206,8 @@ def test_the_same_bits_whatever_ran_before_and_all_left_as_found(alone, threads)
         hidden, _ = torch.nn.LSTM(8, 8)(torch.randn(5, 7, 8))
         hidden.sum().backward()
         before = random_states()
-        run = lab.train(CONFIGS[2], VERBS, progress=False)
-        lab.score(run.model, VERBS, lab.choose_pairs(VERBS), draws=100)
+        run = lab5_train.train(CONFIGS[2], VERBS, progress=False)
+        lab.score(run.model, VERBS, draws=100)
         beyond.Synthesizer(beyond.Config(), lab.load_verbs()[:60]).draw(20, seed=1)
         assert equal(alone[2], run)
         assert random_states() == before
@@ -207,19 +217,8 @@ def test_the_same_bits_whatever_ran_before_and_all_left_as_found(alone, threads)
 
 
 def test_trainings_in_threads_of_one_process_take_turns(alone):
+    def train(config):
+        return lab5_train.train(config, VERBS, progress=False)
+
     with ThreadPoolExecutor(len(CONFIGS)) as threads:
-        together = threads.map(lambda config: lab.train(config, VERBS, progress=False), CONFIGS)
-        assert all(map(equal, alone, together))
-
-
-@pytest.mark.slow
-def test_a_folder_with_spaces_and_letters_of_other_scripts(tmp_path):
-    folder = tmp_path / "Größe und 動詞" / "a b"
-    folder.mkdir(parents=True)
-    for name in ("lab5_utils.py", "lab5_beyond.py", "train.txt", "test.txt"):
-        shutil.copy(ROOT / name, folder)
-    process = start_script(folder, MOVED)
-    _, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors
-    assert (folder / "figures" / "00_empty.pdf").exists()
-    assert len(checkpoints(folder / "runs")) == 2
+        assert all(map(equal, alone, threads.map(train, CONFIGS)))

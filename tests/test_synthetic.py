@@ -3,10 +3,11 @@
 import random
 
 import pytest
-from conftest import beyond, lab, no_epoch
+from conftest import beyond, lab, lab5_train, no_epoch
 from generated import attempt, cases, english
 from hypothesis import strategies as st
-from words import is_regular, lemminflect_rules, regular_rows
+
+from experiments.words import is_regular, lemminflect_rules, regular_rows
 
 
 def rows(lemmas, endings=("", "s", "ing", "ed")):
@@ -63,7 +64,7 @@ def test_a_verb_is_cut_by_its_own_row(row, expected):
 similar = english | st.text("ab", min_size=1, max_size=5)
 
 
-@cases(600, verb=st.lists(similar, min_size=2, max_size=4))
+@cases(150, verb=st.lists(similar, min_size=2, max_size=4))
 def test_stem_and_affixes_make_the_row_again_and_no_longer_part_is_shared(verb):
     stem, affixes = beyond.cut(tuple(verb))
     assert beyond.inflect(stem, affixes) == tuple(verb)
@@ -83,20 +84,9 @@ def test_productive_classes_are_the_regular_ones(verbs):
     assert len(members) > 0.98 * sum(map(is_regular, verbs))
 
 
-HOLES = [("walk", "-", "walking", "walked")] * 30
-
-
-@pytest.mark.parametrize(
-    "table, message",
-    [
-        (rows(["help", "bring"]), "found 2 verbs without holes, 2 like help; expected 20"),
-        (HOLES + rows(["a"]), "found 1 verbs without holes, 1 like a; expected 20"),
-        (HOLES, "found a hole in each of 1; expected one without"),
-    ],
-)
-def test_a_table_without_a_productive_class_is_refused(table, message):
-    with pytest.raises(ValueError, match=message):
-        beyond.Synthesizer(beyond.Config(), table)
+def test_a_table_without_a_productive_class_is_refused():
+    with pytest.raises(ValueError, match="found 2 verbs, 2 like help; expected 20"):
+        beyond.Synthesizer(beyond.Config(), rows(["help", "bring"]))
 
 
 # ---- Synthetic verbs ----
@@ -125,10 +115,11 @@ def synthetic(synthesizer):
     return synthesizer.draw(4000, seed=0)
 
 
-def test_synthetic_verbs_are_those_of_their_seed_and_differ(synthesizer, synthetic, verbs):
+def test_synthetic_verbs_are_those_of_their_seed_differ_and_are_new(synthesizer, synthetic, verbs):
     assert synthetic == beyond.Synthesizer(beyond.Config(), verbs).draw(4000, seed=0)
     assert synthetic != synthesizer.draw(4000, seed=1)
     assert len(set(synthetic)) > 0.9 * 4000
+    assert not {verb[0] for verb in synthetic} & {verb[0] for verb in verbs}
 
 
 def test_spelling_rules_agree_with_synthetic_verbs_of_productive_classes(synthetic, verbs):
@@ -139,11 +130,6 @@ def test_spelling_rules_agree_with_synthetic_verbs_of_productive_classes(synthet
     # with lemminflect's rules, which double a letter, too
     agreed = [verb == lemminflect_rules(verb[0]) for verb in made[:400]]
     assert sum(agreed) > 0.9 * 400
-
-
-def test_no_synthetic_verb_is_a_verb_of_the_table(synthetic, verbs):
-    known = {verb[0] for verb in verbs}
-    assert not any(verb[0] in known for verb in synthetic)
 
 
 def test_a_new_verb_is_likely_if_the_verbs_most_like_it_are_of_its_class():
@@ -230,17 +216,11 @@ def test_rare_endings_come_up():
     assert sum(lemma.endswith("z") for lemma in lemmas) > 0.05 * 300, "one verb in 61"
 
 
-def test_no_form_is_too_long():
-    long = rows("x" * 24 + a + b for a in "abcdefg" for b in "klm")
-    made = beyond.Synthesizer(beyond.Config(), long).draw(100, seed=0)
-    assert lab.check_verbs(made) == made
-
-
 def test_a_table_of_which_no_new_verb_is_likely_is_refused():
     lemmas = [a + b + c for a in "bdfg" for b in "aeiou" for c in "k"]
     both = rows(lemmas) + rows(lemmas, ("", "t", "te", "end"))
     with pytest.raises(ValueError, match="found 0 likely ones of 2000 models; expected 100"):
-        lab.train(beyond.Config(), both, progress=False, on_epoch=no_epoch)
+        lab5_train.train(beyond.Config(), both, progress=False, on_epoch=no_epoch)
 
 
 def test_letters_are_resampled_among_those_of_like_places():

@@ -300,7 +300,7 @@ def digest(config: Config, verbs: list[Verb], pairs: list[TestPair]) -> str:
     schedule = lab.STRATEGIES[config.strategy]
     decoder = lab.DECODERS.get(config.decoding)
     own = dict(lab.SCORES)
-    code = [new_training.dispatch(type(config)), type(config), schedule, decoder, own, run_epochs]
+    code = [new_training.dispatch(type(config)), type(config), schedule, decoder, own, reproducible]
     content = (config, verbs, pairs, read(code, set()))
     return hashlib.sha256(repr(content).encode()).hexdigest()
 

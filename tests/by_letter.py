@@ -13,6 +13,13 @@ def assert_close(found, expected, tolerance=1e-5):
     torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
 
 
+def words_of(words, tense, padding=0):
+    """Returns words of the alphabet with their tenses (B,), padded further if need be."""
+    letters, lengths = ENGLISH.to_tensor(words)
+    letters = F.pad(letters, (0, padding), value=lab.EOS)
+    return lab.Words(letters, lengths, torch.as_tensor(tense))
+
+
 class Spelled(NamedTuple):
     """Holds what one word cost, and how it was spelled."""
 

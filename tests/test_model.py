@@ -1,12 +1,14 @@
-"""The model of the lab, against an LSTM written out letter by letter."""
+"""The decoders and the encoder, against an LSTM written out letter by letter."""
 
 import copy
+import itertools
 
 import pytest
 import torch
-from by_letter import assert_close, read, spell
+from by_letter import assert_close, read, spell, words_of
 from conftest import ENGLISH, lab, lab5_train, small, small_beyond
-from torch.nn import functional as F
+
+from experiments import prefixed
 
 WORDS = ["go", "abandon", "split", "function", "be"]
 TENSE = torch.arange(5) % 4
@@ -21,23 +23,6 @@ RECIPES = {
 def one_thread():
     with lab5_train.reproducible(seed=0):
         yield
-
-
-def words_of(words, tense, padding=0):
-    letters, lengths = ENGLISH.to_tensor(words)
-    letters = F.pad(letters, (0, padding), value=lab.EOS)
-    return lab.Words(letters, lengths, tense)
-
-
-def draw(count, seed):
-    """Returns codes (count, Z) from the prior."""
-    rng = torch.Generator().manual_seed(seed)
-    return torch.randn(count, 16, generator=rng)
-
-
-def gradients(loss, weights):
-    options = {"allow_unused": True, "materialize_grads": True}
-    return torch.autograd.grad(loss, weights, retain_graph=True, **options)
 
 
 class FlatDecoder(lab.GatedDecoder):
@@ -78,7 +63,7 @@ def spell_all(decoder, z, words, free):
 def test_fused_nats_and_gradients_are_those_of_letter_by_letter(decoder, free):
     mask = torch.tensor([letter == "f" for letter in free])
     words = words_of(WORDS, TENSE)
-    z = draw(5, seed=3).requires_grad_()
+    z = torch.randn(5, 16).requires_grad_()
     nats = decoder.nats(z, words, mask, 1.0)
     slow = spell_all(decoder, z, words, mask)
     minimized = torch.stack([word.minimized for word in slow])
@@ -87,14 +72,14 @@ def test_fused_nats_and_gradients_are_those_of_letter_by_letter(decoder, free):
     assert_close(nats.ce, ce)
     weights = [*decoder.parameters(), z]
     unlike = torch.arange(1.0, 6)  # so that no two words can be mistaken for each other
-    fused = gradients((nats.minimized * unlike).sum(), weights)
-    stepped = gradients((minimized * unlike).sum(), weights)
+    fused = torch.autograd.grad((nats.minimized * unlike).sum(), weights)
+    stepped = torch.autograd.grad((minimized * unlike).sum(), weights)
     assert_close(fused, stepped, 1e-4)
 
 
 @torch.no_grad()
 def test_greedy_is_letter_by_letter(decoder):
-    z = draw(20, seed=4)
+    z = torch.randn(20, 16)
     tense = torch.arange(20) % 4
     steps = lab.MAX_LETTERS + 1
     any_word = torch.ones(20, steps, dtype=torch.int64)
@@ -107,6 +92,24 @@ def test_greedy_is_letter_by_letter(decoder):
             assert set(found[len(spelled) :]) == {lab.EOS}
     lengths = {len(word.fed) for word in slow}
     assert len(lengths) > 3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", [lab.DirectDecoder, lab.GatedDecoder, prefixed.PrefixOfTwo])
+def test_the_likelihoods_of_all_words_sum_to_one(kind):
+    """Summed over openings of a gate and over prefixes; words of nine letters are unlikely."""
+    decoder = kind(small(), lab.Vocabulary("ab", forms=4))
+    decoder.letter.bias.data[lab.EOS] += 3
+    if kind is not lab.DirectDecoder:
+        decoder.gate_mlp[2].bias.data[lab.EOS] += 3
+    if kind is prefixed.PrefixOfTwo:
+        decoder.prefix_mlp[2].bias.data[lab.EOS] -= prefixed.LEAVES
+    words = [letters for n in range(9) for letters in itertools.product("ab", repeat=n)]
+    letters, lengths = decoder.vocabulary.to_tensor(words)
+    target = lab.Words(letters, lengths, torch.full_like(lengths, 2))
+    z = torch.randn(1, 16).expand(len(words), -1)
+    ce = decoder.nats(z, target, torch.zeros(len(words), dtype=torch.bool), 1.0).ce
+    assert (-ce).exp().sum().item() == pytest.approx(1, abs=0.01)
 
 
 def test_encoder_is_letter_by_letter_at_any_padding():
@@ -124,7 +127,7 @@ def test_encoder_is_letter_by_letter_at_any_padding():
 
 
 def test_nats_of_a_batch_are_those_of_its_words_alone(decoder):
-    z = draw(5, seed=0)
+    z = torch.randn(5, 16)
     free = torch.tensor([True, False, True, False, True])
     together = decoder.nats(z, words_of(WORDS, TENSE), free, 0.5)
     for i, word in enumerate(WORDS):
@@ -146,26 +149,22 @@ def test_every_weight_is_there_for_something(name, verbs):
         assert parameter.grad.any(), parameter_name
 
 
-def forms_of(verbs, tenses):
-    return [verb[tense] for verb, tense in zip(verbs, tenses, strict=True)]
-
-
 def test_generate_convert_and_decode_agree_in_chunks_too(learned, verbs, monkeypatch):
     model = learned.model
     tenses = [n % 4 for n in range(30)]
-    words = forms_of(verbs[:30], tenses)
+    words = [verb[tense] for verb, tense in zip(verbs, tenses, strict=False)]
     mu, _ = model.encode(words, tenses)
     generated = model.generate(mu)
-    for tense in range(4):
-        forms = [verb[tense] for verb in generated]
-        assert forms == model.decode(mu, tense)
-        assert forms == model.convert(words, tenses, tense)
-    own = forms_of(generated, tenses)
-    monkeypatch.setattr(lab, "CHUNK", 4)
+    for chunk in (512, 4):
+        monkeypatch.setattr(lab, "CHUNK", chunk)
+        assert model.generate(mu) == generated
+        for tense in range(4):
+            forms = [verb[tense] for verb in generated]
+            assert forms == model.decode(mu, tense)
+            assert forms == model.convert(words, tenses, tense)
+    own = [verb[tense] for verb, tense in zip(generated, tenses, strict=True)]
     assert model.convert(words, tenses, tenses) == own
-    assert model.generate(mu) == generated
-    assert model.convert([], 0, 1) == []
-    assert model.generate(torch.empty(0, 16)) == []
+    assert model.convert([], 0, 1) == model.generate(torch.empty(0, 16)) == []
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -9,13 +9,12 @@ import shutil
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import forkserver
 
-import numpy as np
 import pytest
 import torch
-from conftest import ROOT, equal, fingerprint, lab, lab5_figures, lab5_train, small, small_beyond
-from matplotlib.figure import Figure
+from conftest import ROOT, equal, fingerprint, lab, lab5_train, small, small_beyond
 
 resource = pytest.importorskip("resource", reason="needs POSIX signals and limits")
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -58,32 +57,20 @@ def last_epoch(folder):
     return len(torch.load(folder / lab5_train.CHECKPOINT, weights_only=True)["history"])
 
 
-class Trap:
-    """Stands for a function of torch, which no digest reads; at one call, something comes first."""
-
-    def __init__(self, function, first):
-        functools.update_wrapper(self, function)
-        self.function = function
-        self.first = first
-        self.calls = math.inf
-
-    def __call__(self, *arguments):
-        self.calls -= 1
-        if self.calls == 0:
-            self.first(*arguments)
-        return self.function(*arguments)
-
-
 @pytest.fixture
-def set_trap(monkeypatch):
-    """Returns a function that sets a trap in the steps of a training."""
+def trap(monkeypatch):
+    """Returns a list of what happens in the next steps, in torch's code: no digest reads that."""
+    trap = []
+    clip = torch.nn.utils.clip_grad_norm_
 
-    def set_trap(first):
-        trap = Trap(torch.nn.utils.clip_grad_norm_, first)
-        monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", trap)
-        return trap
+    @functools.wraps(clip)
+    def fall(weights, norm):
+        if trap:
+            trap.pop(0)(weights)
+        return clip(weights, norm)
 
-    return set_trap
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", fall)
+    return trap
 
 
 # ---- Stopped ----
@@ -127,22 +114,20 @@ def test_killed_in_the_middle_of_a_write(uninterrupted, tmp_path):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_interrupted_by_ctrl_c_in_both_phases(tmp_path, set_trap, name):
+def test_interrupted_by_ctrl_c_in_both_phases(tmp_path, trap, name):
     config = RECIPES[name]
     verbs = lab.load_verbs()[:60] if name == "beyond" else VERBS  # with a productive class
     uninterrupted = train(tmp_path / "whole", config, verbs=verbs)
-    trap = set_trap(lambda *arguments: signal.raise_signal(signal.SIGINT))
-    folder = tmp_path / "run"
     for last in (1, 2, 3):  # the second phase begins in epoch 3
 
-        def spring(history, last=last):
+        def set_trap(history, last=last):
             if len(history) == last:
-                trap.calls = 2
+                trap[:] = [len, lambda weights: signal.raise_signal(signal.SIGINT)]
 
         with pytest.raises(KeyboardInterrupt):
-            train(folder, config, spring, verbs)
-        assert last_epoch(folder) == last
-    assert equal(uninterrupted, train(folder, config, verbs=verbs))
+            train(tmp_path / "run", config, set_trap, verbs)
+        assert last_epoch(tmp_path / "run") == last
+    assert equal(uninterrupted, train(tmp_path / "run", config, verbs=verbs))
 
 
 # ---- Disks ----
@@ -176,44 +161,39 @@ def test_a_full_or_read_only_disk_keeps_the_last_epoch(uninterrupted, small_disk
     assert equal(uninterrupted, train(folder)), "what is finished is read on any disk"
 
 
-def test_a_figure_that_cannot_be_written_leaves_the_old_one(small_disk, monkeypatch):
-    monkeypatch.setattr(lab5_figures, "FIGURES", small_disk)
-    fig = Figure(figsize=(2, 2))
-    lab5_figures.save_fig(fig, "00_small")
-    before = {path: path.read_bytes() for path in small_disk.iterdir()}
-    points = np.random.default_rng(0).random((2, 20_000))
-    fig.subplots().scatter(*points)
-    pdf = small_disk / "00_small.pdf"
-    reasons = {"No space left on device": "size=100k", "Read-only file system": "ro"}
-    for reason, options in reasons.items():
-        mount(small_disk, f"remount,{options}")
-        with pytest.raises(OSError, match=f"{reason}: '{pdf}'"):
-            lab5_figures.save_fig(fig, "00_small")
-        assert {path: path.read_bytes() for path in small_disk.iterdir()} == before
-
-
 def test_a_file_is_on_the_disk_before_it_is_renamed(tmp_path, monkeypatch):
     """Else a power cut could leave the name without the content."""
     order = []
-    fsync = os.fsync
-    replace = os.replace
-
-    def note_fsync(file):
-        order.append(os.fstat(file).st_size)
-        fsync(file)
-
-    def note_replace(*paths):
-        order.append("rename")
-        replace(*paths)
-
-    monkeypatch.setattr(os, "fsync", note_fsync)
-    monkeypatch.setattr(os, "replace", note_replace)
+    monkeypatch.setattr(os, "fsync", lambda file: order.append(os.fstat(file).st_size))
+    monkeypatch.setattr(os, "replace", lambda *paths: order.append("rename"))
     lab5_train.atomic_write(tmp_path / "file", b"x" * 1234)
     assert order == [1234, "rename"]
-    assert (tmp_path / "file").read_bytes() == b"x" * 1234
 
 
 # ---- Processes ----
+def write_often(path, letter):
+    for _ in range(50):
+        lab5_train.atomic_write(path, letter * 100_000)
+
+
+def test_a_file_that_many_write_at_once_is_always_whole(tmp_path):
+    file = tmp_path / "file"
+    lab5_train.atomic_write(file, b"z" * 100_000)
+    processes = [start(write_often, file, letter) for letter in (b"a", b"b")]
+    with ThreadPoolExecutor(2) as threads:
+        writing = [threads.submit(write_often, file, letter) for letter in (b"c", b"d")]
+        while not all(write.done() for write in writing) or processes[0].is_alive():
+            content = file.read_bytes()
+            assert len(content) == 100_000
+            assert len(set(content)) == 1
+    for write in writing:
+        write.result()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def ask(runs, log):
     """Asks for a run as a notebook does; logs the epochs that are trained here, then the run."""
     lab5_train.RUNS = runs
@@ -257,11 +237,8 @@ def test_who_waits_goes_on_when_the_other_is_killed(uninterrupted, tmp_path):
 
 
 # ---- Numbers ----
-def test_a_gradient_that_is_not_finite_stops_the_run_and_keeps_its_last_epoch(
-    uninterrupted, tmp_path, set_trap
-):
-    trap = set_trap(lambda weights, norm: weights[0].grad.fill_(math.nan))
-    trap.calls = 13  # the third step of the third epoch
+def test_a_gradient_that_is_not_finite_stops_the_run(uninterrupted, tmp_path, trap):
+    trap[:] = [len] * 12 + [lambda weights: weights[0].grad.fill_(math.nan)]
     message = r"loss \d+\.\d+, gradient norm nan in epoch 3, step 3"
     with pytest.raises(FloatingPointError, match=message):
         train(tmp_path)

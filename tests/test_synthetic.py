@@ -16,23 +16,17 @@ def rows(lemmas, endings=("", "s", "ing", "ed")):
 
 # ---- English spelling rules ----
 REGULAR = """
-walk walks walking walked; stop stops stopping stopped; visit visits visiting visited
-bake bakes baking baked; carry carries carrying carried; play plays playing played
-pass passes passing passed; watch watches watching watched; die dies dying died
-agree agrees agreeing agreed; dye dyes dyeing dyed; echo echoes echoing echoed
-radio radios radioing radioed; fix fixes fixing fixed; argue argues arguing argued
-ski skis skiing skied
+stop stops stopping stopped; visit visits visiting visited; bake bakes baking baked
+carry carries carrying carried; play plays playing played; watch watches watching watched
+die dies dying died; agree agrees agreeing agreed; echo echoes echoing echoed
 """
 IRREGULAR = "bring brings bringing brought; cut cuts cutting cut; lie lies lying lay"
 
 
 def test_spelling_rules_give_the_rows_of_regular_verbs_alone(verbs):
-    for row in REGULAR.strip().replace("\n", "; ").split("; "):
-        assert is_regular(row.split()), row
-    for row in IRREGULAR.split("; "):
-        assert not is_regular(row.split()), row
-    irregular = [verb for verb in verbs if not is_regular(verb)]
-    assert len(irregular) == 121
+    assert all(is_regular(row.split()) for row in REGULAR.strip().replace("\n", "; ").split("; "))
+    assert not any(is_regular(row.split()) for row in IRREGULAR.split("; "))
+    assert sum(not is_regular(verb) for verb in verbs) == 121
 
 
 # ---- Cuts and classes ----
@@ -46,13 +40,10 @@ def show(verb):
 @pytest.mark.parametrize(
     "row, expected",
     [
-        ("walk walks walking walked", "walk: – s ing ed"),
         ("stop stops stopping stopped", "stop: – s 2ing 2ed"),
-        ("love loves loving loved", "lov: e es ing ed"),
         ("try tries trying tried", "tr: y ies ying ied"),
         ("agree agrees agreeing agreed", "agree: – s ing d"),
         ("machen macht machte gemacht", "mach: en t te ge~t"),
-        ("abonar abona abonó abonando", "abon: ar a ó ando"),
         ("kuacha anaacha aliacha haachi", "ach: ku~a ana~a ali~a ha~i"),
         ("go went", ": go went"),
     ],
@@ -146,56 +137,19 @@ def test_a_new_verb_is_likely_if_the_verbs_most_like_it_are_of_its_class():
     assert synthesizer.classes_like("zaus") == set(), "none ends like this"
 
 
-def test_irregular_verbs_have_no_say(verbs):
-    synthesizer = beyond.Synthesizer(beyond.Config(), verbs)
-    walk = beyond.cut(("walk", "walks", "walking", "walked")).affixes
-    assert ("throw", "throws", "throwing", "threw") in verbs
-    assert synthesizer.is_likely("hrow", walk)
-
-
-def test_verbs_one_letter_less_alike_have_a_say():
-    plain = rows(a + b + "xab" for a in "bdfgh" for b in "aeio")
-    others = rows((a + b + "yab" for a in "bdfgh" for b in "aeio"), ("", "t", "te", "end"))
-    synthesizer = beyond.Synthesizer(beyond.Config(), plain + others)
-    one, another = (beyond.cut(verbs[0]).affixes for verbs in (plain, others))
-    assert synthesizer.classes_like("qxab") == {one, another}, "three letters, and two"
-    assert synthesizer.classes_like("qaxab") == {one}, "four letters, and two"
-
-
-def toy(**changes):
-    """Returns a synthesizer of sixty verbs of three letters, and one in z."""
-    lemmas = [a + b + c for a in "bdfg" for b in "aeiou" for c in "klm"]
-    return beyond.Synthesizer(beyond.Config(**changes), rows([*lemmas, "baz"]))
-
-
-def lemmas_of(synthesizer, count=300):
-    return [verb[0] for verb in synthesizer.draw(count, seed=0)]
-
-
-def test_two_stems_are_spliced_at_a_letter_of_both_in_like_places():
-    one, other = "banana", "savannah"
-    synthesizer = toy()
+def test_two_stems_are_spliced_at_a_letter_of_both_in_like_places(synthesizer):
     rng = random.Random(0)
-    spliced = {synthesizer.splice(one, other, rng) for _ in range(200)}
-    expected = set()
-    for start, letter in enumerate(other):
-        meeting = [end for end in range(len(one)) if one[end] == letter]
-        if not meeting:
-            expected.add(other)
-            continue
-        end = min(meeting, key=lambda end: abs(end - start))
-        expected.add(one[:end] + other[start:])
-    assert spliced == expected
+    spliced = {synthesizer.splice("banana", "savannah", rng) for _ in range(200)}
+    assert spliced == {"savannah", "bavannah", "banannah", "bananah"}
 
 
 def test_compounds_are_verbs_of_the_table_behind_a_beginning():
-    synthesizer = toy(compounds=1.0)
-    lemmas = lemmas_of(synthesizer)
-    assert {len(lemma) for lemma in lemmas} == {4, 5, 6}
-    for lemma in lemmas:
-        prefix, verb = lemma[:-3], lemma[-3:]
-        assert verb in synthesizer.known
-        assert any(known.startswith(prefix) for known in synthesizer.known)
+    lemmas = [a + b + c for a in "bdfg" for b in "aeiou" for c in "klm"]
+    made = beyond.Synthesizer(beyond.Config(compounds=1.0), rows(lemmas)).draw(300, seed=0)
+    for verb in made:
+        prefix, known = verb[0][:-3], verb[0][-3:]
+        assert known in lemmas
+        assert any(lemma.startswith(prefix) for lemma in lemmas)
         assert prefix
 
 
@@ -206,38 +160,8 @@ def test_nothing_is_put_before_a_verb_with_affixes_in_front():
     assert len(synthesizer.draw(10, seed=0)) == 10
 
 
-def test_some_new_verbs_have_a_prefix():
-    lengths = [len(lemma) for lemma in lemmas_of(toy(compounds=0.0))]
-    assert {3, 6} <= set(lengths)
-
-
-def test_rare_endings_come_up():
-    lemmas = lemmas_of(toy(compounds=0.0, resampled=0.0))
-    assert sum(lemma.endswith("z") for lemma in lemmas) > 0.05 * 300, "one verb in 61"
-
-
 def test_a_table_of_which_no_new_verb_is_likely_is_refused():
     lemmas = [a + b + c for a in "bdfg" for b in "aeiou" for c in "k"]
     both = rows(lemmas) + rows(lemmas, ("", "t", "te", "end"))
     with pytest.raises(ValueError, match="found 0 likely ones of 2000 models; expected 100"):
         lab5_train.train(beyond.Config(), both, progress=False, on_epoch=no_epoch)
-
-
-def test_letters_are_resampled_among_those_of_like_places():
-    table = rows(a + b + c for a in "bdfg" for b in "aeo" for c in "klm")
-    made = beyond.Synthesizer(beyond.Config(resampled=1.0), table)
-    assert sorted(made.letters["b", "k"]) == ["a", "e", "o"]
-    changed = {made.resample("bak", random.Random(seed)) for seed in range(300)}
-    assert changed == {a + b + c for a in "bdfg" for b in "aeo" for c in "klm"}
-    for verb in made.draw(300, seed=0):
-        stem = verb[0]
-        assert stem[-1] in "klm"
-        assert set(stem[-2]) <= set("aeo")
-
-
-def test_a_verb_without_a_stem_is_no_model():
-    table = [*rows([a + b for a in "bdfghkl" for b in "ar"], ("e", "es", "ing", "ed"))] * 2
-    table += rows([a + b for a in "mnprt" for b in "ar"], ("e", "es", "ing", "ed"))
-    synthesizer = beyond.Synthesizer(beyond.Config(), [*table, ("e", "es", "ing", "ed")])
-    assert "" not in synthesizer.stems
-    assert len(synthesizer.draw(200, seed=0)) == 200

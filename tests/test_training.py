@@ -1,15 +1,11 @@
 """Training: what it optimizes, what it leaves alone, and that a seed gives the same run."""
 
-import copy
-import itertools
-import random
 import unicodedata
 
 import numpy as np
 import pytest
 import torch
-from by_letter import spell
-from conftest import SMALL, equal, lab, lab5_train, small, small_beyond
+from conftest import SMALL, lab, lab5_train, small, small_beyond
 
 CLASSIC = lab.Config.classic(**SMALL | {"epochs": 3})
 RECIPES = {
@@ -32,6 +28,7 @@ GOLDEN = {  # of every epoch
         "ce": [21.82905, 15.45643, 14.24706],
         "kl": [0.06546723, 0.005256063, 0.00243903],
         "loss": [2.733652, 1.902168, 1.771406],
+        "beta": [],
     },
     "beyond": {
         "ce": [25.02002, 23.32003, 23.03549, 20.41115],
@@ -46,12 +43,6 @@ def train(config, verbs, **options):
     return lab5_train.train(config, verbs, progress=False, **options)
 
 
-def weights_of(module):
-    """Returns all weights as one vector of their own."""
-    vector = torch.nn.utils.parameters_to_vector(module.parameters())
-    return vector.detach().clone()
-
-
 @pytest.fixture(autouse=True)
 def one_thread():
     with lab5_train.reproducible(seed=0):
@@ -64,17 +55,6 @@ def test_golden_losses(verbs, name):
     for column, expected in GOLDEN[name].items():
         found = history[column].tolist()
         assert found == pytest.approx(expected, rel=1e-4), RENEW
-
-
-def test_a_run_is_its_configuration(verbs):
-    table = verbs[:10]
-    first = train(small(epochs=2), table)
-    torch.rand(3)
-    np.random.rand(3)
-    random.random()
-    repeated = train(small(epochs=2), table + table[:5])
-    assert equal(first, repeated), "repeated rows count once"
-    assert not equal(first, train(small(epochs=2, seed=1), table))
 
 
 # ---- Schedules and history ----
@@ -150,15 +130,6 @@ def test_own_scores_and_pairs_come_every_epoch_and_reach_on_epoch(verbs, monkeyp
     assert run.history[["bleu4", "width"]].notna().all(axis=None)
 
 
-def test_effective_beta_of_the_original_counts_characters(verbs):
-    config = lab.Config.classic(**SMALL | {"epochs": 3})
-    history = train(config, verbs[:100]).history
-    lengths = [len(form) + 1 for verb in verbs[:100] for form in verb]
-    characters = np.mean(lengths)
-    betas = list(history["beta"] / history["kl_weight"])
-    assert betas == pytest.approx([characters] * 3, rel=0.1)
-
-
 def test_target_rate_holds_the_rate(verbs):
     config = small(epochs=90, target_kl=3.0, refine=0.0)
     kl = train(config, verbs[:10], pairs=[]).history["kl"]
@@ -166,83 +137,60 @@ def test_target_rate_holds_the_rate(verbs):
 
 
 # ---- Steps ----
-def test_refining_trains_the_encoder_alone(verbs):
-    training = lab5_train.new_training(small(epochs=4, refine=0.5), verbs[:20])
-    weights = [copy.deepcopy(training.model.state_dict())]
-    for epoch in range(1, 5):
-        training.run_epoch(epoch)
-        weights.append(copy.deepcopy(training.model.state_dict()))
-    start, _, before, _, refined = weights
-    for name, weight in refined.items():
-        assert not torch.equal(start[name], before[name]), name
-        assert torch.equal(before[name], weight) == name.startswith("decoder."), name
+@pytest.mark.parametrize("config", [small(epochs=4, refine=0.5), RECIPES["beyond"]])
+def test_what_the_second_phase_trains_and_the_model_before_it(verbs, config):
+    """By the lab's rules it trains the encoder alone, beyond them everything."""
+    table = verbs[:60]
+    run = train(config, table)
+    kl = lab.information(run.before, table)["kl_table"]
+    assert run.history["kl_table"].dropna().to_dict()[2] == pytest.approx(kl)
+    before = run.before.state_dict()
+    for name, weight in run.model.state_dict().items():
+        is_frozen = config.decoding == "gated" and name.startswith("decoder.")
+        assert torch.equal(before[name], weight) == is_frozen, name
+    assert train(small(epochs=1, refine=0.0), table).before is None
 
 
-def test_gradients_are_clipped_to_a_norm_of_5(verbs):
-    """With SGD the step is the learning rate times the gradient."""
-    config = lab.Config.classic(**SMALL | {"kl_weight": 1000.0})
-    training = lab5_train.new_training(config, verbs[:20])
-    for batch in training.make_epoch(1):
-        before = weights_of(training.model)
-        loss, _ = training.loss(batch, 1.0, refining=False)
-        training.descend(loss, rate=0.01, where="here")
-        step = weights_of(training.model) - before
-        assert step.norm().item() == pytest.approx(0.05, rel=1e-3)
-
-
-@pytest.mark.parametrize("config", [small(batch_size=64), small(batch_size=7), CLASSIC])
+@pytest.mark.parametrize("config", [small(batch_size=64), CLASSIC])
 def test_an_epoch_is_every_form_once_to_itself(verbs, config):
     training = lab5_train.new_training(config, verbs)
-    batches = training.make_epoch(1)
-    seen = []
-    for batch in batches:
-        assert batch.target is batch.source
-        letters, lengths, tense = batch.source
-        assert len(letters) <= config.batch_size
-        words = training.model.vocabulary.to_words(letters)
-        assert lengths.tolist() == [len(word) + 1 for word in words]
-        seen += zip(words, tense.tolist(), strict=True)
-    forms = []
-    for verb in verbs:
-        forms += zip(verb, range(4), strict=True)
-    assert sorted(seen) == sorted(forms)
-    letters = [batch.source.letters for batch in batches]
-    real = sum((part != lab.EOS).sum() for part in letters)
-    assert real / sum(part.numel() for part in letters) > 0.75, "of like length"
-    again = [batch.source.letters for batch in training.make_epoch(2)]
-    pairs = zip(letters, again, strict=True)
-    assert not any(itertools.starmap(torch.equal, pairs)), "shuffled"
+    epochs = []
+    for epoch in (1, 2):
+        seen = []
+        for batch in training.make_epoch(epoch):
+            assert batch.target is batch.source
+            letters, lengths, tense = batch.source
+            assert len(letters) <= config.batch_size
+            assert lengths.sum() > 0.6 * letters.numel(), "of like length"
+            words = training.model.vocabulary.to_words(letters)
+            assert lengths.tolist() == [len(word) + 1 for word in words]
+            seen += zip(words, tense.tolist(), strict=True)
+        epochs.append(seen)
+    forms = [(form, tense) for verb in verbs for tense, form in enumerate(verb)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(forms)
+    assert epochs[0] != epochs[1], "shuffled"
 
 
 @pytest.mark.parametrize("progress", [0.05, 1.0])
-def test_history_tells_cross_entropy_from_what_is_minimized(verbs, progress):
+def test_the_loss_is_what_is_minimized_and_the_history_has_cross_entropy(verbs, progress):
     """The gate is flat at first and priced at last; `ce` is of neither."""
-    config = small(batch_size=64, tf_final=1.0, strategy="constant", target_kl=4.0)
-    training = lab5_train.new_training(config, verbs[:5])
-    encoder = training.model.encoder
+    training = lab5_train.new_training(small(tf_final=1.0, kl_weight=0.5), verbs[:5])
     decoder = training.model.decoder
     decoder.letter.weight.data *= 8  # so that the paths differ
-    (batch,) = training.make_epoch(1)
+    (batch, *_) = training.make_epoch(1)
     drawn = training.rng.get_state()
     _, measured = training.loss(batch, progress, refining=False)
-
     training.rng.set_state(drawn)
-    mu, logvar = encoder(batch.source)
+    mu, logvar = training.model.encoder(batch.source)
     z = lab.reparameterize(mu, logvar, training.rng)
-    pressure = decoder.pressure(progress)
-    contexts = decoder.context(z, batch.target.tense)
-    spelled = []
-    for context, *word in zip(contexts, *batch.target, strict=True):
-        letters, length, tense = word
-        spelled.append(spell(decoder, context, letters[:length], tense=tense, pressure=pressure))
+    forced = torch.zeros(len(z), dtype=torch.bool)
+    nats = decoder.nats(z, batch.target, forced, progress)
     kl = lab.kl_divergence(mu, logvar).mean().item()
-    minimized, ce, *_ = zip(*spelled, strict=True)
-    minimized = torch.stack(minimized).mean().item()
-    ce = torch.stack(ce).mean().item()
-    assert measured["ce"] == pytest.approx(ce, rel=1e-5)
-    assert measured["kl"] == pytest.approx(kl, rel=1e-5)
-    assert measured["loss"] == pytest.approx(minimized + kl, rel=1e-5)
-    assert abs(minimized - ce) > 0.01, "the two differ"
+    loss = nats.minimized.mean().item() + measured["kl_weight"] * kl
+    assert measured["ce"] == pytest.approx(nats.ce.mean().item())
+    assert measured["kl"] == pytest.approx(kl)
+    assert measured["loss"] == pytest.approx(loss)
+    assert abs(nats.minimized - nats.ce).mean() > 0.01, "the two differ"
 
 
 # ---- Tables of other languages ----
@@ -256,17 +204,10 @@ def test_any_letters_and_number_of_forms_are_trained_and_converted(forms):
     run = train(small(epochs=2, refine=0.5), table)
     assert run.history[["ce", "kl", "kl_table"]].notna().all(axis=None)
     assert "bleu4" not in run.history
-    letters = set("".join(STEMS + ENDINGS[:forms]))
-    assert run.model.vocabulary == ("".join(sorted(letters)), forms)
-    sources = [0, forms - 1] * 4
-    words = run.model.convert(STEMS, sources, forms - 1)
-    assert set("".join(words)) <= letters
+    letters = "".join(sorted(set("".join(STEMS + ENDINGS[:forms]))))
+    assert run.model.vocabulary == (letters, forms)
+    words = run.model.convert(STEMS, [0, forms - 1] * 4, forms - 1)
+    assert set("".join(words)) <= set(letters)
     decomposed = [unicodedata.normalize("NFD", stem) for stem in STEMS]
-    assert decomposed != STEMS
-    assert run.model.convert(decomposed, sources, forms - 1) == words
+    assert run.model.convert(decomposed, [0, forms - 1] * 4, forms - 1) == words
     assert {len(verb) for verb in lab.sample_prior(run.model, 5)} == {forms}
-    unknown = r"words: found 'z' \(LATIN SMALL LETTER Z\) in 'za'; expected letters a"
-    with pytest.raises(ValueError, match=unknown):
-        run.model.convert(["a", "za"], 0, 0)
-    with pytest.raises(ValueError, match=rf"tense: found {forms}; expected 0\.\.{forms - 1}"):
-        run.model.convert(["a"], 0, forms)

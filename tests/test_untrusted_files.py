@@ -3,7 +3,6 @@
 import hashlib
 import io
 import pickle
-import shutil
 from pathlib import Path
 
 import pytest
@@ -51,8 +50,7 @@ def flip(content, place):
 
 
 DAMAGES = {
-    "truncated": lambda content: content[: len(content) // 2],
-    "without its last byte": lambda content: content[:-1],
+    "truncated": lambda content: content[:-1],
     "a bit of the weights flipped": lambda content: flip(content, len(content) // 2),
     "a bit of the zip's index flipped": lambda content: flip(content, -100),
     "a bit of the signature flipped": lambda content: flip(content, -1),
@@ -80,23 +78,13 @@ class Bomb:
         return open, ("crater", "w")
 
 
-def load_trusted(file):
-    return torch.load(file, weights_only=False)
-
-
-SERIALIZERS = {"torch": (torch.save, load_trusted), "pickle": (pickle.dump, pickle.load)}
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@pytest.mark.parametrize("serializer", SERIALIZERS)
-def test_a_file_that_would_run_code_is_refused(file, tmp_path, monkeypatch, serializer):
+def test_a_file_that_would_run_code_is_refused(file, tmp_path, monkeypatch):
     """Even one that is signed as a run of ours."""
     monkeypatch.chdir(tmp_path)
-    dump, load = SERIALIZERS[serializer]
     key = lab5_train.digest(CONFIG, VERBS, lab.known_pairs(VERBS))
     state = lab5_train.Store(file.parent, key).load() | {"history": [Bomb()]}
     buffer = io.BytesIO()
-    dump(state, buffer)
+    torch.save(state, buffer)
     content = buffer.getvalue()
     file.write_bytes(content)
     check_refused(file)
@@ -105,7 +93,7 @@ def test_a_file_that_would_run_code_is_refused(file, tmp_path, monkeypatch, seri
         lab5_train.train(CONFIG, VERBS, run_dir=file.parent, progress=False)
     assert not Path("crater").exists()
     buffer.seek(0)
-    load(buffer)
+    torch.load(buffer, weights_only=False)
     assert Path("crater").exists(), "it is a bomb"
 
 
@@ -120,13 +108,3 @@ def test_a_file_of_another_run_is_never_used(file, tmp_path, monkeypatch):
         check_refused(file)
     resumed = lab5_train.train(CONFIG, VERBS, run_dir=file.parent, progress=False)
     assert len(resumed.history) == 2, "its own run takes it"
-
-
-def test_a_run_moved_into_the_folder_of_another_is_refused(runs_folder):
-    lab5_train.load_or_train(CONFIG, VERBS, progress=False)
-    (mine,) = runs_folder.glob(f"*/{lab5_train.CHECKPOINT}")
-    lab5_train.load_or_train(OTHER, VERBS, progress=False)
-    (theirs,) = set(runs_folder.glob(f"*/{lab5_train.CHECKPOINT}")) - {mine}
-    shutil.copy(mine, theirs)
-    with pytest.raises(ValueError, match=f"{theirs}: {DAMAGED}"):
-        lab5_train.load_or_train(OTHER, VERBS, progress=False)

@@ -41,10 +41,11 @@ def set_style() -> None:
 def draw_curves(runs: dict[str, Run], curves=CURVES, palette=None) -> plt.Figure:
     """Draws a panel a curve, by column and title, in it a line a run; returns the figure.
 
-    `palette` gives each run's colour by name.
+    `palette` gives each run's colour by name. Curves that no run has are left out.
     """
     histories = {name: run.history for name, run in runs.items()}
     table = pd.concat(histories, names=["run"]).reset_index()
+    curves = {column: title for column, title in curves.items() if column in table}
     rows = math.ceil(len(curves) / 2)
     size = (WIDTH, 1.9 * rows)
     fig, axes = plt.subplots(rows, 2, figsize=size, sharex=True, squeeze=False)

@@ -21,7 +21,6 @@ from typing import Annotated, Literal, NamedTuple, get_args, get_origin, get_typ
 
 import numpy as np
 import torch
-from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
@@ -863,6 +862,9 @@ def bleu4(output: str, reference: str) -> float:
     letters has no 3-gram, so that even an equal output scores less than 1: .178 and .316.
     Papineni et al. 2002; Chen & Cherry 2014. Raises ValueError for an empty reference.
     """
+    # imported where it is needed: it brings pandas and more along, which take longer than torch
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
     if not reference:
         raise ValueError("the reference is empty; expected a word")
     weights = (0.33,) * 3 if len(reference) == 3 else (0.25,) * 4

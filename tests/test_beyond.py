@@ -152,7 +152,7 @@ def test_an_epoch_of_spelling_has_irregular_verbs_four_times_and_new_synthetic_o
 
 def test_noise_is_rehearsed_to_what_the_teacher_decodes_it_to(spelling):
     noise = [batch.noise for batch in spelling.make_epoch(3)]
-    for z, row in noise:
+    for z, row in noise[:5]:
         assert z.shape == (4, 16), "half as many draws as verbs in a batch"
         taught = spelling.before.generate(z)
         for words in row:

@@ -224,7 +224,7 @@ def test_who_waits_goes_on_when_the_other_is_killed(uninterrupted, tmp_path):
         time.sleep(0.01)
     os.kill(first.pid, signal.SIGSTOP)  # it holds the lock, and does nothing
     second = start(ask, tmp_path / "runs", tmp_path / "second")
-    second.join(2)
+    second.join(1)
     (folder,) = tmp_path.glob("runs/*")
     waits = second.is_alive()
     epoch = last_epoch(folder)

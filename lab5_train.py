@@ -12,6 +12,7 @@ import io
 import itertools
 import math
 import os
+import pickle
 import re
 import sys
 import sysconfig
@@ -244,6 +245,7 @@ def used_by(function: FunctionType) -> dict:
             used |= {name: vars(module)[name] for name in named}
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     used |= {name: cell.cell_contents for name, cell in cells}
+    used |= {name: value for name, value in vars(function).items() if name[:2] != "__"}
     return used | {"defaults": (function.__defaults__, function.__kwdefaults__)}
 
 
@@ -285,12 +287,16 @@ def read(value, seen: set[int]):
             return [(str(key), read(part, seen)) for key, part in items]
         case Tensor() | np.ndarray():
             return np.asarray(value).tobytes()
+        case np.generic() | range() | pd.Series() | pd.DataFrame():
+            return pickle.dumps(value)
         case staticmethod() | classmethod() | MethodType():
             return read([value.__func__, getattr(value, "__self__", None)], seen)
         case property():
             return read(value.fget, seen)
         case partial():
             return read([value.func, value.args, value.keywords], seen)
+        case object(__wrapped__=function):  # cached
+            return read(function, seen)
     attributes = getattr(value, "__dict__", {}) if is_own(type(value)) else {}
     return read([type(value), attributes], seen)
 
@@ -503,6 +509,7 @@ def sweep(tasks, verbs=None, jobs=-1) -> list[Run]:
     A task is a configuration, or a pair of a configuration and verbs of its own. Raises as `train`;
     what is finished by then is kept.
     """
+    verbs = None if verbs is None else lab.check_verbs(verbs)
     calls = []
     for task in tasks:
         config, own = task if isinstance(task, tuple) and len(task) == 2 else (task, verbs)

@@ -59,7 +59,9 @@ def spell_row(decoder, z, lemma, form, tense):
 
 def test_cross_entropy_and_gradients_are_those_of_letter_by_letter(model, verbs):
     training = beyond.RowTraining(small_beyond(), model, verbs[:5])
-    row = beyond.Row(words_of(WORDS, [0] * 5), words_of(WORDS[::-1], [1, 2, 3, 1, 2]))
+    lemmas = words_of(WORDS, [0] * 5)
+    forms = words_of(WORDS[::-1], [1, 2, 3, 1, 2])
+    row = beyond.Row(lemmas, forms)
     z = torch.randn(5, 16).requires_grad_()
     scores = model.decoder.scores(z, *row)
     fused = training.cross_entropy(scores, row, [words.letters for words in row])

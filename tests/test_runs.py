@@ -149,7 +149,8 @@ def cached(power):
     return functools.lru_cache(power_of(power))
 
 
-VALUES = [1, 2, 1.5, np.int64(1), np.int64(2), np.arange(2), range(2), range(3)]
+NUMBERS = [1, 2, 1.5, np.int64(1), np.int64(2)]
+VALUES = [*NUMBERS, np.arange(2), range(2), range(3)]
 VALUES += [pd.Series([1]), pd.Series([2]), {1}, {2}, functools.partial(steep)]
 
 

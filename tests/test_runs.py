@@ -291,7 +291,7 @@ def test_a_run_stays_in_its_folder_whatever_its_strategy_is_called(runs_folder, 
 
 
 # ---- What is taken ----
-def test_verbs_from_a_generator_are_trained():
+def test_verbs_from_a_generator_are_trained(runs_folder):
     def generate():
         yield from VERBS
 

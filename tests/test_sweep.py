@@ -90,9 +90,9 @@ def power_of(power):
 @pytest.mark.slow
 def test_own_schedules_and_the_verbs_of_each_task_reach_every_process(runs_folder, monkeypatch):
     """A changed schedule is trained anew; a task has verbs of its own, or those of the sweep."""
-    config = small(strategy="mine", epochs=2, batch_size=64, refine=0.0)
     for power in (1, 2):
         monkeypatch.setitem(lab.STRATEGIES, "mine", power_of(power))
+        config = small(strategy="mine", epochs=2, batch_size=64, refine=0.0)
         swept = lab5_train.sweep([(config, VERBS[:6]), config], VERBS, jobs=2)
         for run in swept:
             assert run.history["kl_weight"].tolist() == [0.5**power, 1.0]

@@ -219,9 +219,9 @@ REGISTRIES = (lab.STRATEGIES, lab.DECODERS, lab.SCORES)
 def is_own(value) -> bool:
     """Tells whether a function, class or module was written here or in a notebook."""
     name = value.__name__ if isinstance(value, ModuleType) else value.__module__
-    if name == "__main__":
-        return True
-    file = getattr(sys.modules.get(name), "__file__", None) or LIBRARIES[0]
+    if name == "__main__" or name not in sys.modules:  # a worker has it without its module
+        return not name.startswith("namedtuple_")
+    file = getattr(sys.modules[name], "__file__", None) or LIBRARIES[0]
     return not file.startswith(LIBRARIES) and not re.search("(site|dist)-packages", file)
 
 

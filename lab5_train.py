@@ -457,9 +457,14 @@ def train(
     checkpoint that is damaged or another's; then OSError and FloatingPointError.
     """
     verbs, pairs = check_task(config, verbs, pairs)
+    store = None if run_dir is None else Store(Path(run_dir), digest(config, verbs, pairs))
+    return train_checked(config, verbs, pairs, store, progress, on_epoch)
+
+
+def train_checked(config: Config, verbs, pairs, store: Store | None, progress, on_epoch) -> Run:
+    """Loads or trains what `check_task` returned."""
     with reproducible(config.seed):
         training = new_training(config, verbs)
-    store = None if run_dir is None else Store(Path(run_dir), digest(config, verbs, pairs))
     state = store.load() if store else None
     if state is not None and len(state["history"]) == config.epochs:  # on any disk
         training.restore(state)
@@ -486,9 +491,9 @@ def load_or_train(config: Config, verbs=None, *, pairs=None, progress=True, on_e
     Raises as `train`.
     """
     verbs, pairs = check_task(config, verbs, pairs)
-    folder = run_folder(config, digest(config, verbs, pairs))
-    options = {"pairs": pairs, "progress": progress, "on_epoch": on_epoch}
-    return train(config, verbs, run_dir=folder, **options)
+    key = digest(config, verbs, pairs)
+    store = Store(run_folder(config, key), key)
+    return train_checked(config, verbs, pairs, store, progress, on_epoch)
 
 
 # ---- Sweeps ----
@@ -500,7 +505,7 @@ def load_or_train_elsewhere(registries, make_training, config, verbs, pairs, fol
     if digest(config, verbs, pairs) != key:
         found = "found other code in a process of the sweep"
         raise RuntimeError(f"{found}; expected this one's: restart it, or train with load_or_train")
-    return train(config, verbs, pairs=pairs, run_dir=folder, progress=False)
+    return train_checked(config, verbs, pairs, Store(folder, key), False, None)
 
 
 def sweep(tasks, verbs=None, jobs=-1) -> list[Run]:

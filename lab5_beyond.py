@@ -359,7 +359,7 @@ class LemmaFirstDecoder(lab.Decoder):
     def scores(self, z, lemma: Words, form: Words) -> tuple[Tensor, Tensor]:
         """Returns scores (B, T, V − 1) of the letters of lemmas and of forms that are fed."""
         hidden = self(lemma.letters, self.from_z(z))  # (B, T, H)
-        context = self.form_context(end_of(hidden, lemma.lengths), z, form.tense)  # (B, H)
+        context = self.form_context(lab.end_of(hidden, lemma.lengths), z, form.tense)  # (B, H)
         return self.letter(hidden), self.letter(self(form.letters, context))
 
     def spell(self, z: Tensor, tense: Tensor) -> Tensor:
@@ -371,14 +371,9 @@ class LemmaFirstDecoder(lab.Decoder):
             return lemmas
         hidden = self(lemmas, context)  # (B, steps, H)
         lengths = (lemmas != lab.EOS).sum(1) + 1
-        end = end_of(hidden, lengths.clamp(max=lemmas.shape[1]))  # (B, H)
+        end = lab.end_of(hidden, lengths.clamp(max=lemmas.shape[1]))  # (B, H)
         forms = self.greedy(self.form_context(end, z, tense), tense)  # (B, steps)
         return lemmas.where(is_lemma[:, None], forms)
-
-
-def end_of(hidden: Tensor, lengths: Tensor) -> Tensor:
-    """Returns the states (B, H) in which words of these lengths end, of all states (B, T, H)."""
-    return hidden[torch.arange(len(hidden)), lengths - 1]
 
 
 # ---- Training ----
@@ -512,8 +507,8 @@ class RowTraining(lab5_train.Training):
         """
         ce = []
         for word, found, expected in zip(row, scores, letters, strict=True):
-            nats = F.cross_entropy(found.mT, expected, reduction="none")  # (B, T)
-            ce.append((nats * lab.up_to(word.lengths, nats.shape[1])).sum(1))
+            mask = lab.up_to(word.lengths, found.shape[1])  # (B, T)
+            ce.append(lab.letter_nats(found, expected, mask).sum(1))
         return torch.stack(ce, 1).mean()
 
     def rehearsal(self, noise: Noise) -> Tensor:

@@ -424,7 +424,12 @@ def state_at_eos(lstm: nn.LSTM, inputs: Tensor, h0: Tensor, lengths: Tensor) -> 
     """Reads inputs (B, T, E) from a hidden state (B, H); returns the one after each EOS (B, H)."""
     h0 = h0[None]  # (1, B, H)
     hidden, _ = lstm(inputs, (h0, torch.zeros_like(h0)))  # (B, T, H)
-    return hidden[torch.arange(len(hidden)), lengths - 1]  # not after the padding
+    return end_of(hidden, lengths)
+
+
+def end_of(hidden: Tensor, lengths: Tensor) -> Tensor:
+    """Returns, of all states (B, T, H), those (B, H) in which words end; not after the padding."""
+    return hidden[torch.arange(len(hidden)), lengths - 1]
 
 
 class Encoder(nn.Module):

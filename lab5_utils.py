@@ -994,16 +994,34 @@ def information(model: CVAE, verbs) -> dict[str, float]:
     }
 
 
-def score(model: CVAE, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
-    """Returns every score by name, of 100 `draws` of noise or more.
+def score_noise(model: CVAE, verbs, draws=10_000) -> dict[str, float]:
+    """Returns the Gaussian scores of 100 `draws` or more by name.
 
-    Shares are 0..1 (`gaussian_official` may exceed 1); `information` is of 2,000 verbs at most, in
-    nats per word; `distinct` is the mean number of different rows in 100 draws; `bleu4_drawn` is
-    from 20 samples of each posterior. Verbs and pairs are those of the files by default; without
-    pairs there is no BLEU-4. Raises ValueError.
+    `gaussian_official` may exceed 1, the other shares are 0..1; `distinct` is the mean number of
+    different rows in 100 draws. Raises ValueError.
     """
     if draws < 100:
         raise ValueError(f"draws: found {draws}; expected at least 100")
+    generated = sample_prior(model, draws)
+    gaussian = gaussian_score(generated, verbs)
+    rows = set(verbs)
+    starts = range(0, draws - 99, 100)
+    distinct = [len(rows.intersection(generated[start : start + 100])) for start in starts]
+    return {
+        "gaussian_official": gaussian.official,
+        "gaussian_exact": gaussian.exact,
+        "gaussian_inconsistent": gaussian.inconsistent,
+        "distinct": float(np.mean(distinct)),
+    }
+
+
+def score(model: CVAE, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
+    """Returns every score by name; those of `score_noise` are of so many draws.
+
+    Shares are 0..1; `information` is of 2,000 verbs at most, in nats per word; `bleu4_drawn` is
+    from 20 samples of each posterior. Verbs and pairs are those of the files by default; without
+    pairs there is no BLEU-4. Raises ValueError.
+    """
     verbs = check_verbs(verbs)
     once = list(dict.fromkeys(verbs))
     pairs = known_pairs(once) if pairs is None else pairs
@@ -1011,14 +1029,6 @@ def score(model: CVAE, verbs=None, pairs=None, draws=10_000) -> dict[str, float]
     if pairs:
         found["bleu4"] = mean_bleu4(model, pairs)
         found["bleu4_drawn"] = mean_bleu4(model, pairs, draws=20)
+    found |= score_noise(model, verbs, draws)
     found["conversion"] = conversion_accuracy(model, once)
-    generated = sample_prior(model, draws)
-    gaussian = gaussian_score(generated, verbs)
-    found["gaussian_official"] = gaussian.official
-    found["gaussian_exact"] = gaussian.exact
-    found["gaussian_inconsistent"] = gaussian.inconsistent
-    rows = set(once)
-    starts = range(0, draws - 99, 100)
-    distinct = [len(rows.intersection(generated[start : start + 100])) for start in starts]
-    found["distinct"] = float(np.mean(distinct))
     return found | information(model, once[:2000])

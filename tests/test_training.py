@@ -107,12 +107,14 @@ def test_history_holds_means_over_words(verbs, monkeypatch):
         assert history[column].tolist() == [np.average(values, weights=sizes)], column
 
 
-def test_all_scores_come_eight_times_and_where_a_phase_ends(verbs, monkeypatch):
+def test_the_gaussian_score_comes_eight_times_and_all_scores_where_a_phase_ends(verbs, monkeypatch):
     monkeypatch.setattr(lab5_train, "SCORED", 8)
-    monkeypatch.setattr(lab, "score", lambda *arguments, draws: {"scored": draws})
     config = small(epochs=24, batch_size=40, refine=0.3)
-    scored = train(config, verbs[:10]).history["scored"].dropna()
-    assert list(scored.index) == [3, 6, 9, 12, 15, 17, 18, 21, 24]
+    history = train(config, verbs[:10]).history
+    noise = history["gaussian_exact"].dropna()
+    assert list(noise.index) == [3, 6, 9, 12, 15, 17, 18, 21, 24]
+    assert list(history["conversion"].dropna().index) == [17, 24]
+    assert list(history["kl_table"].dropna().index) == [17, 24]
 
 
 def test_own_scores_and_pairs_come_every_epoch_and_reach_on_epoch(verbs, monkeypatch):

@@ -8,6 +8,7 @@ import math
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 import lab5_utils as lab
 from lab5_train import Run, atomic_write
@@ -22,6 +23,8 @@ CURVES = {
     "bleu4": "BLEU-4, test pairs",
     "gaussian_exact": "Gaussian score, exact",
 }
+WIDE = ("ce", "kl")  # they range over decades
+SHARES = ("tf_ratio", "bleu4", "gaussian_exact")  # 0..1
 
 
 def set_style() -> None:
@@ -56,11 +59,24 @@ def draw_curves(runs: dict[str, Run], curves=CURVES, palette=None) -> plt.Figure
         by_run = {"hue": "run", "style": "run", "palette": palette, "estimator": None}
         sns.lineplot(known, x="epoch", y=column, **by_run, ax=ax)
         ax.set(title=title, ylabel=None)
-        if column in ("ce", "kl"):
-            ax.set_yscale("log")
+        if column in WIDE:
+            set_decades(ax)
+        if column in SHARES:
+            ax.set_ylim(0, 1.03)
         ax.get_legend().remove()
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    if len(runs) > 1:
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
+
+
+def set_decades(ax: plt.Axes) -> None:
+    """Makes the y axis logarithmic, with plain numbers at 1, 2 and 5 of a decade, if they fit."""
+    ax.set_yscale("log")
+    low, high = ax.get_ylim()
+    few = high / low < 1000
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    ax.minorticks_off()
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def save_fig(fig: plt.Figure, name: str) -> None:

@@ -54,7 +54,8 @@ def read_notebooks(numbers: str):
 
 
 def without_links(text: str) -> str:
-    """Returns text without its links to files."""
+    """Returns text without its links to files, and to sections, which the report numbers anew."""
+    text = re.sub(r" \(sections? \d+\)", "", text)
     text = re.sub(r"\[(\d\d)\]\(\d\d_\w+\.ipynb[^)]*\)", r"notebook \1", text)
     return re.sub(r"(?<!!)\[([^\]]+)\]\((?!http)[^)]*\)", r"\1", text)
 
@@ -83,7 +84,7 @@ def table(name: str, heading: str, gallery: str) -> str:
     are_numbers = rows.apply(lambda column: column.str.fullmatch(r"[-\d.]*").all())
     rule = ["--:" if is_number else ":--" for is_number in are_numbers]
     lines = [rows.columns, rule, *rows.to_numpy()]
-    drawn = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    drawn = without_links("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
     return f"{drawn}\n\n: {caption('Table', f'{name}.csv', heading, gallery)}"
 
 

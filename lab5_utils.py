@@ -1025,10 +1025,9 @@ def score(model: CVAE, verbs=None, pairs=None, draws=10_000) -> dict[str, float]
     verbs = check_verbs(verbs)
     once = list(dict.fromkeys(verbs))
     pairs = known_pairs(once) if pairs is None else pairs
-    found = {}
+    found = score_noise(model, verbs, draws)
     if pairs:
         found["bleu4"] = mean_bleu4(model, pairs)
         found["bleu4_drawn"] = mean_bleu4(model, pairs, draws=20)
-    found |= score_noise(model, verbs, draws)
     found["conversion"] = conversion_accuracy(model, once)
     return found | information(model, once[:2000])

@@ -48,11 +48,12 @@ MINIATURE = lab.Config(
     refine=0.0,
 )
 UNUSED_SEED = 100
+WEIGHTS = [0.06, 0.09, 0.13, 0.18, 0.25, 0.35]
 PLACING = {
-    "constant": [0.06, 0.09, 0.13, 0.18, 0.25, 0.35],
-    SLOW: [0.06, 0.09, 0.13, 0.18, 0.25, 0.35],
-    "cyclical-linear": [0.06, 0.09, 0.13, 0.18, 0.25, 0.35],
-    "cyclical-sigmoid": [0.06, 0.09, 0.13, 0.18, 0.25, 0.35],
+    "constant": WEIGHTS,
+    SLOW: WEIGHTS,
+    "cyclical-linear": WEIGHTS,
+    "cyclical-sigmoid": WEIGHTS,
     "target-rate": [14.0, 12.0, 10.0, 8.5, 7.0, 5.5],
 }
 SEEDS = 12

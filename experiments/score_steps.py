@@ -24,7 +24,7 @@ LANGUAGES = {
     "Spanish": lab.HERE / "experiments/tables/spanish",
     "Turkish": lab.HERE / "experiments/tables/turkish",
 }
-SCHEDULES = {"β to 0.78": lab.Config(**PRESSED), "target rate": lab.Config()}
+SCHEDULES = {"β to 0.78": STEPS["with the gate"], "target rate": lab.Config()}
 SCORES = ["conversion", "gaussian_exact", "gaussian_inconsistent", "distinct", "kl_table"]
 
 

@@ -38,10 +38,10 @@ class Config(lab.Config):
     target_kl: Amount = 4.5  # nats per verb
     tf_final: Share = 1.0  # teacher forcing throughout
     synthetic: Count = 9  # synthetic verbs to a real one, new in each epoch of spelling
-    compounds: Share = 0.15  # share of them that are a verb of the table behind a prefix
-    resampled: Share = 0.2  # share of the letters of the others' stems that are drawn again
+    resampled: Share = 0.2  # share of the letters of their stems that are drawn again
     regular: Count = 2  # times that a verb of a productive class is shown in such an epoch
-    irregular: Count = 4  # times that any other verb is
+    irregular: Count = 8  # times that any other verb is
+    held_out: tuple[str, ...] = ()  # lemmas that no synthetic verb may have
 
     def check_together(self) -> None:
         """Raises ValueError if two values do not go together, naming both."""
@@ -51,7 +51,7 @@ class Config(lab.Config):
             raise ValueError(f"hidden_size: found {found}; expected even, its half more than that")
         self.check_unused("tf_final", "decoding")
         if self.kl_epochs == self.epochs:
-            for name in ("synthetic", "compounds", "resampled", "regular", "irregular"):
+            for name in ("synthetic", "resampled", "regular", "irregular", "held_out"):
                 self.check_unused(name, "refine")
 
 
@@ -134,23 +134,6 @@ def largest(classes: Classes) -> str:
     return ", ".join(like)
 
 
-def contexts(lemma: str):
-    """Yields numbers of letters and how a lemma begins and ends with so many, two or more last."""
-    for n in range(len(lemma)):
-        for m in range(2, len(lemma) - n + 1):
-            yield n + m, (lemma[:n], lemma[-m:])
-
-
-def affixes_by_context(cuts: list[Cut]) -> dict[tuple[str, str], set[Affixes]]:
-    """Returns, by how a lemma begins and ends, the affixes of the verbs that do."""
-    found = defaultdict(set)
-    for stem, affixes in cuts:
-        lemma = inflect(stem, affixes)[lab.LEMMA]
-        for _, context in contexts(lemma):
-            found[context].add(affixes)
-    return found
-
-
 def count_places(lemmas: list[str]):
     """Returns, by letter, its neighbours wherever it stands, and by neighbours, their letters."""
     places = defaultdict(list)
@@ -165,143 +148,81 @@ def count_places(lemmas: list[str]):
 
 
 # ---- Synthetic verbs ----
-PREFIXED = 0.5  # share of new verbs, no compounds, that have a prefix
+PREFIXED = 0.5  # share of synthetic verbs that have a prefix
 LONGEST_PREFIX = 9  # letters
 RARE = 0.5  # share of models whose class and last letter are chosen first, so that all come up
-MARGIN = 1  # letters: verbs that share so many fewer than the most alike count, too
-TRIES = 20  # to make a likely verb of a model; models for each verb that is asked for
+TRIES = 20  # to make a verb that is new and not too long
 
 
 class Synthesizer:
     """Makes synthetic verbs (hallucinated data, Anastasopoulos & Neubig 2019) from a table's.
 
-    A new verb is made of one verb, its model: where another of its class has a letter that is drawn
-    from the model, it gives the beginning; some letters are resampled; half of the new verbs stand
-    behind a prefix. A compound is a verb of the table behind a prefix. New verbs, and compounds of
-    regular ones, are kept if the regular verbs most like them are of their class; lemmas of the
-    table are not made. All that this knows is counted there.
-    `rng` is a random.Random. Raises ValueError.
+    Each is made of a verb of a productive class, its model, and inflected like it: half of them
+    stand behind a prefix, the beginning of another stem, and some of their letters are resampled.
+    Lemmas of the table, or held out, are not made. All that this knows is counted in the table.
+    Raises ValueError.
     """
 
     def __init__(self, config, verbs: list[Verb]):
-        self.config = config
         verbs = lab.distinct_verbs(verbs)
         lemmas = [verb[lab.LEMMA] for verb in verbs]
-        self.known = set(lemmas)
-        self.classes = productive_classes(verbs)
         cuts = [cut(verb) for verb in verbs]
-        cuts = [parts for parts in cuts if parts.stem]
-        self.stems = [parts.stem for parts in cuts]
+        self.resampled = config.resampled
+        self.taken = {*lemmas, *config.held_out}
+        self.classes = productive_classes(verbs)
+        self.stems = [parts.stem for parts in cuts if parts.stem]
         self.regular = [parts for parts in cuts if parts.affixes in self.classes]
-        groups = defaultdict(list)  # by affixes and the stem's last letter: verbs
-        for parts in self.regular:
-            groups[parts.affixes, parts.stem[-1:]].append(parts)
-        self.groups = list(groups.values())
-        self.prefixable = [parts for parts in cuts if takes_prefix(parts)]
-        self.alike = affixes_by_context(self.regular)
+        self.groups = list(by_class_and_letter(self.regular).values())
         self.places, self.letters = count_places(lemmas)
 
-    def is_productive(self, verb: Verb) -> bool:
-        """Tells whether a verb's class is productive."""
-        return cut(verb).affixes in self.classes
+    def model(self, rng: random.Random) -> Cut:
+        """Returns a verb of a productive class."""
+        group = rng.choice(self.groups) if rng.random() < RARE else self.regular
+        return rng.choice(group)
 
-    def prefix(self, rng) -> str:
+    def prefix(self, rng: random.Random) -> str:
         """Returns the beginning of a stem, up to LONGEST_PREFIX letters."""
         stem = rng.choice(self.stems)
         length = rng.randint(1, LONGEST_PREFIX)
         return stem[:length]
 
-    def splice(self, beginning: str, ending: str, rng) -> str:
-        """Returns the beginning of one stem and the end of another, which meet in one letter.
-
-        If the letter that is drawn from the second is not in the first, returns the second.
-        """
-        start = rng.randrange(len(ending))
-        meeting = [n for n, letter in enumerate(beginning) if letter == ending[start]]
-        if not meeting:
-            return ending
-        end = min(meeting, key=lambda n: abs(n - start))  # so that lengths stay
-        return beginning[:end] + ending[start:]
-
-    def resample(self, stem: str, rng) -> str:
+    def resample(self, stem: str, rng: random.Random) -> str:
         """Replaces some letters by ones with the neighbours that such a letter has somewhere."""
         letters = []
         for letter in stem:
-            if rng.random() < self.config.resampled:
+            if rng.random() < self.resampled:
                 place = rng.choice(self.places[letter])
                 letter = rng.choice(self.letters[place])
             letters.append(letter)
         return "".join(letters)
 
-    def compound(self, model: Cut, rng) -> str:
-        """Returns a stem behind a prefix: over·run, side·step."""
-        return self.prefix(rng) + model.stem
-
-    def spliced(self, model: Cut, rng) -> str:
-        """Returns a stem like the model's, often with another beginning."""
-        other = rng.choice(self.classes[model.affixes])
-        stem = self.splice(other, model.stem, rng)
-        return self.resample(stem, rng)
-
-    def prefixed(self, model: Cut, rng) -> str:
-        """Returns the same behind a prefix."""
-        return self.resample(self.prefix(rng), rng) + self.spliced(model, rng)
-
-    def regular_model(self, rng) -> Cut:
-        """Returns a regular verb."""
-        group = rng.choice(self.groups) if rng.random() < RARE else self.regular
-        return rng.choice(group)
-
-    def classes_like(self, lemma: str) -> set[Affixes]:
-        """Returns the affixes of the regular verbs that begin and end most like a lemma."""
-        found = defaultdict(set)  # by the number of letters
-        for number, context in contexts(lemma):
-            if context in self.alike:
-                found[number] |= self.alike[context]
-        most = max(found, default=0)
-        return found[most] | found[most - MARGIN]
-
-    def is_likely(self, lemma: str, affixes: Affixes) -> bool:
-        """Tells whether the table's verbs would have a new verb inflect like this."""
-        if lemma in self.known:
-            return False
-        if affixes not in self.classes:
-            return True  # a compound of an irregular verb
-        return self.classes_like(lemma) == {affixes}
-
-    def likely_verb(self, make, model: Cut, rng) -> Verb | None:
-        """Returns a verb that is made of a model, the first that is likely."""
-        for _ in range(TRIES):
-            verb = inflect(make(model, rng), model.affixes)
-            fits = max(map(len, verb)) <= lab.MAX_LETTERS
-            if fits and self.is_likely(verb[lab.LEMMA], model.affixes):
-                return verb
-        return None
+    def make_verb(self, rng: random.Random) -> Verb:
+        """Returns a verb that may be known, or too long."""
+        stem, affixes = self.model(rng)
+        if rng.random() < PREFIXED:
+            stem = self.prefix(rng) + stem
+        return inflect(self.resample(stem, rng), affixes)
 
     def draw(self, count: int, seed: int) -> list[Verb]:
-        """Returns synthetic verbs of a seed. Raises ValueError if hardly any new one is likely."""
+        """Returns synthetic verbs of a seed. Raises ValueError if hardly any is new."""
         rng = random.Random(seed)
         drawn = []
-        tries = 0
-        while len(drawn) < count:
-            if tries == TRIES * count:
-                found = f"{len(drawn)} likely ones of {tries} models"
-                raise ValueError(f"verbs: found {found}; expected {count} synthetic verbs")
-            tries += 1
-            if self.prefixable and rng.random() < self.config.compounds:
-                verb = self.likely_verb(self.compound, rng.choice(self.prefixable), rng)
-            elif rng.random() < PREFIXED:
-                verb = self.likely_verb(self.prefixed, self.regular_model(rng), rng)
-            else:
-                verb = self.likely_verb(self.spliced, self.regular_model(rng), rng)
-            if verb is not None:
+        for _ in range(TRIES * count):
+            verb = self.make_verb(rng)
+            if verb[lab.LEMMA] not in self.taken and max(map(len, verb)) <= lab.MAX_LETTERS:
                 drawn.append(verb)
-        return drawn
+            if len(drawn) == count:
+                return drawn
+        found = f"{len(drawn)} new ones in {TRIES * count} tries"
+        raise ValueError(f"verbs: found {found}; expected {count} synthetic verbs")
 
 
-def takes_prefix(parts: Cut) -> bool:
-    """Tells whether something can be put before a verb: all its forms begin with its stem."""
-    return not any(before for before, _ in parts.affixes)
+def by_class_and_letter(cuts: list[Cut]) -> dict[tuple[Affixes, str], list[Cut]]:
+    """Returns verbs that were cut, by their affixes and their stem's last letter."""
+    groups = defaultdict(list)
+    for parts in cuts:
+        groups[parts.affixes, parts.stem[-1]].append(parts)
+    return groups
 
 
 # ---- Model ----
@@ -436,7 +357,7 @@ class RowTraining(lab5_train.Training):
         """Returns the table's verbs, each as often as an epoch of spelling shows it."""
         shown = []
         for verb in self.verbs:
-            productive = self.synthesizer.is_productive(verb)
+            productive = cut(verb).affixes in self.synthesizer.classes
             times = self.config.regular if productive else self.config.irregular
             shown += times * [verb]
         return shown

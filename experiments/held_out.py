@@ -5,7 +5,6 @@ from collections import defaultdict
 
 import numpy as np
 
-import lab5_beyond as beyond
 import lab5_utils as lab
 
 LISTED = "a be broad co counter de dis en for fore in inter mis off out over pre re sub trans un"
@@ -63,13 +62,3 @@ def exact_match(answers, verbs, regular):
         "irregular": right[~regular].mean(),
         "rows": right.all(1).mean(),
     }
-
-
-def practised(config, verbs):
-    """Returns all synthetic verbs that a training of this configuration on these verbs meets."""
-    synthesizer = beyond.Synthesizer(config, verbs)
-    count = config.synthetic * len(lab.distinct_verbs(verbs))
-    met = set()
-    for epoch in range(config.kl_epochs + 1, config.epochs + 1):
-        met.update(synthesizer.draw(count, seed=1000 * config.seed + epoch))
-    return met

@@ -59,8 +59,8 @@ def test_tests_agree_with_scipy_and_with_the_interval_of_the_same_level(shift, o
 
 
 def test_schedules_get_the_mean_weight_of_their_dial():
-    for name in score_schedules.DIALS:
-        config = score_schedules.dialled(score_schedules.MINIATURE, name, 7.0)
+    for name in score_schedules.MINIATURE.dials:
+        config = score_schedules.dialled(score_schedules.MINIATURE.config, name, 7.0)
         if name == "target-rate":
             assert config.target_kl == 7.0
         else:

@@ -10,7 +10,7 @@ Gaussian score), and the fewer conversions are right. Schedules are compared by 
 
 Last epoch, 1,000 draws. Finished runs are kept in runs/, so that a second start goes on.
 
-Fixed before the runs of an experiment, and not changed after:
+Fixed before the runs of an experiment, but for what is said:
 - A *dial* is a mean KL weight or, for the target rate, nats. Dials were placed by one run each of a
   seed that is not used; these runs are in the table, too ("placing").
 - One number a seed and schedule: the mean conversion over Gaussian scores in a range, on straight
@@ -18,8 +18,8 @@ Fixed before the runs of an experiment, and not changed after:
   if one of its curves does not hold the whole range. (At full size the range was chosen after the
   runs: it holds all hundredths that every curve of every seed reaches.)
 - Each schedule is compared with the constant weight, seed by seed. *Different*: a paired t-test.
-  *Equal*: within MARGIN, by two one-sided t-tests (Schuirmann 1987). Both at LEVEL. The same for
-  distinct rows.
+  *Equal*: within MARGIN, by two one-sided t-tests (Schuirmann 1987). Both at LEVEL, which was 0.05
+  / 4 until full size was added. The same for distinct rows.
 """
 
 from dataclasses import replace
@@ -186,18 +186,21 @@ def readings(table, column, levels):
 
 
 def compare(read, margin):
-    """Returns each schedule's difference to the constant weight, its 95 % interval, and tests."""
+    """Returns each schedule's difference to the constant weight, an interval, and tests.
+
+    A schedule is equal if the whole interval, of 1 − 2 LEVEL, lies within the margin.
+    """
     rows = {}
     for name in read.columns.drop("constant"):
         difference = read[name] - read["constant"]
-        half = stats.t.ppf(0.975, len(difference) - 1) * difference.sem()
+        half = stats.t.ppf(1 - LEVEL, len(difference) - 1) * difference.sem()
         above = stats.ttest_1samp(difference, -margin, alternative="greater").pvalue
         below = stats.ttest_1samp(difference, margin, alternative="less").pvalue
         p_different = stats.ttest_1samp(difference, 0).pvalue
         found = {"different": p_different < LEVEL, "equal": max(above, below) < LEVEL}
         rows[name] = {
             "difference": difference.mean(),
-            "95 %": half,
+            "±": half,
             "p different": p_different,
             "p equal": max(above, below),
             "outcome": " and ".join(word for word, true in found.items() if true) or "open",

@@ -1,0 +1,84 @@
+"""Trains the tense gate without its price and without flattening: writes figures/05_gate.csv.
+
+    .venv/bin/python -m experiments.score_gate
+
+`lab.Config()`, one seed each, last epoch. A row a decoder: its scores; where the gates of some
+words are likeliest to open; and the share of forms in which that is exactly the end of the common
+prefix, for verbs with a past in -ed and for others. What is trained is kept in runs/.
+"""
+
+import numpy as np
+import pandas as pd
+
+import lab5_utils as lab
+from experiments.score_languages import cuts
+from experiments.words import common_prefix
+from lab5_figures import FIGURES
+from lab5_train import sweep
+
+WORDS = "walked stopping carries trying hoped admires beginning broke understood"
+
+
+class NoPrice(lab.GatedDecoder):
+    """May open as early as it likes."""
+
+    price = 0.0
+
+
+class NotFlattened(lab.GatedDecoder):
+    """Weighs openings by how likely they are, from the first step on."""
+
+    def pressure(self, progress):
+        """Returns an inverse temperature of 1, and the price of a letter."""
+        _, price = super().pressure(progress)
+        return 1.0, price
+
+
+lab.DECODERS["no price"] = NoPrice
+lab.DECODERS["not flattened"] = NotFlattened
+DECODERS = {"the recipe": "gated", "no price": "no price", "not flattened": "not flattened"}
+
+
+def gates(model, verbs):
+    """Returns by form, (N, 4), where its gate is likeliest to open."""
+    _, opened = cuts(model, verbs)
+    return opened
+
+
+def exact(opened, verbs):
+    """Returns by form, (N, 4), whether its gate opens at the end of the common prefix."""
+    ends = np.array([len(common_prefix(verb)) for verb in verbs])  # (N,)
+    return opened == ends[:, None]
+
+
+def row(name, run, verbs):
+    """Returns what the table says of a decoder."""
+    opened = gates(run.model.cpu(), verbs)
+    at_end = exact(opened, verbs)
+    in_ed = np.array([verb[lab.PAST].endswith("ed") for verb in verbs])
+    found = {
+        "decoder": name,
+        "conversion": run.history["conversion"].iloc[-1],
+        "gaussian": run.history["gaussian_exact"].iloc[-1],
+        "exact, past in -ed": at_end[in_ed].mean(),
+        "exact, other pasts": at_end[~in_ed].mean(),
+    }
+    place = {form: (n, t) for n, verb in enumerate(verbs) for t, form in enumerate(verb)}
+    for word in WORDS.split():
+        letters = opened[place[word]]
+        found[word] = f"{word[:letters]}|{word[letters:]}"
+    return found
+
+
+def main():
+    """Trains what runs/ does not hold, writes the table and prints it."""
+    verbs = lab.distinct_verbs(None)
+    runs = sweep([lab.Config(decoding=decoding) for decoding in DECODERS.values()])
+    rows = [row(name, run, verbs) for name, run in zip(DECODERS, runs, strict=True)]
+    table = pd.DataFrame(rows)
+    table.round(4).to_csv(FIGURES / "05_gate.csv", index=False)
+    print(table.T.to_string())
+
+
+if __name__ == "__main__":
+    main()

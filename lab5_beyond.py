@@ -41,7 +41,6 @@ class Config(lab.Config):
     resampled: Share = 0.2  # share of the letters of their stems that are drawn again
     regular: Count = 2  # times that a verb of a productive class is shown in such an epoch
     irregular: Count = 8  # times that any other verb is
-    held_out: tuple[str, ...] = ()  # lemmas that no synthetic verb may have
 
     def check_together(self) -> None:
         """Raises ValueError if two values do not go together, naming both."""
@@ -51,7 +50,7 @@ class Config(lab.Config):
             raise ValueError(f"hidden_size: found {found}; expected even, its half more than that")
         self.check_unused("tf_final", "decoding")
         if self.kl_epochs == self.epochs:
-            for name in ("synthetic", "resampled", "regular", "irregular", "held_out"):
+            for name in ("synthetic", "resampled", "regular", "irregular"):
                 self.check_unused(name, "refine")
 
 
@@ -163,12 +162,12 @@ class Synthesizer:
     Raises ValueError.
     """
 
-    def __init__(self, config, verbs: list[Verb]):
+    def __init__(self, config, verbs: list[Verb], held_out=()):
         verbs = lab.distinct_verbs(verbs)
         lemmas = [verb[lab.LEMMA] for verb in verbs]
         cuts = [cut(verb) for verb in verbs]
         self.resampled = config.resampled
-        self.taken = {*lemmas, *config.held_out}
+        self.taken = {*lemmas, *held_out}
         self.classes = productive_classes(verbs)
         self.stems = [parts.stem for parts in cuts if parts.stem]
         self.regular = [parts for parts in cuts if parts.affixes in self.classes]
@@ -330,16 +329,19 @@ class RowTraining(lab5_train.Training):
     In the second phase, spelling, all of the model learns from synthetic verbs too. A frozen copy,
     the teacher, says what noise decoded to before, and that is rehearsed (Robins 1995): as soft
     targets (Hinton et al. 2015), not the letters but how likely the teacher found each.
+
+    Lemmas that are held out are not among the synthetic verbs.
     """
 
-    def __init__(self, config, model, verbs: list[Verb]):
+    def __init__(self, config, model, verbs: list[Verb], held_out=()):
         super().__init__(config, model, verbs)
+        self.held_out = held_out
         self.synthesizer = None
 
     def start_second_phase(self) -> None:
         """Freezes a copy, the teacher: from here on, spelling is learned and noise rehearsed."""
         self.before = copy.deepcopy(self.model).requires_grad_(False)
-        self.synthesizer = Synthesizer(self.config, self.verbs)
+        self.synthesizer = Synthesizer(self.config, self.verbs, self.held_out)
         self.optimizer = self.make_optimizer(self.model, beta2=0.999)
 
     def make_epoch(self, epoch: int) -> list[Batch]:

@@ -756,8 +756,6 @@ def check_field(name: str, value, kind):
         if not isinstance(value, str) or value not in choices:
             raise ValueError(f"{name}: found {value!r:.60}; expected one of {', '.join(choices)}")
         return value
-    if kind == tuple[str, ...]:
-        return tuple(check_words(value, name))
     number, low, high = get_args(kind)
     abstract = numbers.Integral if number is int else numbers.Real  # NumPy's, too
     is_number = isinstance(value, abstract) and not isinstance(value, bool)

@@ -109,18 +109,18 @@ def scores(model, table, held):
     }
 
 
-def new_training(kind, config, verbs):
+def new_training(kind, config, verbs, held):
     """Returns a training of a kind that has not begun."""
     model = beyond.make_model(config, lab.vocabulary_of(verbs))
-    return kind(config, model, verbs)
+    return kind(config, model, verbs, held_out=[verb[lab.LEMMA] for verb in held])
 
 
 def first_phase(seed):
     """Trains the first phase on half of the verbs; returns what goes on from there."""
     verbs, held = split_in_half()
-    config = beyond.Config(seed=seed, held_out=[verb[lab.LEMMA] for verb in held])
+    config = beyond.Config(seed=seed)
     with reproducible(seed):
-        training = new_training(beyond.RowTraining, config, verbs)
+        training = new_training(beyond.RowTraining, config, verbs, held)
         for epoch in range(1, config.kl_epochs + 1):
             training.history.append(training.run_epoch(epoch))
         return config, verbs, held, training.state()
@@ -131,7 +131,7 @@ def spell(part, config, verbs, held, state):
     kind, changes = PARTS[part]
     config = replace(config, **changes)
     with reproducible(config.seed):
-        training = new_training(kind, config, verbs)
+        training = new_training(kind, config, verbs, held)
         training.restore(state)
         for epoch in range(config.kl_epochs + 1, config.epochs + 1):
             training.history.append(training.run_epoch(epoch))

@@ -151,9 +151,7 @@ NO_WORDS = [None, 1, "", "no-such", "Gated", ["adam"]]
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_what_is_no_value_of_a_hyperparameter_is_refused_by_name(recipe):
-    kinds = get_type_hints(RECIPES[recipe])
-    kinds.pop("held_out", None)  # words, as those of `encode`
-    for name, kind in kinds.items():
+    for name, kind in get_type_hints(RECIPES[recipe]).items():
         bad = NO_NUMBERS + OUT_OF_RANGE if kind in (int, float) else NO_WORDS
         if kind is int:
             bad = [*bad, 0.5]
@@ -178,8 +176,6 @@ MEANINGLESS = [
     (small_beyond, {"hidden_size": 65}, "hidden_size: found 65 .* expected even"),
     (small_beyond, {"condition_size": 32}, "hidden_size: found 64 beside condition_size 32"),
     (small_beyond, {"tf_final": 0.5}, "tf_final: .* decoding 'lemma-first'"),
-    (small_beyond, {"refine": 0, "held_out": ["go"]}, "held_out: .* refine 0"),
-    (small_beyond, {"held_out": ["Go"]}, "held_out: found 'G' .*expected 1 to 32 letters"),
 ]
 
 

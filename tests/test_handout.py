@@ -78,9 +78,12 @@ AT_EOS = "hidden[torch.arange(len(hidden)), lengths - 1]"
 DRAW = "mu + (0.5 * logvar).exp() * torch.randn(mu.shape)"
 KL = "0.5 * (mu**2 + logvar.exp() - 1 - logvar).sum(1)"
 STEPS = "steps=lab.MAX_LETTERS + 1"
+FED = "            letter = scores[-1].argmax(2)\n"
 HITS = "sum(min(found.count(run), wanted.count(run)) for run in set(found))"
 ROWS = "[verb for verb in generated if verb in known]"
 SHARE = "return len(rows) / len(generated), len(set(rows))"
+BLEND = """    free = decoder.free_run(z, words.tense, words.letters.shape[1])
+    return (1 - tf_ratio) * free + tf_ratio * decoder"""
 NORMAL = "torch.distributions.Normal(mu, (0.5 * logvar).exp())"
 MISTAKES = [  # notebook, what loses its points, a right piece of code, a wrong one
     ("01", "to_numbers", " + [lab.EOS]", ""),
@@ -97,14 +100,27 @@ MISTAKES = [  # notebook, what loses its points, a right piece of code, a wrong 
         "condition = self.condition(0 * tense)",
     ),
     ("02", "encoder_forward", "self.mu(end), self.logvar(end)", "self.logvar(end), self.mu(end)"),
+    ("02", "encoder_forward", "self.logvar(end)  #", "self.logvar(end).exp()  #"),
     ("02", "decoder_first_state", "c0.tanh(), c0", "encoder.last_h, encoder.last_c"),
     ("02", "decoder_first_state", "c0.tanh(), c0", "c0, c0"),
     ("02", "decoder_first_state", "[z, self.condition(tense)]", "[z, 0 * self.condition(tense)]"),
     ("02", "decoder_forward", "F.pad(letters[:, :-1], (1, 0), value=vocabulary.sos)", "letters"),
     ("02", "decoder_forward", "value=vocabulary.sos", "value=lab.EOS"),
-    ("02", "decoder_free_run", "            letter = scores[-1].argmax(2)\n", ""),
+    (
+        "02",
+        "decoder_forward",
+        "return self.letter(hidden)  #",
+        "return self.letter(hidden).softmax(2)  #",
+    ),
+    ("02", "decoder_free_run", FED, ""),
     ("02", "decoder_free_run", "hidden, state = self.lstm", "hidden, _ = self.lstm"),
     ("02", "decoder_free_run", "for _ in range(steps)", "for _ in range(steps - 1)"),
+    (
+        "02",
+        "decoder_free_run",
+        FED,
+        f"{FED}            if not letter.any():\n                break\n",
+    ),
     ("02", "decode", STEPS, "steps=13"),  # the length of a target
     ("02", "decode", "free_run(z, tenses", "free_run(z + torch.randn_like(z), tenses"),
     ("02", "decode", f"decoder.free_run(z, tenses, {STEPS})", "decoder(z, tenses, table.letters)"),
@@ -123,7 +139,9 @@ MISTAKES = [  # notebook, what loses its points, a right piece of code, a wrong 
     ("02", "cross_entropy", "(nats * mask).sum(1)", "nats.sum(1)"),
     ("02", "cross_entropy", "(nats * mask).sum(1)", "(nats * mask).sum()"),
     ("02", "cross_entropy", "< lengths[:, None]", "< lengths[:, None] - 1"),
+    ("02", "cross_entropy", "torch.arange(letters.shape[1]) < lengths[:, None]", "letters != 0"),
     ("02", "spell", "torch.rand(()) < tf_ratio", "True"),
+    ("02", "spell", "    if torch.rand(()) < tf_ratio:\n        return decoder", BLEND),
     ("02", "spell", "torch.rand(()) < tf_ratio", "tf_ratio == 1"),
     ("02", "spell", "torch.rand(()) < tf_ratio", "torch.rand(()) > tf_ratio"),
     ("02", "step", "ce + beta * kl", "ce + kl"),
@@ -135,6 +153,8 @@ MISTAKES = [  # notebook, what loses its points, a right piece of code, a wrong 
         'clip_grad_norm_(group["params"], 5.0)',
         'clip_grad_norm_(group["params"], 1e9)',
     ),
+    ("02", "step", 'clip_grad_norm_(group["params"]', 'clip_grad_value_(group["params"]'),
+    ("02", "step", 'clip_grad_norm_(group["params"]', "clip_grad_norm_(encoder.parameters()"),
     ("02", "step", '    group["lr"] = rate\n', ""),
     ("02", "step", "return ce.item(), kl.item()", "return ce.item(), beta * kl.item()"),
     ("02", "step", "words.lengths).mean()", "words.lengths).sum()"),
@@ -143,6 +163,7 @@ MISTAKES = [  # notebook, what loses its points, a right piece of code, a wrong 
     ("03", "bleu4", HITS, "sum(run in wanted for run in found)"),
     ("03", "bleu4", "min(1, exp(1 - len(target) / len(output))) * ", ""),
     ("03", "bleu4", "range(1, 5)", "range(1, 3)"),
+    ("03", "bleu4", "    if not output:\n        return 0.0\n", ""),
     ("03", "gaussian_score", ROWS, "[v for v in generated for row in verbs if v == row]"),
     ("03", "gaussian_score", SHARE, "return len(set(rows)) / len(generated), len(set(rows))"),
     ("03", "gaussian_score", SHARE, "return len(rows) / len(generated), len(rows)"),

@@ -79,7 +79,12 @@ def test_every_notebook_figure_test_and_script_is_explained():
         assert re.search(shown, TEXTS["figures/README.md"]), path.stem
 
 
-LONGEST = {"README.md": 900, "tests/README.md": 700, "experiments/README.md": 3000}
+LONGEST = {
+    "README.md": 900,
+    "tests/README.md": 700,
+    "experiments/README.md": 3000,
+    "notebooks/README.md": 600,
+}
 
 
 @pytest.mark.parametrize("name", LONGEST)

@@ -1,0 +1,575 @@
+"""Checks the answers of an assignment, and lends its notebooks what they need.
+
+`handout.py` copies this file into the assignment. A check takes one answer of a student, a function
+or a class, and nothing else that he wrote: tensors, words and stand-ins are made here. It raises
+AssertionError, with the likely mistake. Its numbers may be replaced by others: hidden tests are the
+same checks with other numbers. No check holds an answer.
+"""
+
+import ast
+import contextlib
+import io
+import math
+import re
+import warnings
+from pathlib import Path
+
+import torch
+from IPython import get_ipython
+from IPython.core.magic import register_cell_magic
+from torch import nn
+from torch.nn import functional as F
+
+import lab5_utils as lab
+from lab5_figures import FIGURES
+
+FIGURES.mkdir(exist_ok=True)  # tables are written there, too
+YOURS = Path("yours.py")  # what notebook 02 defined, for 03 and 04; beside it, the weights
+CONSTANTS = {"vocabulary", "verbs", "pairs", "table", "number_of"}  # and names in capitals
+DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+BLANK = "NotImplementedError"  # what an empty answer raises
+
+
+# ---- Points ----
+AWARDED = {}  # earned and most of a notebook's answers, by check
+
+
+def award(points, check, answer, **numbers):
+    """Returns the points of an answer: all if a check passes, else 0, and says why."""
+    name, earned = check.__name__, 0
+    try:
+        with quiet():
+            check(answer, **numbers)
+    except NotImplementedError:
+        print(f"{name}: still blank")
+    except AssertionError as error:
+        print(f"{name}: {error}")
+    except Exception as error:  # an answer may fail in any way, and the notebook must go on
+        print(f"{name}: {type(error).__name__}: {error}")
+    else:
+        earned = points
+    if earned:
+        print(f"{name}: right")
+    before, _ = AWARDED.get(name, (points, points))
+    AWARDED[name] = (min(before, earned), points)
+    return earned
+
+
+def show_total():
+    """Prints the points of a notebook."""
+    earned, most = (sum(points) for points in zip(*AWARDED.values(), strict=True))
+    print(f"points of this notebook: {earned} of {most}, texts not counted")
+
+
+@contextlib.contextmanager
+def quiet():
+    """Keeps what an answer prints and warns of out of a marked cell, and draws repeatably."""
+    with warnings.catch_warnings(), torch.random.fork_rng():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+
+
+@contextlib.contextmanager
+def stand_ins(function, **others):
+    """Lets a function work with stand-ins for other things that its notebook defines."""
+    names = getattr(function, "__wrapped__", function).__globals__
+    before = {name: names[name] for name in others if name in names}
+    names.update(others)
+    try:
+        yield
+    finally:
+        for name in others:
+            del names[name]
+        names.update(before)
+
+
+class Untouchable:
+    """Stands for what an answer must not use."""
+
+    def __init__(self, why):
+        self.__dict__["why"] = why
+
+    def __getattr__(self, name):
+        raise AssertionError(self.why)
+
+    def __call__(self, *arguments):
+        raise AssertionError(self.why)
+
+
+def close(found, expected, why, tolerance=1e-4):
+    """Asserts that tensors or numbers agree."""
+    found, expected = torch.as_tensor(found), torch.as_tensor(expected)
+    shapes = f"found the shape {tuple(found.shape)}; expected {tuple(expected.shape)}"
+    assert found.shape == expected.shape, shapes
+    assert torch.allclose(found.double(), expected.double(), atol=tolerance), why
+
+
+def differ(a, b, why):
+    """Asserts that two tensors do not agree."""
+    assert not torch.allclose(a, b, atol=1e-6), why
+
+
+# ---- 01: words and tensors ----
+def to_numbers(answer, word="goes", expected=(7, 15, 5, 19, 0)):
+    """Checks a word's numbers."""
+    found = answer(word)
+    assert isinstance(found, torch.Tensor), f"found {type(found).__name__}; expected a tensor"
+    assert len(found) == len(expected), "a number a letter is expected, and EOS, once, behind them"
+    assert found[-1] == lab.EOS, "the last number is not EOS, which is 0"
+    assert tuple(found.tolist()) == expected, "letters have other numbers: a is 1, z is 26"
+
+
+def to_word(answer, numbers=(23, 5, 14, 20), expected="went"):
+    """Checks the way back."""
+    assert answer(torch.tensor(numbers)) == expected, "letters have other numbers: a is 1"
+    padded = torch.tensor([*numbers, 0, 0, 0])
+    assert answer(padded) == expected, "padding became letters: a word ends at its first EOS"
+    behind = torch.tensor([*numbers, 0, 3, 1, 20])
+    assert answer(behind) == expected, "a word ends at its first EOS, whatever stands behind"
+
+
+# ---- 02: the model ----
+def encode(encoder, words, tenses):
+    """Returns what an encoder makes of words."""
+    vocabulary = lab.vocabulary_of(lab.load_verbs())
+    letters, lengths = vocabulary.to_tensor(words)
+    return encoder(letters, lengths, torch.tensor(tenses))
+
+
+@torch.no_grad()
+def encoder_forward(answer, word="walked", neighbour="understanding"):
+    """Checks the encoder."""
+    encoder = answer()
+    encoder.logvar.weight.fill_(0.0)
+    encoder.logvar.bias.fill_(-3.0)
+    (mu, logvar), tense = encode(encoder, [word], [3]), "the tense is not read: it belongs into h0"
+    assert mu.shape == logvar.shape == (1, encoder.mu.out_features), "mu and logvar are each (B, Z)"
+    beside, _ = encode(encoder, [word, neighbour], [3, 2])
+    why = "a word's code changes beside a longer word: take the state after its own EOS"
+    close(beside[:1], mu, why)
+    differ(encode(encoder, [word], [0])[0], mu, tense)
+    differ(encode(encoder, [neighbour], [3])[0], mu, "all words have the same code")
+    close(logvar, torch.full_like(mu, -3.0), "logvar is what its own layer makes, and comes second")
+    encoder.embedding.weight[lab.EOS] += 1
+    differ(encode(encoder, [word], [3])[0], mu, "the state is taken before EOS was read")
+
+
+class Echo(nn.Module):
+    """Stands for an LSTM: its hidden state is its input, and adds up what it was fed."""
+
+    def forward(self, inputs, state):
+        """Returns hidden states, and the state after the last."""
+        h0, c0 = state
+        sums = inputs.cumsum(1) + h0.transpose(0, 1)  # (B, T, H)
+        return sums, (sums[:, -1:].transpose(0, 1), c0)
+
+
+SOS, EOS = 5, 4  # what these symbols count in a chain; a letter counts its number
+
+
+def follower(fed, symbols):
+    """Returns the symbol that comes in a chain after letters with this sum."""
+    return (fed * fed + fed) % symbols
+
+
+def chain(letters, symbols, steps):
+    """Returns the symbols of a chain; letters are those that it is fed, or None: its own."""
+    fed, found = SOS, []
+    for n in range(steps):
+        found.append(follower(fed, symbols))
+        letter = found[-1] if letters is None else letters[n]
+        fed += letter if letter != lab.EOS else EOS
+    return found
+
+
+class Chain(nn.Module):
+    """Stands for the layer of letters: what comes next depends on the sum of what was fed."""
+
+    def __init__(self, symbols):
+        super().__init__()
+        self.symbols = symbols
+        self.counts = torch.arange(symbols + 1.0)
+        self.counts[[lab.EOS, symbols]] = torch.tensor([float(EOS), float(SOS)])
+
+    def forward(self, hidden):
+        """Returns scores: 1 for the symbol that comes next, else 0."""
+        fed = (hidden[..., : self.symbols + 1] * self.counts).sum(-1)
+        return F.one_hot(follower(fed.round().long(), self.symbols), self.symbols).float()
+
+
+def adding_decoder(answer):
+    """Returns a student's decoder whose parts were replaced: it adds up the letters it was fed."""
+
+    class Adding(answer):
+        def first_state(self, z, tense):
+            h0 = torch.zeros(1, len(z), 64)
+            return h0, h0
+
+    decoder = Adding()
+    symbols = decoder.letter.out_features
+    decoder.embedding = nn.Embedding.from_pretrained(torch.eye(symbols + 1, 64))
+    decoder.lstm = Echo()
+    decoder.letter = Chain(symbols)
+    return decoder, symbols
+
+
+@torch.no_grad()
+def decoder_first_state(answer, tense=1):
+    """Checks how z and tense begin a word."""
+    decoder = answer()
+    z = torch.randn(3, decoder.from_z.in_features - decoder.condition.embedding_dim)
+    tenses = torch.full((3,), tense)
+    why = "the decoder may know z and the tense, nothing of the encoder"
+    with stand_ins(answer.first_state, encoder=Untouchable(why)):
+        h, c = decoder.first_state(z, tenses)
+        other_c = decoder.first_state(z, (tenses + 1) % 4)[1]
+        moved_c = decoder.first_state(z + 1, tenses)[1]
+    H = decoder.from_z.out_features
+    assert h.shape == c.shape == (1, 3, H), "hidden state and cell are each (1, B, H)"
+    close(h, c.tanh(), "the hidden state is tanh of the cell")
+    differ(c, other_c, "the tense is not in the first state")
+    differ(c, moved_c, "z is not in the first state")
+    differ(c[0, 0], c[0, 1], "all words of a batch begin in the same state")
+
+
+@torch.no_grad()
+def decoder_forward(answer, word=(3, 1, 2, 0)):
+    """Checks teacher forcing."""
+    decoder, symbols = adding_decoder(answer)
+    letters = torch.tensor([word])
+    scores = decoder(torch.zeros(1, 32), torch.zeros(1, dtype=torch.long), letters)
+    assert scores.shape == (1, len(word), symbols), "scores are (B, T, V − 1)"
+    expected = chain(word, symbols, len(word))
+    found = scores.argmax(2)[0].tolist()
+    assert found[0] == expected[0], "the first letter fed is SOS, not the word's own"
+    assert found == expected, "each score comes from the letters *before* it: shift them by one"
+    raw = F.one_hot(torch.tensor([expected]), symbols).float()
+    close(scores, raw, "scores are what the layer of letters gives, no probabilities")
+
+
+@torch.no_grad()
+def decoder_free_run(answer, steps=6):
+    """Checks greedy decoding."""
+    decoder, symbols = adding_decoder(answer)
+    scores = decoder.free_run(torch.zeros(2, 32), torch.zeros(2, dtype=torch.long), steps)
+    enough = "scores are (B, steps, V − 1): all steps are made, also behind an EOS"
+    assert scores.shape == (2, steps, symbols), enough
+    expected = chain(None, symbols, steps)
+    found = scores.argmax(2)[0].tolist()
+    assert found[0] == expected[0], "the first letter fed is SOS"
+    assert found[:2] == expected[:2], "each step is fed the likeliest letter of the one before"
+    assert found == expected, "each step goes on from the state of the one before"
+    raw = F.one_hot(torch.tensor([expected, expected]), symbols).float()
+    close(scores, raw, "scores are what the layer of letters gives, no probabilities")
+
+
+def decode(answer, words=("go", "understanding"), tense=2):
+    """Checks spelling from codes."""
+    vocabulary = lab.vocabulary_of(lab.load_verbs())
+    expected, _ = vocabulary.to_tensor(words)
+    codes = torch.randn(len(words), 32)
+    asked = []
+
+    class Spelling:
+        def free_run(self, z, tenses, steps):
+            asked.append((z, tenses, steps))
+            letters = F.pad(expected, (0, max(0, steps - expected.shape[1])))[:, :steps]
+            return F.one_hot(letters, vocabulary.size - 1).float()
+
+        def __call__(self, *arguments):
+            raise AssertionError("nobody knows the right letters here: free_run")
+
+    tenses = torch.full((len(words),), tense)
+    encoder = Untouchable("only z may be used, nothing of the encoder")
+    with stand_ins(answer, decoder=Spelling(), encoder=encoder):
+        found = answer(codes, tenses)
+    assert isinstance(found, list | tuple), "return words, not tensors"
+    (z, given, steps) = asked[0]
+    close(z, codes, "z is decoded as it is, without new noise")
+    assert given.tolist() == tenses.tolist(), "decode in the tenses that are asked for"
+    enough = "a word may have MAX_LETTERS letters and EOS, and nobody knows how many it has"
+    assert steps > lab.MAX_LETTERS, enough
+    assert list(found) == list(words), f"found {found}; expected {list(words)}"
+
+
+# ---- 02: the objective ----
+def kl_divergence(answer, mu=(0.5, -1.0), sigma=(0.5, 2.0)):
+    """Checks KL against PyTorch's."""
+    mu, sigma = torch.tensor([mu]), torch.tensor([sigma])
+    zero = torch.zeros(3, 5)
+    close(answer(zero, zero), torch.zeros(3), "KL of the prior itself is 0, one number a word (B,)")
+    normal = torch.distributions.Normal
+    by_torch = torch.distributions.kl_divergence(normal(mu, sigma), normal(0.0, 1.0))
+    found = answer(mu, 2 * sigma.log())
+    assert found.item() >= 0, "KL is never negative: look at the signs"
+    half = "the factor ½ is missing"
+    assert not math.isclose(found.item(), 2 * by_torch.sum().item(), abs_tol=1e-3), half
+    mean = "KL is summed over dimensions, not averaged"
+    assert not math.isclose(found.item(), by_torch.mean().item(), abs_tol=1e-3), mean
+    close(found, by_torch.sum(1), "other than PyTorch's; logvar is log σ², not σ and not log σ")
+
+
+def reparameterize(answer, mean=1.5, sigma=0.3):
+    """Checks draws of z by their mean, their spread and their gradients."""
+    mu = torch.full((4000, 5), mean, requires_grad=True)
+    logvar = torch.full((4000, 5), 2 * math.log(sigma), requires_grad=True)
+    z = answer(mu, logvar)
+    assert z.shape == mu.shape, "z has the shape of mu"
+    assert not z.isnan().any(), "z is not a number: σ = exp(½ logvar), a positive number"
+    differ(z, mu, "nothing is drawn")
+    differ(z[0], z[1], "all words get the same noise")
+    differ(z[:, 0], z[:, 1], "all dimensions get the same noise")
+    close(z.mean(), mean, "the mean of the draws is not mu", tolerance=0.05)
+    close(
+        z.std(), sigma, "the spread of the draws is not σ = exp(½ logvar)", tolerance=0.02 * sigma
+    )
+    assert z.requires_grad, "no gradient passes: compute z from mu, σ and noise, do not sample it"
+    z.sum().backward()
+    stopped = "no gradient reaches mu or logvar: a draw lets none pass, so draw noise alone"
+    assert mu.grad is not None and logvar.grad is not None, stopped
+    assert mu.grad.abs().sum() > 0 and logvar.grad.abs().sum() > 0, stopped
+    close(mu.grad, torch.ones_like(mu), "dz/dμ is 1")
+    close(logvar.grad, (z - mu).detach() / 2, "dz/dlogvar is σ ε / 2")
+
+
+def cross_entropy(answer, lengths=(7, 3)):
+    """Checks CE where it is known: guessing, certainty, padding."""
+    B, T, V = len(lengths), max(lengths) + 2, 27
+    lengths = torch.tensor(lengths)
+    letters = torch.randint(1, V, (B, T))
+    letters[torch.arange(T) >= lengths[:, None] - 1] = lab.EOS  # at its end, and as padding
+    guessed = answer(torch.zeros(B, T, V), letters, lengths)
+    assert guessed.shape == (B,), (
+        f"found the shape {tuple(guessed.shape)}; expected a number a word"
+    )
+    mean = "CE of a word is the sum over its characters, not their mean"
+    assert not torch.allclose(guessed, torch.full((B,), math.log(V))), mean
+    padding = "the padding is counted"
+    assert not torch.allclose(guessed, torch.full((B,), T * math.log(V))), padding
+    eos = "EOS belongs to the word, and is counted"
+    assert not torch.allclose(guessed, (lengths - 1) * math.log(V)), eos
+    close(guessed, lengths * math.log(V), "guessing costs ln 27 nats a character, EOS counted")
+    certain = 100.0 * F.one_hot(letters, V)
+    close(answer(certain, letters, lengths), torch.zeros(B), "a certain, right word costs nothing")
+    scores = torch.randn(B, T, V)
+    nats = answer(scores, letters, lengths)
+    for n, length in enumerate(lengths):
+        scores[n, length:] += torch.randn(T - length, V)
+    close(answer(scores, letters, lengths), nats, "scores behind EOS change the CE of a word")
+
+
+# ---- 02: the training ----
+def spell(answer, ratio=0.7):
+    """Checks teacher forcing by its share."""
+    letters = torch.ones(2, 5, dtype=torch.long)
+    words = lab.Words(letters, torch.tensor([5, 4]), torch.tensor([1, 2]))
+
+    class Marked:
+        def __call__(self, z, tense, letters):
+            assert letters is words.letters and tense is words.tense, "forward(z, tense, letters)"
+            return torch.ones(2, 5, 27)
+
+        def free_run(self, z, tense, steps):
+            assert steps == 5, "in training a word runs free for as many steps as it has letters"
+            return torch.zeros(2, 5, 27)
+
+    with stand_ins(answer, decoder=Marked()):
+        forced = {
+            r: [answer(torch.zeros(2, 32), words, r) for _ in range(200)] for r in (0, ratio, 1)
+        }
+    whole = "a batch is fed the right letters, or runs free, as a whole"
+    assert all(scores.unique().numel() == 1 for scores in forced[ratio]), whole
+    assert torch.stack(forced[ratio]).unique().tolist() == [0.0, 1.0], whole
+    shares = {r: torch.stack(scores).mean().item() for r, scores in forced.items()}
+    assert shares[1] == 1, "with a ratio of 1 all batches are fed the right letters"
+    assert shares[0] == 0, "with a ratio of 0 all batches run free"
+    why = f"with a ratio of {ratio} the share of forced batches was {shares[ratio]:.2f}"
+    close(shares[ratio], ratio, why, tolerance=0.13)
+
+
+class Weight(nn.Module):
+    """Stands for an encoder or a decoder with one weight."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(value))
+
+    def forward(self, letters, lengths, tense):
+        """Returns the weight as mu, and 0 as logvar, each (B, 1)."""
+        return self.weight.expand(len(letters), 1), torch.zeros(len(letters), 1)
+
+
+def step(answer, beta=0.5, rate=0.1, slopes=(1.0, 0.5)):
+    """Checks one step on L = a v w + β b w, where w and v are the only weights there are."""
+    a, b = slopes
+    letters = torch.ones(4, 3, dtype=torch.long)
+    words = lab.Words(letters, torch.full((4,), 3), torch.zeros(4, dtype=torch.long))
+    encoder, decoder = Weight(2.0), Weight(1.0)
+    weights = [encoder.weight, decoder.weight]
+    optimizer = torch.optim.SGD(weights, lr=1000.0)
+    parts = {
+        "encoder": encoder,
+        "decoder": decoder,
+        "reparameterize": lambda mu, logvar: mu,
+        "spell": lambda z, words, tf_ratio: decoder.weight * z,
+        "cross_entropy": lambda scores, letters, lengths: a * scores[:, 0],
+        "kl_divergence": lambda mu, logvar: b * mu[:, 0],
+    }
+
+    def move():
+        """Returns CE and KL of a step, where it went, and where it should have gone."""
+        w, v = (weight.item() for weight in weights)
+        expected = torch.tensor([w - rate * (a * v + beta * b), v - rate * a * w])
+        ce, kl = answer(optimizer, words, beta, 1.0, rate)
+        return ce, kl, torch.stack(weights).detach(), expected
+
+    with stand_ins(answer, **parts):
+        ce, kl, found, expected = move()
+        close(ce, 2 * a, "CE is the mean over words, in nats")
+        close(kl, 2 * b, "KL is the mean over words, in nats, without β")
+        assert isinstance(ce, float) and isinstance(kl, float), "return numbers: item()"
+        assert (found - expected).norm() < 10, "set the learning rate before the optimizer's step"
+        close(found, expected, "the loss is CE + β KL")
+        _, _, found, expected = move()
+        close(found, expected, "gradients of earlier steps must be set to zero")
+        before, a = found, 1000.0
+        _, _, found, _ = move()
+        clipped = "the gradient of all weights together is clipped to the norm 5"
+        close((found - before).norm(), 5 * rate, clipped)
+
+
+# ---- 03: scores ----
+BLEU4 = (
+    ("walking", "walked", 0.4111),
+    ("sents", "sends", 0.2857),
+    ("begin", "beginning", 0.4493),
+    ("banana", "band", 0.2021),
+    ("go", "going", 0.0706),
+)
+
+
+def bleu4(answer, pairs=BLEU4):
+    """Checks BLEU-4 by values that NLTK gives."""
+    with stand_ins(answer, lab=Untouchable("count the runs yourself")):
+        close(answer("walking", "walking"), 1.0, "an equal word scores 1")
+        close(answer("", "walking"), 0.0, "an empty output scores 0")
+        for output, target, expected in pairs:
+            found = answer(output, target)
+            assert found > 0, "no smoothing: where no run is right, 0.1 stands for their number"
+            turned = math.isclose(answer(target, output), expected, abs_tol=1e-3)
+            swapped = "output and target are swapped: precision is a share of the output's runs"
+            assert not turned or math.isclose(found, expected, abs_tol=1e-3), swapped
+            close(found, expected, f"{output} for {target}: {found:.4f}, not {expected}", 1e-3)
+
+
+def gaussian_score(answer, repeats=10):
+    """Checks the share and the number of rows."""
+    go = ("go", "goes", "going", "went")
+    see = ("see", "sees", "seeing", "saw")
+    wrong = ("see", "sees", "seeing", "seed")
+    share, distinct = answer([go, go, see, wrong], [go, see])
+    close(share, 0.75, "a share is asked for, of verbs that are rows, all four forms in one row")
+    table = [go] * repeats + [see]
+    mixed = ("go", "sees", "going", "saw")
+    share, distinct = answer([go, go, see, wrong], table)
+    assert share <= 1, "a row that the table repeats still counts once"
+    assert distinct == 2, "distinct: how many different rows came up"
+    share, distinct = answer([mixed] * 4, table)
+    close(share, 0.0, "the four forms must stand in one row")
+    share, distinct = answer([go] * repeats, table)
+    assert (share, distinct) == (1.0, 1), "one row, always: a share of 1, and one distinct row"
+
+
+# ---- 04: a schedule ----
+def four_cycles(answer, at=0.2):
+    """Checks the shape of four cycles; `at` is a place in the rising half of each, 0..0.5."""
+    for cycle in range(4):
+        begins = cycle / 4
+        low = f"the weight falls to 0 where a cycle begins, at {begins} of the training"
+        close(answer(begins + 1e-6), 0.0, low, tolerance=1e-3)
+        rising = answer(begins + at / 4)
+        close(rising, 2 * at, "in the first half of a cycle the weight rises evenly to 1", 1e-3)
+        close(answer(begins + 0.19), 1.0, "in the second half of a cycle the weight is 1", 1e-3)
+
+
+# ---- What cells need ----
+def is_missing(name):
+    """Tells whether an answer is blank, or was never made."""
+    value = get_ipython().user_ns.get(name.split(".")[0])
+    for part in name.split(".")[1:]:
+        value = getattr(value, part, None)
+    code = getattr(getattr(value, "__wrapped__", value), "__code__", None)
+    return value is None or (code is not None and BLANK in code.co_names)
+
+
+@register_cell_magic
+def needs(line, cell):
+    """Runs a cell if all that it needs was answered."""
+    missing = [name for name in line.split() if is_missing(name)]
+    if missing:
+        print("This cell needs what is still missing:", ", ".join(missing))
+        return
+    get_ipython().run_cell(cell)
+
+
+# ---- From one notebook to the next ----
+def definitions(cells):
+    """Returns the code of cells that defines things: imports, functions, classes, constants."""
+    kept = []
+    for cell in cells:
+        try:
+            nodes = ast.parse(re.sub("^%%needs.*", "", cell)).body
+        except SyntaxError:  # a mistake, or another magic
+            continue
+        for node in nodes:
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            parts = [part for target in targets for part in ast.walk(target)]
+            names = {part.id for part in parts if isinstance(part, ast.Name)}
+            constant = names & CONSTANTS or (names and all(name.isupper() for name in names))
+            if constant or isinstance(node, DEFINITIONS):
+                kept.append(ast.unparse(node))
+    return "\n".join(kept)
+
+
+def keep_model(encoder, decoder):
+    """Keeps a trained model, and what notebook 02 defined."""
+    YOURS.write_text(definitions(get_ipython().history_manager.input_hist_raw), "utf-8")
+    weights = {"encoder": encoder.state_dict(), "decoder": decoder.state_dict()}
+    torch.save(weights, YOURS.with_suffix(".pt"))
+
+
+def your_notebook():
+    """Returns what notebook 02 defined, and its trained model, by name; None if there is none."""
+    if not YOURS.exists():
+        print("There is no model yet: fill in notebook 02 and run it.")
+        return None
+    names = {"__name__": "yours"}
+    exec(compile(YOURS.read_text("utf-8"), YOURS.name, "exec"), names)
+    weights = torch.load(YOURS.with_suffix(".pt"), weights_only=True)
+    for part in ("encoder", "decoder"):
+        names[part] = names[part.title()]()
+        names[part].load_state_dict(weights[part])
+    return names
+
+
+class YourModel:
+    """Holds the model that notebook 02 trained."""
+
+    latent_size = 32
+
+    def __init__(self, names):
+        self.convert = names["convert"]
+        self.decode = names["decode"]
+
+    def generate(self, z):
+        """Returns the verbs, all four tenses, that are decoded from z (N, Z)."""
+        forms = [self.decode(z, torch.full((len(z),), tense)) for tense in range(4)]
+        return list(zip(*forms, strict=True))
+
+
+def your_model():
+    """Returns the model that notebook 02 trained; None if it did not."""
+    names = your_notebook()
+    return None if names is None else YourModel(names)

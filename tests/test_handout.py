@@ -1,0 +1,314 @@
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from nbclient import NotebookClient
+
+import lab5_utils as lab
+
+NOTEBOOKS = lab.HERE / "notebooks"
+
+
+def load(name):
+    """Imports a script of the folder of notebooks."""
+    spec = importlib.util.spec_from_file_location(name, NOTEBOOKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def handout():
+    return load("handout")
+
+
+@pytest.fixture(scope="module")
+def checks():
+    InteractiveShell.instance()  # a magic is registered
+    return load("checks")
+
+
+@pytest.fixture(scope="module")
+def sources(handout):
+    """Returns the notebooks with their solutions, by number."""
+    return {path.name[:2]: handout.make_source(path) for path in handout.NOTEBOOKS}
+
+
+def code_cells(notebook):
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def blanks_of(notebook):
+    """Returns the calls of a notebook's checks, visible and hidden, by the name of the check."""
+    calls = {}
+    for source in code_cells(notebook):
+        if source.startswith("points ="):
+            found = re.findall(r"checks\.award\(\d+, checks\.(\w+), .*?\)(?=\)?$)", source, re.M)
+            calls[found[0]] = source
+    return calls
+
+
+def marks(checks, notebook, old="", new=""):
+    """Returns the points of each check of a notebook in which a piece of code was replaced."""
+    cells = [cell for cell in code_cells(notebook) if not cell.startswith("points =")]
+    code = "\n\n".join(re.sub("^%%.*\n", "", cell) for cell in cells)
+    code = code.replace("import checks\n", "")
+    assert old in code, old
+    names = {"__name__": "answers", "checks": checks}
+    exec(checks.definitions([code.replace(old, new)]), names)
+    points = {}
+    for name, call in blanks_of(notebook).items():
+        exec(call, names)
+        points[name] = names["points"]
+    return points
+
+
+def test_the_solution_has_all_points(checks, sources):
+    found = [marks(checks, notebook) for notebook in sources.values()]
+    assert sum(sum(points.values()) for points in found) == 84
+    assert all(value > 0 for points in found for value in points.values())
+
+
+AT_EOS = "hidden[torch.arange(len(hidden)), lengths - 1]"
+DRAW = "mu + (0.5 * logvar).exp() * torch.randn(mu.shape)"
+KL = "0.5 * (mu**2 + logvar.exp() - 1 - logvar).sum(1)"
+STEPS = "steps=lab.MAX_LETTERS + 1"
+FED = "            letter = scores[-1].argmax(2)\n"
+HITS = "sum(min(found.count(run), wanted.count(run)) for run in set(found))"
+ROWS = "[verb for verb in generated if verb in known]"
+SHARE = "return len(rows) / len(generated), len(set(rows))"
+BLEND = """    free = decoder.free_run(z, words.tense, words.letters.shape[1])
+    return (1 - tf_ratio) * free + tf_ratio * decoder"""
+NORMAL = "torch.distributions.Normal(mu, (0.5 * logvar).exp())"
+MISTAKES = [  # notebook, what loses its points, a right piece of code, a wrong one
+    ("01", "to_numbers", " + [lab.EOS]", ""),
+    ("01", "to_numbers", "number_of[letter] for", "number_of[letter] - 1 for"),
+    ("01", "to_word", "            break", "            continue"),
+    ("01", "to_word", "alphabet[number - 1]", "alphabet[number % 26]"),
+    ("02", "encoder_forward", AT_EOS, "hidden[:, -1]"),
+    ("02", "encoder_forward", AT_EOS, AT_EOS.replace("- 1", "- 2")),
+    ("02", "encoder_forward", AT_EOS, "hidden.mean(1)"),
+    (
+        "02",
+        "encoder_forward",
+        "condition = self.condition(tense)",
+        "condition = self.condition(0 * tense)",
+    ),
+    ("02", "encoder_forward", "self.mu(end), self.logvar(end)", "self.logvar(end), self.mu(end)"),
+    ("02", "encoder_forward", "self.logvar(end)  #", "self.logvar(end).exp()  #"),
+    ("02", "decoder_first_state", "c0.tanh(), c0", "encoder.last_h, encoder.last_c"),
+    ("02", "decoder_first_state", "c0.tanh(), c0", "c0, c0"),
+    ("02", "decoder_first_state", "[z, self.condition(tense)]", "[z, 0 * self.condition(tense)]"),
+    ("02", "decoder_forward", "F.pad(letters[:, :-1], (1, 0), value=vocabulary.sos)", "letters"),
+    ("02", "decoder_forward", "value=vocabulary.sos", "value=lab.EOS"),
+    (
+        "02",
+        "decoder_forward",
+        "return self.letter(hidden)  #",
+        "return self.letter(hidden).softmax(2)  #",
+    ),
+    ("02", "decoder_free_run", FED, ""),
+    ("02", "decoder_free_run", "hidden, state = self.lstm", "hidden, _ = self.lstm"),
+    ("02", "decoder_free_run", "for _ in range(steps)", "for _ in range(steps - 1)"),
+    (
+        "02",
+        "decoder_free_run",
+        FED,
+        f"{FED}            if not letter.any():\n                break\n",
+    ),
+    ("02", "decode", STEPS, "steps=13"),  # the length of a target
+    ("02", "decode", "free_run(z, tenses", "free_run(z + torch.randn_like(z), tenses"),
+    ("02", "decode", f"decoder.free_run(z, tenses, {STEPS})", "decoder(z, tenses, table.letters)"),
+    ("02", "decode", "free_run(z, tenses", "free_run(encoder.last_c, tenses"),
+    ("02", "kl_divergence", KL, KL.replace("sum", "mean")),
+    ("02", "kl_divergence", KL, f"-{KL}"),
+    ("02", "kl_divergence", KL, KL.replace("0.5 * ", "")),
+    ("02", "kl_divergence", KL, KL.replace("sum(1)", "sum()")),
+    ("02", "kl_divergence", KL, "0.5 * (mu**2 + logvar**2 - 1 - 2 * logvar.abs().log()).sum(1)"),
+    ("02", "reparameterize", DRAW, DRAW.replace("0.5 * logvar", "logvar")),
+    ("02", "reparameterize", DRAW, DRAW.replace("(0.5 * logvar).exp()", "logvar")),
+    ("02", "reparameterize", DRAW, "mu"),
+    ("02", "reparameterize", DRAW, f"{NORMAL}.sample()"),
+    ("02", "reparameterize", DRAW, DRAW.replace("randn(mu.shape)", "randn(())")),
+    ("02", "cross_entropy", "(nats * mask).sum(1)", "(nats * mask).sum(1) / lengths"),
+    ("02", "cross_entropy", "(nats * mask).sum(1)", "nats.sum(1)"),
+    ("02", "cross_entropy", "(nats * mask).sum(1)", "(nats * mask).sum()"),
+    ("02", "cross_entropy", "< lengths[:, None]", "< lengths[:, None] - 1"),
+    ("02", "cross_entropy", "torch.arange(letters.shape[1]) < lengths[:, None]", "letters != 0"),
+    ("02", "spell", "torch.rand(()) < tf_ratio", "True"),
+    ("02", "spell", "    if torch.rand(()) < tf_ratio:\n        return decoder", BLEND),
+    ("02", "spell", "torch.rand(()) < tf_ratio", "tf_ratio == 1"),
+    ("02", "spell", "torch.rand(()) < tf_ratio", "torch.rand(()) > tf_ratio"),
+    ("02", "step", "ce + beta * kl", "ce + kl"),
+    ("02", "step", "ce + beta * kl", "ce + beta * kl / 27"),
+    ("02", "step", "    optimizer.zero_grad()\n", ""),
+    (
+        "02",
+        "step",
+        'clip_grad_norm_(group["params"], 5.0)',
+        'clip_grad_norm_(group["params"], 1e9)',
+    ),
+    ("02", "step", 'clip_grad_norm_(group["params"]', 'clip_grad_value_(group["params"]'),
+    ("02", "step", 'clip_grad_norm_(group["params"]', "clip_grad_norm_(encoder.parameters()"),
+    ("02", "step", '    group["lr"] = rate\n', ""),
+    ("02", "step", "return ce.item(), kl.item()", "return ce.item(), beta * kl.item()"),
+    ("02", "step", "words.lengths).mean()", "words.lengths).sum()"),
+    ("03", "bleu4", "ngrams(output, n), ngrams(target, n)", "ngrams(target, n), ngrams(output, n)"),
+    ("03", "bleu4", "(hits or 0.1)", "(hits or 1e-12)"),
+    ("03", "bleu4", HITS, "sum(run in wanted for run in found)"),
+    ("03", "bleu4", "min(1, exp(1 - len(target) / len(output))) * ", ""),
+    ("03", "bleu4", "range(1, 5)", "range(1, 3)"),
+    ("03", "bleu4", "    if not output:\n        return 0.0\n", ""),
+    ("03", "gaussian_score", ROWS, "[v for v in generated for row in verbs if v == row]"),
+    ("03", "gaussian_score", SHARE, "return len(set(rows)) / len(generated), len(set(rows))"),
+    ("03", "gaussian_score", SHARE, "return len(rows) / len(generated), len(rows)"),
+    ("03", "gaussian_score", ROWS, "[v for v in generated if v[0] in {row[0] for row in verbs}]"),
+    ("04", "four_cycles", "4 * progress % 1", "progress % 1"),
+    ("04", "four_cycles", "4 * progress % 1", "4 * progress / 77 % 1"),  # the number of batches
+    ("04", "four_cycles", "min(1.0, 2 * position)", "min(1.0, position)"),
+    ("04", "four_cycles", "min(1.0, 2 * position)", "max(0.1, min(1.0, 2 * position))"),
+]
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: f"{mistake[1]}: {mistake[3]}")
+def test_a_mistake_costs_its_own_points_and_no_others(checks, sources, mistake, capsys):
+    notebook, check, right, wrong = mistake
+    points = marks(checks, sources[notebook], right, wrong)
+    assert {name for name, value in points.items() if value == 0} == {check}
+    assert re.search(rf"^{check}: (?!right)", capsys.readouterr().out, re.M)
+
+
+# ---- What is handed out ----
+@pytest.fixture(scope="module")
+def folder(handout, tmp_path_factory):
+    """Returns an assignment as a student gets it."""
+    folder = tmp_path_factory.mktemp("handout") / "lab5"
+    subprocess.run([sys.executable, NOTEBOOKS / "handout.py", folder], check=True)
+    return folder
+
+
+def test_points_are_100_and_each_has_its_minutes(handout):
+    points, minutes = 0, 0
+    for path in handout.NOTEBOOKS:
+        for cell in nbformat.read(path, 4).cells:
+            said = cell.metadata.get("handout", {})
+            points += sum(said.get("blank", {}).values()) + said.get("points", 0)
+            minutes += said.get("minutes", 0)
+            assert ("minutes" in said) == ("blank" in said or "answer" in said)
+    assert points == 100
+    assert 240 <= minutes <= 480
+
+
+def test_no_answer_is_handed_out(folder, sources):
+    bodies = []
+    for notebook in sources.values():
+        for cell in notebook.cells:
+            bodies += re.findall(r"BEGIN SOLUTION\n(.*?)### END", cell.source, re.S)
+    handed = "".join(path.read_text("utf-8") for path in folder.iterdir() if path.suffix != ".txt")
+    assert len(bodies) == 19
+    for body in bodies:
+        for line in body.strip().split("\n"):
+            telling = len(line) > 40 and "SOS" not in line
+            assert not telling or line.strip() not in handed, line
+    for name in ("SOLUTION", "HIDDEN", "reparameteriz", "target_rate", "GatedDecoder", "Training:"):
+        code = "".join(path.read_text("utf-8") for path in folder.glob("lab5*.py"))
+        assert name not in code
+
+
+@pytest.mark.slow
+def test_blank_notebooks_run_to_their_ends_without_a_point(folder):
+    given = []
+    for path in sorted(folder.glob("0*.ipynb")):
+        notebook = nbformat.read(path, 4)
+        NotebookClient(notebook, resources={"metadata": {"path": folder}}).execute()
+        for cell in notebook.cells:
+            if cell.source.startswith("points ="):
+                (value,) = [out for out in cell.outputs if out.output_type == "execute_result"]
+                given.append(value["data"]["text/plain"])
+    assert given == 15 * ["0"]
+
+
+@pytest.mark.slow
+def test_from_the_solution_a_model_goes_from_notebook_to_notebook(
+    handout, sources, folder, tmp_path
+):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    shown = {}
+    for number, notebook in sources.items():
+        for cell in notebook.cells:
+            short = cell.source.replace("epochs=16", "epochs=1").replace(
+                '["train"](8', '["train"](1'
+            )
+            cell.source = short.replace("10_000", "100")
+        NotebookClient(notebook, resources={"metadata": {"path": tmp_path}}).execute()
+        shown[number] = str(notebook.cells)
+        assert "still missing" not in shown[number]
+    assert "exact: " in shown["03"]
+    assert "four cycles" in shown["04"]
+
+
+# ---- What is refused ----
+def refusal(*arguments):
+    """Returns what the script says when it refuses."""
+    command = [sys.executable, NOTEBOOKS / "handout.py", *arguments]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode != 0
+    return found.stderr
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    assert "expected a new or an empty folder" in refusal(tmp_path)
+    assert "expected a new or an empty folder" in refusal(tmp_path / "mine.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("nbgrader") is not None, reason="nbgrader is here")
+def test_without_nbgrader_its_source_is_refused(tmp_path):
+    assert "nbgrader: not found" in refusal(tmp_path / "course", "--nbgrader")
+    assert not (tmp_path / "course").exists()
+
+
+REFUSED = [  # what is said of a blank, its code, and what is wrong
+    ({"no_such": 5}, "found no such function"),
+    ({"no_docstring": 5}, "found no docstring"),
+    ({"no_check": 5}, "found no check"),
+]
+CELL = '''
+def no_docstring():
+    return 1
+
+
+def no_check():
+    """Returns 1."""
+    return 1
+'''
+
+
+@pytest.mark.parametrize(("blank", "why"), REFUSED, ids=lambda part: str(part)[:20])
+def test_a_blank_that_cannot_be_marked_is_refused_by_name(handout, tmp_path, blank, why):
+    cell = nbformat.v4.new_code_cell(CELL.strip(), metadata={"handout": {"blank": blank}})
+    path = tmp_path / "01_one.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    with pytest.raises(ValueError, match=f"{path.name}.*blank {min(blank)}: {why}"):
+        handout.make_source(path)
+
+
+# ---- nbgrader ----
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("nbgrader") is None, reason="a tool of this test")
+def test_nbgrader_takes_the_source(tmp_path):
+    course = tmp_path / "course"
+    subprocess.run([sys.executable, NOTEBOOKS / "handout.py", course, "--nbgrader"], check=True)
+    command = [sys.executable, "-m", "nbgrader", "generate_assignment", "lab5"]
+    subprocess.run(command, cwd=course, check=True)
+    for path in (course / "release/lab5").glob("0*.ipynb"):
+        cells = "".join(cell.source for cell in nbformat.read(path, 4).cells)
+        assert "YOUR" in cells
+        assert "HIDDEN" not in cells
+        assert "SOLUTION" not in cells

@@ -36,7 +36,8 @@ ASSIGNMENT = "lab5"
 CONFIG = """c = get_config()
 c.ExecutePreprocessor.timeout = 1800  # seconds a cell may take; training takes more than 30
 """
-KNOWN = ("blank", "answer", "points", "minutes", "leave", "instead", "then")
+OF_CELLS = ("handout", "tags", "alt")  # what a cell may have in its metadata
+KNOWN = ("blank", "answer", "points", "minutes", "leave", "instead", "then")  # in "handout"
 HIDDEN = {  # numbers of the hidden tests, by blank
     "to_numbers": {"word": "quizzes", "expected": (17, 21, 9, 26, 26, 5, 19, 0)},
     "to_word": {"numbers": (26, 1, 16), "expected": "zap"},
@@ -208,18 +209,32 @@ points"""
     return marked(new_code_cell(source), f"check-{check}", points)
 
 
+def check_said(cell):
+    """Raises ValueError if a cell's metadata has an unknown name, or a value that is none."""
+    said = cell.metadata.get("handout", {})
+    for found, known in ((cell.metadata, OF_CELLS), (said, KNOWN)):
+        unknown = found.keys() - known
+        if unknown:
+            raise ValueError(f"cell {cell.id}: found {min(unknown)!r}; expected {', '.join(known)}")
+    marks = said.get("blank", {"it": said.get("points", 0)} if "answer" in said else {})
+    if not isinstance(marks, dict) or not all(type(n) is int and n > 0 for n in marks.values()):
+        raise ValueError(
+            f"cell {cell.id}: found {marks!r}; expected points, from 1 on, by function"
+        )
+    for name in ("instead", "then"):
+        if not isinstance(said.get(name, []), list):
+            raise ValueError(f"cell {cell.id}, {name}: found {said[name]!r:.40}; expected a list")
+
+
 def asked(cell, said):
     """Returns the cells that become of a cell, marked for nbgrader; of a blank, its check too."""
-    unknown = said.keys() - KNOWN
-    if unknown:
-        raise ValueError(f"cell {cell.id}: found {min(unknown)!r}; expected {', '.join(KNOWN)}")
     if "blank" in said:
         cell.source = delimited(cell.source, said["blank"])
         checks = [check_of(name, points) for name, points in said["blank"].items()]
         return [marked(cell, f"blank-{check_name(min(said['blank']))}", solution=True), *checks]
     if "answer" in said:
         heading, text = cell.source.split("\n", 1)
-        question = new_markdown_cell(f"{heading}\n\n{said['answer']}")
+        question = new_markdown_cell(f"{heading}\n\n{said['answer']} ({said['points']} points)")
         cell.source = f"### BEGIN SOLUTION\n{text.strip()}\n### END SOLUTION"
         name = re.sub(r"\W+", "-", heading.lower()).strip("-")
         return [question, marked(cell, f"answer-{name}", said["points"], solution=True)]
@@ -291,17 +306,20 @@ def make_source(path):
     """Returns a notebook of the assignment with all solutions, as nbgrader's source has it."""
     notebook = nbformat.read(path, 4)
     cells, blanks = [], []
-    for cell, said in taken(notebook):
-        try:
+    try:
+        for cell in notebook.cells:
+            check_said(cell)
+        for cell, said in taken(notebook):
             cells += asked(cell, said)
-        except ValueError as error:
-            raise ValueError(f"{path.name}, {error}") from error
-        blanks += said.get("blank", {})
+            blanks += said.get("blank", {})
+    except ValueError as error:
+        raise ValueError(f"{path.name}, {error}") from error
     guard(cells, blanks)
     number_sections(cells)
-    cells.append(new_code_cell("checks.show_total()"))
+    cells.append(new_code_cell(f"checks.show_total({points_of(cells, 'code')})"))
     cells = [clean(cell, number) for number, cell in enumerate(cells)]
     first = next(cell for cell in cells if cell.cell_type == "code")
+    first.source = re.sub(r"sys\.path.*", "", first.source)  # all is in one folder
     used = set().union(*(loaded(ast.parse(text)) for text in code_of(cells)))
     parts = [
         pruned(node, used) if isinstance(node, ast.Import | ast.ImportFrom) else text
@@ -310,6 +328,12 @@ def make_source(path):
     first.source = "\n".join([part for part in parts if part] + ["", "import checks"])
     notebook.cells = cells
     return notebook
+
+
+def points_of(cells, kind):
+    """Returns the sum of the points of cells of code, or of text."""
+    marks = [cell.metadata.get("nbgrader", {}) for cell in cells if cell.cell_type == kind]
+    return sum(mark.get("points", 0) for mark in marks)
 
 
 def code_of(cells):
@@ -360,7 +384,7 @@ def requirements():
 
 
 def make_handout(for_nbgrader):
-    """Returns all files of the assignment, bytes by name."""
+    """Returns all files of the assignment, bytes by name, and prints what is asked in each."""
     files = {name: (ROOT / name).read_bytes() for name in FILES}
     readme = (ROOT / "readme.txt").read_text("utf-8")
     files["readme.txt"] = readme.split(FOR_THE_PROJECT)[0].encode()
@@ -369,6 +393,8 @@ def make_handout(for_nbgrader):
     texts = [CHECKS.read_text("utf-8")]
     for path in NOTEBOOKS:
         notebook = make_source(path)
+        checked, read = (points_of(notebook.cells, kind) for kind in ("code", "markdown"))
+        print(f"{path.name}: {checked} points that are checked, {read} for texts")
         texts += code_of(notebook.cells)
         for drawing in re.findall(r"\((\w+\.svg)\)", str(notebook.cells)):
             files[drawing] = (ROOT / "notebooks" / drawing).read_bytes()

@@ -1,8 +1,10 @@
 import importlib.util
+import math
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 
 import nbformat
 import pytest
@@ -59,7 +61,7 @@ def marks(checks, notebook, old="", new=""):
     code = "\n\n".join(re.sub("^%%.*\n", "", cell) for cell in cells)
     code = code.replace("import checks\n", "")
     assert old in code, old
-    names = {"__name__": "answers", "checks": checks}
+    names = {"__name__": "answers", "checks": checks, "math": math, "Counter": Counter}
     exec(checks.definitions([code.replace(old, new)]), names)
     points = {}
     for name, call in blanks_of(notebook).items():
@@ -84,6 +86,9 @@ ROWS = "[verb for verb in generated if verb in known]"
 SHARE = "return len(rows) / len(generated), len(set(rows))"
 BLEND = """    free = decoder.free_run(z, words.tense, words.letters.shape[1])
     return (1 - tf_ratio) * free + tf_ratio * decoder"""
+FIRST_TENSE = "condition = self.condition(tense[:1]).expand(len(tense), C)"
+ZERO_Z = "self.first_state(0 * z, tense))\n        return"
+BY_NLTK = "    from lab5_utils import bleu4 as theirs\n    return theirs(output, target)\n"
 NORMAL = "torch.distributions.Normal(mu, (0.5 * logvar).exp())"
 MISTAKES = [  # notebook, what loses its points, a right piece of code, a wrong one
     ("01", "to_numbers", " + [lab.EOS]", ""),
@@ -92,6 +97,9 @@ MISTAKES = [  # notebook, what loses its points, a right piece of code, a wrong 
     ("01", "to_word", "alphabet[number - 1]", "alphabet[number % 26]"),
     ("02", "encoder_forward", AT_EOS, "hidden[:, -1]"),
     ("02", "encoder_forward", AT_EOS, AT_EOS.replace("- 1", "- 2")),
+    ("02", "encoder_forward", AT_EOS, AT_EOS.replace("lengths - 1", "lengths[0] - 1")),
+    ("02", "encoder_forward", "condition = self.condition(tense)", FIRST_TENSE),
+    ("02", "encoder_forward", "F.pad(condition, (H - C, 0))", "F.pad(condition, (0, H - C))"),
     ("02", "encoder_forward", AT_EOS, "hidden.mean(1)"),
     (
         "02",
@@ -121,11 +129,20 @@ MISTAKES = [  # notebook, what loses its points, a right piece of code, a wrong 
         FED,
         f"{FED}            if not letter.any():\n                break\n",
     ),
+    ("02", "decoder_forward", "self.first_state(z, tense))\n        return", ZERO_Z),
+    (
+        "02",
+        "decoder_free_run",
+        "state = self.first_state(z, tense)",
+        "state = self.first_state(0 * z, tense)",
+    ),
+    ("02", "decoder_free_run", FED, f"{FED}            letter = letter[:1].expand(len(z), 1)\n"),
     ("02", "decode", STEPS, "steps=13"),  # the length of a target
     ("02", "decode", "free_run(z, tenses", "free_run(z + torch.randn_like(z), tenses"),
     ("02", "decode", f"decoder.free_run(z, tenses, {STEPS})", "decoder(z, tenses, table.letters)"),
     ("02", "decode", "free_run(z, tenses", "free_run(encoder.last_c, tenses"),
     ("02", "kl_divergence", KL, KL.replace("sum", "mean")),
+    ("02", "kl_divergence", KL, f"({KL}).detach()"),
     ("02", "kl_divergence", KL, f"-{KL}"),
     ("02", "kl_divergence", KL, KL.replace("0.5 * ", "")),
     ("02", "kl_divergence", KL, KL.replace("sum(1)", "sum()")),
@@ -137,6 +154,7 @@ MISTAKES = [  # notebook, what loses its points, a right piece of code, a wrong 
     ("02", "reparameterize", DRAW, DRAW.replace("randn(mu.shape)", "randn(())")),
     ("02", "cross_entropy", "(nats * mask).sum(1)", "(nats * mask).sum(1) / lengths"),
     ("02", "cross_entropy", "(nats * mask).sum(1)", "nats.sum(1)"),
+    ("02", "cross_entropy", "(nats * mask).sum(1)", "(nats * mask).sum(1).detach()"),
     ("02", "cross_entropy", "(nats * mask).sum(1)", "(nats * mask).sum()"),
     ("02", "cross_entropy", "< lengths[:, None]", "< lengths[:, None] - 1"),
     ("02", "cross_entropy", "torch.arange(letters.shape[1]) < lengths[:, None]", "letters != 0"),
@@ -145,6 +163,9 @@ MISTAKES = [  # notebook, what loses its points, a right piece of code, a wrong 
     ("02", "spell", "torch.rand(()) < tf_ratio", "tf_ratio == 1"),
     ("02", "spell", "torch.rand(()) < tf_ratio", "torch.rand(()) > tf_ratio"),
     ("02", "step", "ce + beta * kl", "ce + kl"),
+    ("02", "step", "z = reparameterize(mu, logvar)\n    scores", "z = mu\n    scores"),
+    ("02", "step", "spell(z, words, tf_ratio)\n    ce", "spell(z, words, 1.0)\n    ce"),
+    ("02", "step", "words.letters, words.lengths).mean", "words.letters, words.lengths - 1).mean"),
     ("02", "step", "ce + beta * kl", "ce + beta * kl / 27"),
     ("02", "step", "    optimizer.zero_grad()\n", ""),
     (
@@ -160,6 +181,8 @@ MISTAKES = [  # notebook, what loses its points, a right piece of code, a wrong 
     ("02", "step", "words.lengths).mean()", "words.lengths).sum()"),
     ("03", "bleu4", "ngrams(output, n), ngrams(target, n)", "ngrams(target, n), ngrams(output, n)"),
     ("03", "bleu4", "(hits or 0.1)", "(hits or 1e-12)"),
+    ("03", "bleu4", "    logarithms = []\n", "    return lab.bleu4(output, target)\n"),
+    ("03", "bleu4", "    logarithms = []\n", BY_NLTK),
     ("03", "bleu4", HITS, "sum(run in wanted for run in found)"),
     ("03", "bleu4", "min(1, exp(1 - len(target) / len(output))) * ", ""),
     ("03", "bleu4", "range(1, 5)", "range(1, 3)"),
@@ -181,6 +204,57 @@ def test_a_mistake_costs_its_own_points_and_no_others(checks, sources, mistake, 
     points = marks(checks, sources[notebook], right, wrong)
     assert {name for name, value in points.items() if value == 0} == {check}
     assert re.search(rf"^{check}: (?!right)", capsys.readouterr().out, re.M)
+
+
+CAST = "torch.bernoulli(torch.tensor(tf_ratio)) == 1"
+PACKED = """packed = nn.utils.rnn.pack_padded_sequence(
+            self.embedding(letters), lengths, batch_first=True, enforce_sorted=False
+        )
+        _, (last, _) = self.lstm(packed, (h0, c0))
+        end = last[0]"""
+READ = """hidden, _ = self.lstm(self.embedding(letters), (h0, c0))  # (B, T, H)
+        end = hidden[torch.arange(len(hidden)), lengths - 1]"""
+CE = """nats = F.cross_entropy(scores.mT, letters, reduction="none")  # (B, T)
+    mask = torch.arange(letters.shape[1]) < lengths[:, None]  # (B, T)
+    return (nats * mask).sum(1)"""
+IN_PLACE = """letters[torch.arange(letters.shape[1]) >= lengths[:, None]] = -100
+    return F.cross_entropy(scores.mT, letters, ignore_index=-100, reduction="none").sum(1)"""
+RIGHT = [  # the same, otherwise written
+    ("02", READ, PACKED),
+    (
+        "02",
+        "self.lstm(self.embedding(letter), state)",
+        "self.lstm(self.embedding(letter), hx=state)",
+    ),
+    ("02", "free_run(z, tenses, steps=", "free_run(z, tense=tenses, steps="),
+    ("02", CE, IN_PLACE),
+    ("02", "return decoder(z, words.tense", "return decoder.forward(z, words.tense"),
+    ("02", "torch.rand(()) < tf_ratio", CAST),
+    ("02", DRAW, f"{NORMAL}.rsample()"),
+    ("02", KL, "torch.distributions.kl_divergence(MINE, PRIOR).sum(1)"),
+    (
+        "02",
+        "return (nats * mask).sum(1)",
+        "return (nats * mask).sum(1)\n    raise NotImplementedError()",
+    ),
+    ("03", "sum(min(found.count(run), wanted.count(run)) for run in set(found))", "CLIPPED"),
+    ("03", ROWS, "list(filter(known.__contains__, generated))"),
+    ("04", "4 * progress % 1", "math.fmod(progress, 0.25) * 4"),
+]
+RIGHT_NAMES = {
+    "MINE": NORMAL,
+    "PRIOR": "torch.distributions.Normal(0.0, 1.0)",
+    "CLIPPED": "(Counter(found) & Counter(wanted)).total()",
+}
+
+
+@pytest.mark.parametrize("answer", RIGHT, ids=lambda answer: answer[2][:40])
+def test_a_right_answer_that_is_written_otherwise_keeps_its_points(checks, sources, answer):
+    notebook, old, new = answer
+    for name, code in RIGHT_NAMES.items():
+        new = new.replace(name, code)
+    points = marks(checks, sources[notebook], old, new)
+    assert all(points.values()), points
 
 
 # ---- What is handed out ----
@@ -278,6 +352,7 @@ REFUSED = [  # what is said of a blank, its code, and what is wrong
     ({"no_such": 5}, "found no such function"),
     ({"no_docstring": 5}, "found no docstring"),
     ({"no_check": 5}, "found no check"),
+    ({"no_check": -3}, "found .*-3.*expected points"),
 ]
 CELL = '''
 def no_docstring():
@@ -295,7 +370,7 @@ def test_a_blank_that_cannot_be_marked_is_refused_by_name(handout, tmp_path, bla
     cell = nbformat.v4.new_code_cell(CELL.strip(), metadata={"handout": {"blank": blank}})
     path = tmp_path / "01_one.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
-    with pytest.raises(ValueError, match=f"{path.name}.*blank {min(blank)}: {why}"):
+    with pytest.raises(ValueError, match=f"{path.name}.*{why}"):
         handout.make_source(path)
 
 
@@ -312,3 +387,15 @@ def test_nbgrader_takes_the_source(tmp_path):
         assert "YOUR" in cells
         assert "HIDDEN" not in cells
         assert "SOLUTION" not in cells
+
+
+def test_a_misspelt_name_in_the_metadata_is_refused(handout, tmp_path):
+    for said in (
+        {"handuot": {"blank": {}}},
+        {"handout": {"blnak": {}}},
+        {"handout": {"then": "x"}},
+    ):
+        cell = nbformat.v4.new_code_cell("1", metadata=said)
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "01_one.ipynb")
+        with pytest.raises(ValueError, match=r"01_one.*cell .*found .*expected"):
+            handout.make_source(tmp_path / "01_one.ipynb")

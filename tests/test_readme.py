@@ -83,7 +83,7 @@ LONGEST = {
     "README.md": 900,
     "tests/README.md": 700,
     "experiments/README.md": 3000,
-    "notebooks/README.md": 600,
+    "notebooks/README.md": 630,
 }
 
 

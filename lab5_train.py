@@ -244,7 +244,8 @@ def used_by(function: FunctionType) -> dict:
     instructions = list(instructions_of(function.__code__))
     loaded = {step.argval for step in instructions if step.opname in LOADS}
     used = {name: function.__globals__[name] for name in loaded & function.__globals__.keys()}
-    for module in [value for value in used.values() if isinstance(value, ModuleType)]:
+    modules = [value for value in used.values() if isinstance(value, ModuleType)]
+    for module in sorted(modules, key=lambda module: module.__name__):  # the same in any process
         if is_own(module):  # lab.CLIP: of a module, what is named
             named = {str(step.argval) for step in instructions} & vars(module).keys()
             used |= {name: vars(module)[name] for name in named}

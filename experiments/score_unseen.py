@@ -194,4 +194,6 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    from experiments import score_unseen  # under its name the processes of a sweep find its classes
+
+    score_unseen.main()

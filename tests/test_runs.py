@@ -384,3 +384,19 @@ def test_what_a_notebook_registers_reaches_the_processes_of_a_sweep(tmp_path):
         "True 0.5 0.25; True 0.5 0.25; 4",
     ], done.stderr
     assert error.startswith("found other code in a process of the sweep; expected this one's")
+
+
+# ---- Two modules with the same name in them ----
+def test_code_of_two_modules_is_described_the_same_in_any_process(tmp_path):
+    (tmp_path / "first.py").write_text("def make():\n    return 1\n")
+    (tmp_path / "second.py").write_text("def make():\n    return 2\n")
+    use = "import first\nimport second\n\n\ndef use():\n    return first.make() + second.make()\n"
+    (tmp_path / "third.py").write_text(use)
+    code = "import lab5_train, third; print(lab5_train.read(third.use, set()))"
+    found = set()
+    for seed in range(4):  # of the order of names in a set
+        path = os.pathsep.join([str(ROOT), str(tmp_path)])
+        where = os.environ | {"PYTHONHASHSEED": str(seed), "PYTHONPATH": path}
+        command = [sys.executable, "-c", code]
+        found.add(subprocess.run(command, env=where, check=True, capture_output=True).stdout)
+    assert len(found) == 1

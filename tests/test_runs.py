@@ -394,7 +394,7 @@ def test_code_of_two_modules_is_described_the_same_in_any_process(tmp_path):
     (tmp_path / "third.py").write_text(use)
     code = "import lab5_train, third; print(lab5_train.read(third.use, set()))"
     found = set()
-    for seed in range(4):  # of the order of names in a set
+    for seed in (1, 4, 7):  # of the order of names in a set
         path = os.pathsep.join([str(ROOT), str(tmp_path)])
         where = os.environ | {"PYTHONHASHSEED": str(seed), "PYTHONPATH": path}
         command = [sys.executable, "-c", code]

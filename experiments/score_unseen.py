@@ -4,7 +4,7 @@
 
 - `06_unseen.csv`: a tenth of the table is held out with its families, five times, a training seed
   each. No system practises on a synthetic verb that is asked for. Each is given the simple
-  present and asked for the other three forms. Then the same of 4,400 rarer verbs that two
+  present and asked for the other three forms. Then the same of 4,927 rarer verbs that two
   dictionaries agree on, and a model of the whole table.
 - `06_invented.csv`: of 10,000 draws of models of the whole table, five seeds, those that are no row
   of the table, each counted once: how many are inflected as English spelling rules would, how many

@@ -244,11 +244,10 @@ def used_by(function: FunctionType) -> dict:
     instructions = list(instructions_of(function.__code__))
     loaded = {step.argval for step in instructions if step.opname in LOADS}
     used = {name: function.__globals__[name] for name in loaded & function.__globals__.keys()}
-    modules = [value for value in used.values() if isinstance(value, ModuleType)]
-    for module in sorted(modules, key=lambda module: module.__name__):  # the same in any process
+    for module in [value for value in used.values() if isinstance(value, ModuleType)]:
         if is_own(module):  # lab.CLIP: of a module, what is named
             named = {str(step.argval) for step in instructions} & vars(module).keys()
-            used |= {name: vars(module)[name] for name in named}
+            used |= {f"{module.__name__}.{name}": vars(module)[name] for name in named}
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     used |= {name: cell.cell_contents for name, cell in cells}
     used |= {name: value for name, value in vars(function).items() if name[:2] != "__"}

@@ -71,17 +71,11 @@ class Conjugator(Examinee):
 
 
 @lab5_train.new_training.register
-def new_examinee(config: Examinee, verbs):
+def new_training(config: Examinee, verbs):
     """Returns a training that has not begun."""
     model = beyond.make_model(config, lab.vocabulary_of(verbs))
-    return beyond.RowTraining(config, model, verbs, held_out=all_asked())
-
-
-@lab5_train.new_training.register
-def new_conjugator(config: Conjugator, verbs):
-    """Returns a training that has not begun."""
-    model = beyond.make_model(config, lab.vocabulary_of(verbs))
-    return OnlySpelling(config, model, verbs, held_out=all_asked())
+    kind = OnlySpelling if isinstance(config, Conjugator) else beyond.RowTraining
+    return kind(config, model, verbs, held_out=all_asked())
 
 
 BEYOND = beyond.Config()
@@ -194,6 +188,4 @@ def main():
 
 
 if __name__ == "__main__":
-    from experiments import score_unseen  # under its name the processes of a sweep find its classes
-
-    score_unseen.main()
+    main()

@@ -387,16 +387,31 @@ def test_what_a_notebook_registers_reaches_the_processes_of_a_sweep(tmp_path):
 
 
 # ---- Two modules with the same name in them ----
-def test_code_of_two_modules_is_described_the_same_in_any_process(tmp_path):
-    (tmp_path / "first.py").write_text("def make():\n    return 1\n")
-    (tmp_path / "second.py").write_text("def make():\n    return 2\n")
-    use = "import first\nimport second\n\n\ndef use():\n    return first.make() + second.make()\n"
-    (tmp_path / "third.py").write_text(use)
+USE = """import first
+import second
+
+
+def use():
+    return first.make() + second.make()
+"""
+
+
+def describe_use(folder, seed):
+    """Returns how a new process describes `use`; the seed orders the names in its sets."""
+    path = os.pathsep.join([str(ROOT), str(folder)])
+    where = os.environ | {"PYTHONHASHSEED": str(seed), "PYTHONPATH": path}
     code = "import lab5_train, third; print(lab5_train.read(third.use, set()))"
-    found = set()
-    for seed in (1, 4, 7):  # of the order of names in a set
-        path = os.pathsep.join([str(ROOT), str(tmp_path)])
-        where = os.environ | {"PYTHONHASHSEED": str(seed), "PYTHONPATH": path}
-        command = [sys.executable, "-c", code]
-        found.add(subprocess.run(command, env=where, check=True, capture_output=True).stdout)
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=where, check=True, capture_output=True).stdout
+
+
+def test_code_of_two_modules_is_described_in_full_and_the_same_in_any_process(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.py").write_text("def make():\n    return 1\n")
+    (tmp_path / "third.py").write_text(USE)
+    found = {describe_use(tmp_path, seed) for seed in (1, 4, 7)}
     assert len(found) == 1
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.py").write_text("def make():\n    return 20\n")
+        found.add(describe_use(tmp_path, seed=1))
+    assert len(found) == 3, "an edit of either is another description"

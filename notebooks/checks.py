@@ -1,7 +1,7 @@
 """Checks the answers of an assignment, and lends its notebooks what they need.
 
 `handout.py` copies this file into the assignment. A check takes one answer of a student, a function
-or a class, and nothing else that he wrote: tensors, words and stand-ins are made here. It raises
+or a class, and nothing else that was written: tensors, words and stand-ins are made here. It raises
 AssertionError, with the likely mistake. Its numbers may be replaced by others: hidden tests are the
 same checks with other numbers. No check holds an answer.
 """
@@ -27,6 +27,7 @@ import lab5_utils as lab
 from lab5_figures import FIGURES
 
 FIGURES.mkdir(exist_ok=True)  # tables are written there, too
+VOCABULARY = lab.vocabulary_of(lab.load_verbs())
 YOURS = Path("yours.py")  # what notebook 02 defined, for 03 and 04; beside it, the weights
 CONSTANTS = {"vocabulary", "verbs", "pairs", "table", "number_of"}  # and names in capitals
 DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
@@ -135,8 +136,7 @@ def to_word(answer, numbers=(23, 5, 14, 20), expected="went"):
 # ---- 02: the model ----
 def encode(encoder, words, tenses):
     """Returns what an encoder makes of words."""
-    vocabulary = lab.vocabulary_of(lab.load_verbs())
-    letters, lengths = vocabulary.to_tensor(words)
+    letters, lengths = VOCABULARY.to_tensor(words)
     return encoder(letters, lengths, torch.tensor(tenses))
 
 
@@ -305,8 +305,7 @@ def decoder_free_run(answer, steps=6):
 
 def decode(answer, words=("go", "understanding"), tense=2):
     """Checks spelling from codes."""
-    vocabulary = lab.vocabulary_of(lab.load_verbs())
-    expected, _ = vocabulary.to_tensor(words)
+    expected, _ = VOCABULARY.to_tensor(words)
     codes = torch.randn(len(words), 32)
     asked = []
 
@@ -314,7 +313,7 @@ def decode(answer, words=("go", "understanding"), tense=2):
         def free_run(self, z, tense, steps):
             asked.append((z, tense, steps))
             letters = F.pad(expected, (0, max(0, steps - expected.shape[1])))[:, :steps]
-            return F.one_hot(letters, vocabulary.size - 1).float()
+            return F.one_hot(letters, VOCABULARY.size - 1).float()
 
         def forward(self, *arguments):
             raise AssertionError("nobody knows the right letters here: free_run")
@@ -580,15 +579,18 @@ def definitions(cells):
             nodes = ast.parse(re.sub("^%%needs.*", "", cell)).body
         except SyntaxError:  # a mistake, or another magic
             continue
-        for node in nodes:
-            targets = node.targets if isinstance(node, ast.Assign) else []
-            parts = [part for target in targets for part in ast.walk(target)]
-            names = {part.id for part in parts if isinstance(part, ast.Name)}
-            constant = names & CONSTANTS or (names and all(name.isupper() for name in names))
-            constant = constant or (names and isinstance(node.value, ast.Constant))
-            if constant or isinstance(node, DEFINITIONS):
-                kept.append(ast.unparse(node))
-    return "\n".join(kept)
+        kept += [node for node in nodes if isinstance(node, DEFINITIONS) or is_constant(node)]
+    return "\n".join(map(ast.unparse, kept))
+
+
+def is_constant(node):
+    """Tells whether a statement assigns a value, or anything to a name in capitals or CONSTANTS."""
+    if not isinstance(node, ast.Assign):
+        return False
+    parts = [part for target in node.targets for part in ast.walk(target)]
+    names = {part.id for part in parts if isinstance(part, ast.Name)}
+    in_capitals = names != set() and all(name.isupper() for name in names)
+    return bool(names & CONSTANTS) or in_capitals or isinstance(node.value, ast.Constant)
 
 
 def keep_model(encoder, decoder):

@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("0[1-4]_*.ipynb"))
 MODULES = ("lab5_figures", "lab5_train", "lab5_utils")  # each uses those behind it
 CHECKS = ROOT / "notebooks" / "checks.py"
+CHECKED = re.findall(r"^def (\w+)\(answer", CHECKS.read_text("utf-8"), re.MULTILINE)
 FILES = ("train.txt", "test.txt", "LICENSE")
 FOR_THE_PROJECT = "Your own files"  # the heading of readme.txt from which it is about more
 PACKAGES = ("torch", "numpy", "nltk", "pandas", "matplotlib", "seaborn", "jupyter")
@@ -195,7 +196,7 @@ def check_of(name, points):
     """Returns the cell that checks a blank, with its hidden test."""
     check = check_name(name)
     owner = name.split(".")[0]
-    if not re.search(rf"^def {check}\(answer", CHECKS.read_text("utf-8"), re.MULTILINE):
+    if check not in CHECKED:
         raise ValueError(f"blank {name}: found no check {check} in {CHECKS.name}")
     if name not in HIDDEN:
         raise ValueError(f"blank {name}: found no numbers of a hidden test in HIDDEN")
@@ -405,26 +406,27 @@ def make_handout(for_nbgrader):
 
 
 def main():
-    """Makes the assignment, whole or not at all."""
+    """Makes the assignment; what is wrong is said before anything is written."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--nbgrader", action="store_true", help="with solutions, for nbgrader")
-    asked = parser.parse_args()
-    if asked.folder.exists() and (not asked.folder.is_dir() or any(asked.folder.iterdir())):
-        sys.exit(f"{asked.folder}: found something there; expected a new or an empty folder")
-    if asked.nbgrader and find_spec("nbgrader") is None:
+    options = parser.parse_args()
+    folder = options.folder
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        sys.exit(f"{folder}: found something there; expected a new or an empty folder")
+    if options.nbgrader and find_spec("nbgrader") is None:
         sys.exit("nbgrader: not found; pip install nbgrader")
     try:
-        files = make_handout(asked.nbgrader)
+        files = make_handout(options.nbgrader)
     except ValueError as error:
         sys.exit(str(error))
-    asked.folder.mkdir(parents=True, exist_ok=True)
-    folder = asked.folder / "source" / ASSIGNMENT if asked.nbgrader else asked.folder
+    if options.nbgrader:
+        folder = folder / "source" / ASSIGNMENT
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    if asked.nbgrader:
-        (asked.folder / "nbgrader_config.py").write_text(CONFIG, "utf-8")
+    if options.nbgrader:
+        (options.folder / "nbgrader_config.py").write_text(CONFIG, "utf-8")
     print(f"{folder}: {len(files)} files")
 
 

@@ -8,12 +8,11 @@ from collections import Counter
 
 import nbformat
 import pytest
+from conftest import ROOT
 from IPython.core.interactiveshell import InteractiveShell
 from nbclient import NotebookClient
 
-import lab5_utils as lab
-
-NOTEBOOKS = lab.HERE / "notebooks"
+NOTEBOOKS = ROOT / "notebooks"
 
 
 def load(name):
@@ -41,31 +40,20 @@ def sources(handout):
     return {path.name[:2]: handout.make_source(path) for path in handout.NOTEBOOKS}
 
 
-def code_cells(notebook):
-    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def blanks_of(notebook):
-    """Returns the calls of a notebook's checks, visible and hidden, by the name of the check."""
-    calls = {}
-    for source in code_cells(notebook):
-        if source.startswith("points ="):
-            found = re.findall(r"checks\.award\(\d+, checks\.(\w+), .*?\)(?=\)?$)", source, re.M)
-            calls[found[0]] = source
-    return calls
-
-
 def marks(checks, notebook, old="", new=""):
     """Returns the points of each check of a notebook in which a piece of code was replaced."""
-    cells = [cell for cell in code_cells(notebook) if not cell.startswith("points =")]
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    calls = [cell for cell in cells if cell.startswith("points =")]  # visible and hidden checks
+    cells = [cell for cell in cells if cell not in calls]
     code = "\n\n".join(re.sub("^%%.*\n", "", cell) for cell in cells)
     code = code.replace("import checks\n", "")
     assert old in code, old
     names = {"__name__": "answers", "checks": checks, "math": math, "Counter": Counter}
     exec(checks.definitions([code.replace(old, new)]), names)
     points = {}
-    for name, call in blanks_of(notebook).items():
+    for call in calls:
         exec(call, names)
+        name = re.search(r"checks\.award\(\d+, checks\.(\w+)", call).group(1)
         points[name] = names["points"]
     return points
 
@@ -86,6 +74,8 @@ ROWS = "[verb for verb in generated if verb in known]"
 SHARE = "return len(rows) / len(generated), len(set(rows))"
 BLEND = """    free = decoder.free_run(z, words.tense, words.letters.shape[1])
     return (1 - tf_ratio) * free + tf_ratio * decoder"""
+CONDITION = "condition = self.condition(tense)"
+CLIP = 'clip_grad_norm_(group["params"], 5.0)'
 FIRST_TENSE = "condition = self.condition(tense[:1]).expand(len(tense), C)"
 ZERO_Z = "self.first_state(0 * z, tense))\n        return"
 BY_NLTK = "    from lab5_utils import bleu4 as theirs\n    return theirs(output, target)\n"
@@ -98,15 +88,10 @@ MISTAKES = [  # notebook, what loses its points, a right piece of code, a wrong 
     ("02", "encoder_forward", AT_EOS, "hidden[:, -1]"),
     ("02", "encoder_forward", AT_EOS, AT_EOS.replace("- 1", "- 2")),
     ("02", "encoder_forward", AT_EOS, AT_EOS.replace("lengths - 1", "lengths[0] - 1")),
-    ("02", "encoder_forward", "condition = self.condition(tense)", FIRST_TENSE),
+    ("02", "encoder_forward", CONDITION, FIRST_TENSE),
     ("02", "encoder_forward", "F.pad(condition, (H - C, 0))", "F.pad(condition, (0, H - C))"),
     ("02", "encoder_forward", AT_EOS, "hidden.mean(1)"),
-    (
-        "02",
-        "encoder_forward",
-        "condition = self.condition(tense)",
-        "condition = self.condition(0 * tense)",
-    ),
+    ("02", "encoder_forward", CONDITION, "condition = self.condition(0 * tense)"),
     ("02", "encoder_forward", "self.mu(end), self.logvar(end)", "self.logvar(end), self.mu(end)"),
     ("02", "encoder_forward", "self.logvar(end)  #", "self.logvar(end).exp()  #"),
     ("02", "decoder_first_state", "c0.tanh(), c0", "encoder.last_h, encoder.last_c"),
@@ -114,28 +99,13 @@ MISTAKES = [  # notebook, what loses its points, a right piece of code, a wrong 
     ("02", "decoder_first_state", "[z, self.condition(tense)]", "[z, 0 * self.condition(tense)]"),
     ("02", "decoder_forward", "F.pad(letters[:, :-1], (1, 0), value=vocabulary.sos)", "letters"),
     ("02", "decoder_forward", "value=vocabulary.sos", "value=lab.EOS"),
-    (
-        "02",
-        "decoder_forward",
-        "return self.letter(hidden)  #",
-        "return self.letter(hidden).softmax(2)  #",
-    ),
+    ("02", "decoder_forward", "self.letter(hidden)  #", "self.letter(hidden).softmax(2)  #"),
     ("02", "decoder_free_run", FED, ""),
     ("02", "decoder_free_run", "hidden, state = self.lstm", "hidden, _ = self.lstm"),
     ("02", "decoder_free_run", "for _ in range(steps)", "for _ in range(steps - 1)"),
-    (
-        "02",
-        "decoder_free_run",
-        FED,
-        f"{FED}            if not letter.any():\n                break\n",
-    ),
+    ("02", "decoder_free_run", FED, f"{FED}            if not letter.any(): break\n"),
     ("02", "decoder_forward", "self.first_state(z, tense))\n        return", ZERO_Z),
-    (
-        "02",
-        "decoder_free_run",
-        "state = self.first_state(z, tense)",
-        "state = self.first_state(0 * z, tense)",
-    ),
+    ("02", "decoder_free_run", "state = self.first_state(z,", "state = self.first_state(0 * z,"),
     ("02", "decoder_free_run", FED, f"{FED}            letter = letter[:1].expand(len(z), 1)\n"),
     ("02", "decode", STEPS, "steps=13"),  # the length of a target
     ("02", "decode", "free_run(z, tenses", "free_run(z + torch.randn_like(z), tenses"),
@@ -168,14 +138,9 @@ MISTAKES = [  # notebook, what loses its points, a right piece of code, a wrong 
     ("02", "step", "words.letters, words.lengths).mean", "words.letters, words.lengths - 1).mean"),
     ("02", "step", "ce + beta * kl", "ce + beta * kl / 27"),
     ("02", "step", "    optimizer.zero_grad()\n", ""),
-    (
-        "02",
-        "step",
-        'clip_grad_norm_(group["params"], 5.0)',
-        'clip_grad_norm_(group["params"], 1e9)',
-    ),
-    ("02", "step", 'clip_grad_norm_(group["params"]', 'clip_grad_value_(group["params"]'),
-    ("02", "step", 'clip_grad_norm_(group["params"]', "clip_grad_norm_(encoder.parameters()"),
+    ("02", "step", CLIP, CLIP.replace("5.0", "1e9")),
+    ("02", "step", CLIP, CLIP.replace("norm", "value")),
+    ("02", "step", CLIP, CLIP.replace('group["params"]', "encoder.parameters()")),
     ("02", "step", '    group["lr"] = rate\n', ""),
     ("02", "step", "return ce.item(), kl.item()", "return ce.item(), beta * kl.item()"),
     ("02", "step", "words.lengths).mean()", "words.lengths).sum()"),

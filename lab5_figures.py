@@ -1,4 +1,4 @@
-"""One look for all figures: style, curves of runs, export."""
+"""One look for all figures and tables: style, curves of runs, export."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ CURVES = {
     "bleu4": "BLEU-4, test pairs",
     "gaussian_exact": "Gaussian score, exact",
 }
+IN_LATEX = {"β": r"$\beta$", "±": r"$\pm$", "→": r"$\rightarrow$", "σ": r"$\sigma$"}
 WIDE = ("ce", "kl")  # they range over decades
 SHARES = ("tf_ratio", "bleu4", "gaussian_exact")  # 0..1
 
 
 def set_style() -> None:
-    """Sets the look of all figures."""
+    """Sets the look of all figures, and lets tables show their cells uncut."""
     rc = {
         "image.cmap": "viridis",
         "lines.linewidth": 1.5,
@@ -39,6 +40,7 @@ def set_style() -> None:
         "axes.formatter.min_exponent": 5,
     }
     sns.set_theme("paper", "whitegrid", "colorblind", font_scale=1.05, rc=rc)
+    pd.set_option("display.max_colwidth", None)
 
 
 def draw_curves(runs: dict[str, Run], curves=CURVES, palette=None) -> plt.Figure:
@@ -87,3 +89,21 @@ def save_fig(fig: plt.Figure, name: str) -> None:
         drawn = io.BytesIO()
         fig.savefig(drawn, format=suffix, **options)
         atomic_write(FIGURES / f"{name}.{suffix}", drawn.getvalue())
+
+
+def save_table(table: pd.DataFrame, name: str, **options) -> None:
+    """Exports a table as CSV, with options of pandas, and as LaTeX of it. Raises OSError.
+
+    The LaTeX needs the package booktabs.
+    """
+    FIGURES.mkdir(exist_ok=True)
+    text = table.to_csv(lineterminator="\n", **options)
+    atomic_write(FIGURES / f"{name}.csv", text.encode())
+    written = pd.read_csv(io.StringIO(text), dtype=str).fillna("")
+    written = written.rename(columns={"Unnamed: 0": ""})
+    are_numbers = written.apply(lambda column: column.str.fullmatch(r"[-\d.]*").all())
+    sides = "".join("r" if is_number else "l" for is_number in are_numbers)
+    latex = written.to_latex(index=False, escape=True, column_format=sides)
+    for sign, command in IN_LATEX.items():
+        latex = latex.replace(sign, command)
+    atomic_write(FIGURES / f"{name}.tex", latex.encode())

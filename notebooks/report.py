@@ -16,13 +16,11 @@ import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
 import nbformat
 import pandas as pd
 import pypandoc
 import typst
-from nbconvert import HTMLExporter
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "report").absolute()
@@ -30,6 +28,12 @@ FIGURES = os.path.relpath(ROOT / "figures", OUT)  # as pages in the folder name 
 DRAWINGS = os.path.relpath(ROOT / "notebooks", OUT)
 LONGEST_TABLE = 25  # rows; a longer one holds data
 MARKDOWN = "markdown+lists_without_preceding_blankline-blank_before_blockquote-auto_identifiers"
+
+LOOK = """<style>
+pre { padding: .5em; font-size: 85%; background: #f6f6f6 }
+pre.output { background: none; border-left: 3px solid #ddd }
+table { width: auto; border: 0; font-size: 85% }
+</style>"""  # of the book
 
 
 class Piece(NamedTuple):
@@ -91,7 +95,7 @@ def table(name: str, heading: str, gallery: str) -> str:
 def drawn_by(cell, heading: str, gallery: str) -> list[Piece]:
     """Returns the figures and tables that a code cell writes into figures/."""
     figures = re.findall(r'save_fig\(\w+, "(\w+)"\)', cell.source)
-    tables = re.findall(r'to_csv\(FIGURES / "(\w+)\.csv"', cell.source)
+    tables = re.findall(r'save_table\(\S+, "(\w+)"', cell.source)
     texts = [figure(name, heading, gallery) for name in figures]
     texts += [table(name, heading, gallery) for name in tables]
     return [Piece(text, "drawn") for text in texts]
@@ -189,21 +193,40 @@ def write_report(text: str) -> None:
     typst.compile(str(OUT / "report.typ"), output=str(OUT / "report.pdf"), root=root)
 
 
+def output_as_markdown(output, alt: str) -> str:
+    """Returns an output of a code cell as Markdown: a picture, a table, or text."""
+    data = output.get("data", {})
+    if "image/png" in data:
+        return f'![](data:image/png;base64,{data["image/png"].strip()}){{alt="{alt}"}}'
+    if "text/html" in data:
+        return f"```{{=html}}\n{data['text/html']}\n```"
+    text = output.get("text") or data.get("text/plain", "")
+    return f"``` {{.output}}\n{text}\n```"
+
+
+def cell_as_markdown(cell) -> str:
+    """Returns a cell of a notebook as Markdown; its links to notebooks lead to their titles."""
+    if cell.cell_type == "markdown":
+        text = re.sub(r"\]\((\d\d)_\w+\.ipynb\)", r"](#notebook-\1)", cell.source)
+        return re.sub(r"^# (\d\d) · .+", r"\g<0> {#notebook-\1}", text)
+    outputs = [output_as_markdown(output, cell.metadata.get("alt", "")) for output in cell.outputs]
+    return "\n\n".join([f"```python\n{cell.source}\n```", *outputs])
+
+
 def write_book(notebooks: list) -> None:
-    """Writes notebooks as one page: links between them lead within it, figures have alt texts."""
-    cells = [cell for notebook in notebooks for cell in notebook.cells]
-    titles = [re.match(r"# ((\d\d) · .+)", cell.source) for cell in cells]
-    for n, cell in enumerate(cells):
-        cell.id = f"cell-{n}"
-        for title in filter(None, titles):
-            anchor = quote(title[1].replace(" ", "-"), safe="?:,")  # as nbconvert makes it
-            link = rf"\]\({title[2]}_\w+\.ipynb\)"
-            cell.source = re.sub(link, f"](#{anchor})", cell.source)
-    book = nbformat.v4.new_notebook(cells=cells, metadata=notebooks[0].metadata)
-    place = {"metadata": {"path": str(ROOT / "notebooks")}}  # of drawings
-    page, _ = HTMLExporter(embed_images=True).from_notebook_node(book, place)
-    alts = iter([cell.metadata["alt"] for cell in cells if "alt" in cell.metadata])
-    page = re.sub("No description has been provided for this image", lambda _: next(alts), page)
+    """Writes notebooks as one page with contents; it needs no network."""
+    cells = [cell_as_markdown(cell) for notebook in notebooks for cell in notebook.cells]
+    title = ["-Mtitle=The tense-conversion lab, all notebooks", "-Mlang=en"]
+    look = [
+        "--standalone",
+        "--toc",
+        "--toc-depth=2",
+        "-Vmaxwidth=52em",
+        f"-Vheader-includes={LOOK}",
+    ]
+    alone = ["--embed-resources", "--mathml", f"--resource-path={ROOT / 'notebooks'}"]
+    options = {"format": MARKDOWN, "extra_args": title + look + alone}
+    page = pypandoc.convert_text("\n\n".join(cells), "html", **options)
     (OUT / "notebooks.html").write_text(page, encoding="utf-8")
 
 

@@ -216,7 +216,7 @@ def compare_all(table):
         for column, margin in MARGIN.items():
             read = readings(trained, column, experiment.levels)[list(experiment.dials)]
             found[name, column] = compare(read, margin).assign(seeds=len(read))
-    return pd.concat(found, names=["experiment", "score", "schedule"])
+    return pd.concat(found, names=["experiment", "score", "schedule"]).infer_objects()
 
 
 if __name__ == "__main__":

@@ -172,8 +172,6 @@ def lab_report() -> str:
         if not any(texts):
             raise SystemExit(f"notebooks/report.md: nothing stands under a heading of {line!r}")
     text = "\n".join("\n\n".join(contents.get(line, [line])) for line in lines)
-    readme = (ROOT / "README.md").read_text("utf-8")
-    text += re.search(r"\n## References\n((?:\n|- .+\n)+)", readme)[1]
     for kind in ("Figure", "Table"):
         for number in range(1, text.count(f"{kind} #.") + 1):
             text = text.replace(f"{kind} #.", f"{kind} {number}.", 1)

@@ -4,6 +4,7 @@ import re
 import zlib
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 from conftest import ROOT, lab5_figures, lab5_train, small
 
@@ -39,6 +40,18 @@ def test_the_same_figure_is_the_same_bytes(tmp_path, monkeypatch):
     assert other_png != png
     assert pdf.startswith(b"%PDF")
     assert png.startswith(b"\x89PNG")
+
+
+def test_a_table_is_pandas_csv_and_the_same_cells_in_latex(tmp_path, monkeypatch):
+    monkeypatch.setattr(lab5_figures, "FIGURES", tmp_path)
+    table = pd.DataFrame({"β_max": [0.25, 1.0], "word": ["a & b", "50 %"]}, index=["x", "y"])
+    lab5_figures.save_table(table, "00_test", index_label="run")
+    assert (tmp_path / "00_test.csv").read_text("utf-8") == table.to_csv(index_label="run")
+    latex = (tmp_path / "00_test.tex").read_text("utf-8")
+    rows = re.findall(r"^(.+) & (.+?) & (.+) \\\\$", latex, re.MULTILINE)
+    assert rows[0] == ("run", r"$\beta$\_max", "word")
+    assert rows[1:] == [("x", "0.25", r"a \& b"), ("y", "1.0", r"50 \%")]
+    assert latex.startswith(r"\begin{tabular}{lrl}")
 
 
 @pytest.fixture(scope="module")

@@ -129,3 +129,12 @@ def test_every_figure_is_exported_and_named_after_its_notebook(notebook):
                 assert (ROOT / "figures" / (name + suffix)).stat().st_size > 1000
             alt = cell.metadata["alt"]
             assert f'<img src="{name}.png" width="480" alt="{alt}">' in GALLERY
+
+
+def test_every_table_that_is_exported_is_there_as_csv_and_as_latex(notebook):
+    for name in re.findall(r'save_table\(\S+, "([^"]+)"', notebook.code):
+        assert name[:2] == notebook.number
+        for suffix in (".csv", ".tex"):
+            text = (ROOT / "figures" / (name + suffix)).read_text("utf-8")
+            assert text.count("\n") > 2
+    assert "to_csv" not in notebook.code, "save_table writes both"

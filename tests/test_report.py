@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 
+import nbformat
 import pandas as pd
 import pytest
 from conftest import ROOT
@@ -107,7 +108,29 @@ def test_figures_are_parts_of_the_pages_and_have_alt_texts(report, book):
 def test_the_book_has_all_notebooks_in_order_and_links_within_it(book):
     titles = [re.match(r"0\d", heading) for heading in headings(book, 1)]
     assert [title[0] for title in titles if title] == ["01", "02", "03", "04", "05", "06"]
-    targets = set(re.findall(r'href="#([^"]+)"', book))
-    assert len(targets) >= 6
-    assert targets <= set(re.findall(r'id="([^"]+)"', book))
+    targets = re.findall(r'href="#([^"]+)"', book)
+    places = re.findall(r'id="([^"]+)"', book)
+    assert set(targets) <= set(places)
+    assert len(places) == len(set(places))
     assert ".ipynb" not in book
+    contents = re.search(r"<nav .+?</nav>", book, re.DOTALL)[0]
+    assert all(f'href="#notebook-0{n}"' in contents for n in range(1, 7))
+
+
+def test_pages_need_no_network_and_show_formulas(report, book):
+    for page in (report, book):
+        loaded = re.findall(r'(?:src="|url\(|<link [^>]*href=")(?!data:|#)([^")]+)', page)
+        assert loaded == []
+        assert page.count("<math") > 40
+        text = re.sub(r"<(pre|code|script|style)\b.*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)
+        assert "$" not in text, "a formula that was not set"
+
+
+def test_the_book_has_every_cell_and_its_outputs(book):
+    code, tables = 0, 0
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        for cell in nbformat.read(path, 4).cells:
+            code += cell.cell_type == "code"
+            tables += sum("text/html" in out.get("data", {}) for out in cell.get("outputs", []))
+    assert book.count('<pre class="sourceCode python">') == code
+    assert book.count('class="dataframe"') == tables

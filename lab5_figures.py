@@ -56,6 +56,7 @@ def draw_curves(runs: dict[str, Run], curves=CURVES, palette=None) -> plt.Figure
     fig, axes = plt.subplots(rows, 2, figsize=size, sharex=True, squeeze=False)
     for ax in axes.flat[len(curves) :]:
         ax.remove()
+        axes[rows - 2, 1].tick_params(labelbottom=True)  # nothing is below it
     for ax, (column, title) in zip(axes.flat, curves.items(), strict=False):
         known = table.dropna(subset=column)
         by_run = {"hue": "run", "style": "run", "palette": palette, "estimator": None}

@@ -55,6 +55,10 @@ def test_sections_come_in_the_order_of_a_lab_report_and_none_is_empty(report):
     for section in re.split("<h1[^>]*>", report)[2:]:
         words = re.sub("<[^>]+>", " ", section).split()
         assert len(words) > 60, " ".join(words[:5])
+    for heading, section in zip(
+        results, re.split("<h2[^>]*>", report)[-len(results) :], strict=True
+    ):
+        assert section.count("<figure") + section.count("<table") >= 2, heading
 
 
 def test_on_paper_it_has_at_most_fifteen_pages(made):

@@ -89,12 +89,14 @@ LONGEST = {
 
 @pytest.mark.parametrize("name", LONGEST)
 def test_short_enough_to_be_read(name):
-    assert len(TEXTS[name].split()) <= LONGEST[name]
+    words = [word for word in TEXTS[name].split() if re.search(r"\w", word)]
+    assert len(words) <= LONGEST[name]  # the bars of tables are none
 
 
 # ---- Code ----
 @each_text
-def test_code_uses_what_there_is(name):
+def test_code_uses_what_there_is(name, monkeypatch):
+    monkeypatch.setitem(lab.STRATEGIES, "late", None)  # is registered there
     for module, attribute in re.findall(r"\b(\w+)\.(?!py\b)([A-Za-z]\w+)", TEXTS[name]):
         if module in MODULES:
             assert hasattr(MODULES[module], attribute), f"{module}.{attribute}"
@@ -136,8 +138,8 @@ RECIPES = {  # by the beginning of a row
     "the original": "the original",
     "the plain model": "the plain model",
     "with a tense gate": "with a tense gate",
-    "`lab.Config()` before": "by the lab's rules, before the second phase",
-    "`lab.Config()`, refined": "by the lab's rules",
+    "`lab.Config()`, 63 epochs": "by the lab's rules, before the second phase",
+    "`lab.Config()`, 84 epochs": "by the lab's rules",
     "`lab5_beyond.Config()`": "beyond the rules",
 }
 

@@ -96,6 +96,8 @@ def test_no_code_and_no_file_stands_in_the_report(report):
     assert ".ipynb" not in report
     assert not re.search(r'href="(?!http|#)', report), "links lead to pages, not to files"
     assert "@ 0" not in report
+    text = re.sub("<[^>]+>", "", report)
+    assert not re.search(r"\bsections? \d", text, re.IGNORECASE), "its sections are others"
 
 
 def test_figures_are_parts_of_the_pages_and_have_alt_texts(report, book):

@@ -16,7 +16,7 @@ SETUP = """import sys
 
 sys.path[:0] = [".", ".."]  # the repository's root, wherever Jupyter was started
 """
-MOST_WORDS = {"02": 3400, "03": 1610, "04": 1780, "05": 1700, "06": 2000}
+MOST_WORDS = {"02": 3450, "03": 1610, "04": 1780, "05": 1700, "06": 2000}
 MOST_LINES = {"02": 400}  # the model is written there
 OF_TESTS = {path.stem for path in (ROOT / "tests").glob("*.py")} | {"tests"}
 

@@ -138,3 +138,10 @@ def test_every_table_that_is_exported_is_there_as_csv_and_as_latex(notebook):
             text = (ROOT / "figures" / (name + suffix)).read_text("utf-8")
             assert text.count("\n") > 2
     assert "to_csv" not in notebook.code, "save_table writes both"
+
+
+def test_a_panel_has_a_fixed_id_so_that_running_changes_no_file(notebook):
+    widget = "application/vnd.jupyter.widget-view+json"
+    for cell in notebook.cells_of_code:
+        shown = [output.data[widget] for output in cell.outputs if widget in output.get("data", {})]
+        assert all(view["model_id"] == "panel" for view in shown)

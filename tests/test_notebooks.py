@@ -93,6 +93,13 @@ def test_outputs_are_clean(notebook):
             assert not of_a_machine
 
 
+def test_what_a_cell_prints_is_one_output(notebook):
+    for cell in notebook.cells_of_code:
+        names = [output.get("name") for output in cell.outputs]
+        split = [a for a, b in zip(names, names[1:], strict=False) if a == b == "stdout"]
+        assert not split, "JupyterLab joins them: running it would change the file"
+
+
 def test_claims_are_checked_in_one_loop_in_the_last_cell(notebook):
     last = notebook.cells_of_code[-1]
     bodies = [node.body for node in ast.walk(ast.parse(last.source)) if isinstance(node, ast.For)]

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from itertools import pairwise
 
 import nbformat
 import pytest
@@ -96,7 +97,7 @@ def test_outputs_are_clean(notebook):
 def test_what_a_cell_prints_is_one_output(notebook):
     for cell in notebook.cells_of_code:
         names = [output.get("name") for output in cell.outputs]
-        split = [a for a, b in zip(names, names[1:], strict=False) if a == b == "stdout"]
+        split = [a for a, b in pairwise(names) if a == b == "stdout"]
         assert not split, "JupyterLab joins them: running it would change the file"
 
 

@@ -127,6 +127,9 @@ def test_links_lead_somewhere(notebook):
     for text in notebook.text:
         for target in re.findall(r"\]\(([^)#]+)", text):
             assert target.startswith("http") or (ROOT / "notebooks" / target).exists(), target
+        for target, anchor in re.findall(r"\]\((\.\./[^)#]+)#([^)]+)\)", text):
+            page = (ROOT / "notebooks" / target).read_text("utf-8")
+            assert f'<a id="{anchor}"></a>' in page, anchor
 
 
 def test_every_figure_is_exported_and_named_after_its_notebook(notebook):

@@ -56,6 +56,8 @@ def test_links_lead_somewhere(name):
         if anchor:
             titles = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
             assert anchor in map(slug, titles), link
+            # JupyterLab names headings otherwise than GitHub: it needs one of our own
+            assert f'<a id="{anchor}"></a>' in path.read_text(encoding="utf-8"), link
 
 
 @each_text

@@ -205,7 +205,7 @@ def compare(read, margin):
             "p equal": max(above, below),
             "outcome": " and ".join(word for word, true in found.items() if true) or "open",
         }
-    return pd.DataFrame(rows).T
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def compare_all(table):
@@ -216,7 +216,7 @@ def compare_all(table):
         for column, margin in MARGIN.items():
             read = readings(trained, column, experiment.levels)[list(experiment.dials)]
             found[name, column] = compare(read, margin).assign(seeds=len(read))
-    return pd.concat(found, names=["experiment", "score", "schedule"]).infer_objects()
+    return pd.concat(found, names=["experiment", "score", "schedule"])
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ pre { padding: .5em; font-size: 85%; background: #f6f6f6 }
 pre.output { background: none; border-left: 3px solid #ddd }
 table { width: auto; border: 0; font-size: 85% }
 </style>"""  # of the book
+ALONE = ["--standalone", "--embed-resources", "--mathml"]  # a page that needs no network
 
 
 class Piece(NamedTuple):
@@ -85,8 +86,9 @@ def table(name: str, heading: str, gallery: str) -> str:
     rows = rows.rename(columns={"Unnamed: 0": ""})
     if len(rows) > LONGEST_TABLE:
         return ""
-    are_numbers = rows.apply(lambda column: column.str.fullmatch(r"[-\d.]*").all())
-    rule = ["--:" if is_number else ":--" for is_number in are_numbers]
+    latex = (ROOT / "figures" / f"{name}.tex").read_text("utf-8")
+    sides = re.search(r"{tabular}{(\w+)}", latex)[1]  # numbers stand to the right there, too
+    rule = ["--:" if side == "r" else ":--" for side in sides]
     lines = [rows.columns, rule, *rows.to_numpy()]
     drawn = without_links("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
     return f"{drawn}\n\n: {caption('Table', f'{name}.csv', heading, gallery)}"
@@ -180,12 +182,12 @@ def lab_report() -> str:
 
 def write_report(text: str) -> None:
     """Writes the lab report as HTML and as PDF."""
-    paper = ["--standalone", "--columns=1000"]  # so that no column of a table has a fixed width
-    screen = [*paper, "--embed-resources", "--mathml", "--number-sections", "-Vmaxwidth=48em"]
+    wide = "--columns=1000"  # so that no column of a table has a fixed width
+    screen = [*ALONE, wide, "--number-sections", "-Vmaxwidth=48em"]
     options = {"format": MARKDOWN, "cworkdir": str(OUT)}
     page = pypandoc.convert_text(text, "html", extra_args=screen, **options)
     (OUT / "report.html").write_text(page, encoding="utf-8")
-    source = pypandoc.convert_text(text, "typst", extra_args=paper, **options)
+    source = pypandoc.convert_text(text, "typst", extra_args=["--standalone", wide], **options)
     (OUT / "report.typ").write_text(source, encoding="utf-8")
     root = os.path.commonpath([ROOT, OUT])
     typst.compile(str(OUT / "report.typ"), output=str(OUT / "report.pdf"), root=root)
@@ -215,15 +217,9 @@ def write_book(notebooks: list) -> None:
     """Writes notebooks as one page with contents; it needs no network."""
     cells = [cell_as_markdown(cell) for notebook in notebooks for cell in notebook.cells]
     title = ["-Mtitle=The tense-conversion lab, all notebooks", "-Mlang=en"]
-    look = [
-        "--standalone",
-        "--toc",
-        "--toc-depth=2",
-        "-Vmaxwidth=52em",
-        f"-Vheader-includes={LOOK}",
-    ]
-    alone = ["--embed-resources", "--mathml", f"--resource-path={ROOT / 'notebooks'}"]
-    options = {"format": MARKDOWN, "extra_args": title + look + alone}
+    look = ["--toc", "--toc-depth=2", "-Vmaxwidth=52em", f"-Vheader-includes={LOOK}"]
+    drawings = f"--resource-path={ROOT / 'notebooks'}"
+    options = {"format": MARKDOWN, "extra_args": [*ALONE, *title, *look, drawings]}
     page = pypandoc.convert_text("\n\n".join(cells), "html", **options)
     (OUT / "notebooks.html").write_text(page, encoding="utf-8")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+import os
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -13,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 import lab5_utils as lab
 from lab5_train import Run, atomic_write
 
-FIGURES = lab.HERE / "figures"
+FIGURES = Path(os.environ.get("LAB5_FIGURES") or lab.HERE / "figures")
 WIDTH = 5.0  # inches: letters of 6 points or more in a column of 85 mm
 CURVES = {
     "ce": "cross-entropy, nats per word",
@@ -84,7 +86,7 @@ def set_decades(ax: plt.Axes) -> None:
 
 def save_fig(fig: plt.Figure, name: str) -> None:
     """Exports a figure as PDF and PNG into figures/, the same bytes each time. Raises OSError."""
-    FIGURES.mkdir(exist_ok=True)
+    FIGURES.mkdir(parents=True, exist_ok=True)
     formats = {"pdf": {"metadata": {"CreationDate": None}}, "png": {"dpi": 200}}
     for suffix, options in formats.items():
         drawn = io.BytesIO()
@@ -97,10 +99,10 @@ def save_table(table: pd.DataFrame, name: str, **options) -> None:
 
     The LaTeX needs the package booktabs.
     """
-    FIGURES.mkdir(exist_ok=True)
+    FIGURES.mkdir(parents=True, exist_ok=True)
     text = table.to_csv(lineterminator="\n", **options)
     atomic_write(FIGURES / f"{name}.csv", text.encode())
-    written = pd.read_csv(io.StringIO(text), dtype=str).fillna("")
+    written = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
     written = written.rename(columns={"Unnamed: 0": ""})
     are_numbers = written.apply(lambda column: column.str.fullmatch(r"[-\d.]*").all())
     sides = "".join("r" if is_number else "l" for is_number in are_numbers)

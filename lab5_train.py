@@ -1,6 +1,7 @@
-"""Training of the lab's model: the loop, runs that survive, and a sweep of many.
+"""Training of the lab's model: its hyperparameters, the loop, runs that survive, and many at once.
 
-Read `lab5_utils` first; shapes and units are the same.
+Read it top to bottom: schedules, configuration, training, what a run is, runs, sweeps. Read
+`lab5_utils` first; shapes and units are the same.
 """
 
 from __future__ import annotations
@@ -8,40 +9,124 @@ from __future__ import annotations
 import copy
 import dis
 import hashlib
+import importlib
 import io
 import itertools
+import json
 import math
+import numbers
 import os
-import pickle
 import re
 import sys
-import sysconfig
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from functools import partial, singledispatch
+from dataclasses import asdict, dataclass
+from inspect import CO_OPTIMIZED
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import NamedTuple
+from types import BuiltinFunctionType, CodeType, EllipsisType, FunctionType, ModuleType, NoneType
+from typing import Annotated, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import joblib
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 import lab5_utils as lab
-from lab5_utils import CVAE, Config, TestPair, Verb, Words
+from lab5_utils import CVAE, Table, TestPair, Verb, Words
 
-# ---- Training ----
-CLIP = 5.0  # the largest norm of a gradient
-SCORED = 8  # of the epochs of a run so many have a Gaussian score
+SOURCE = lab.hash_source(__file__)  # as it was imported: a part of what names a run
+
+# ---- Schedules ----
+# The shape of a KL weight is a function of progress, in (0, 1], and of excess, the nats of KL above
+# the target. It returns 0..1; the KL weight is `config.kl_weight` times that.
+Schedule = Callable[[float, float], float]
+
+
+def constant(progress, excess):
+    """Does not anneal."""
+    return 1.0
+
+
+def monotonic(progress, excess):
+    """Rises in the first tenth (Bowman et al. 2016, 3.1; the slope is the original's)."""
+    return min(1.0, 10 * progress)
+
+
+def cyclical_linear(progress, excess):
+    """Rises in four cycles, each time in the first half (Fu et al. 2019, eq. 6)."""
+    left = -4 * progress % 1  # of the cycle: 0 at its end
+    return min(1.0, 2 - 2 * left)
+
+
+def cyclical_cosine(progress, excess):
+    """Rises in the same four cycles, along a cosine (Fu et al. 2019)."""
+    return (1 - math.cos(math.pi * cyclical_linear(progress, excess))) / 2
+
+
+def cyclical_trapezoid(progress, excess):
+    """Rises in the first four fifths of each of two cycles (the original's)."""
+    position = 2 * progress % 1
+    return min(1.0, 1.25 * position)
+
+
+def cyclical_sigmoid(progress, excess):
+    """Rises along a sigmoid in each of two cycles, to fall at its end (the original's)."""
+    position = 2 * progress % 1
+    if position > 0.994:
+        return 0.0
+    return 1 / (1 + math.exp(5 - 10 * position))
+
+
+def target_rate(progress, excess):
+    """Charges in proportion to the excess (cf. Burgess et al. 2018; Shao et al. 2020).
+
+    At first HEADROOM nats more are free, so that there is something to press.
+    """
+    headroom = HEADROOM * max(0.0, 1 - progress / FALL)
+    return min(1.0, max(0.0, excess - headroom))
+
+
+STRATEGIES: dict[str, Schedule] = {
+    "constant": constant,
+    "monotonic": monotonic,
+    "cyclical-linear": cyclical_linear,
+    "cyclical-cosine": cyclical_cosine,
+    "cyclical-trapezoid": cyclical_trapezoid,
+    "cyclical-sigmoid": cyclical_sigmoid,
+    "target-rate": target_rate,
+}
+HEADROOM = 4.0  # nats above the target that are free at first
+FALL = 0.25  # share of progress in which they go
 WARM_UP = 0.02  # share of a phase in which Adam's learning rate rises
 
 
-def learning_rate(config, progress: float) -> float:
+def kl_weight(config: Config, progress: float, kl: float) -> float:
+    """Returns the KL weight at a progress and `kl` nats per word.
+
+    Raises ValueError, which names the strategy, if its shape raises or does not return 0..1.
+    """
+    shape = STRATEGIES[config.strategy]
+    where = f"strategy {config.strategy!r}, progress {progress:g}"
+    expected = "expected a function of progress and excess that returns 0..1"
+    try:
+        share = shape(progress, kl - config.target_kl)
+    except Exception as error:
+        raise ValueError(f"{where}: {type(error).__name__}: {error}; {expected}") from error
+    if not isinstance(share, numbers.Real) or not 0 <= share <= 1:
+        raise ValueError(f"{where}: found {share!r:.60}; {expected}")
+    return config.kl_weight * float(share)
+
+
+def teacher_forcing_ratio(config: Config, progress: float) -> float:
+    """Returns the share of words that are fed the right letters: it falls linearly from 1."""
+    return 1 - (1 - config.tf_final) * progress
+
+
+def learning_rate(config: Config, progress: float) -> float:
     """Returns the learning rate at a progress, in (0, 1], of one of the two phases.
 
     SGD's is constant. Adam's warms up and falls along a cosine, to 0 at the phase's last step.
@@ -51,6 +136,106 @@ def learning_rate(config, progress: float) -> float:
     # rate = highest · min(1, progress / warm_up) · ½ (1 + cos π progress)
     shape = min(1, progress / WARM_UP) * (1 + math.cos(math.pi * progress)) / 2
     return config.learning_rate * shape
+
+
+# ---- Configuration ----
+LARGEST = 2**31 - 1
+Count = Annotated[int, 1, LARGEST]
+Share = Annotated[float, 0, 1]
+Amount = Annotated[float, 0, LARGEST]
+
+
+def check_field(name: str, value, kind):
+    """Returns the value of a hyperparameter as its kind says. Raises ValueError."""
+    registries = {"strategy": STRATEGIES, "decoding": lab.DECODERS}
+    choices = get_args(kind) if get_origin(kind) is Literal else registries.get(name)
+    if choices is not None:
+        if not isinstance(value, str) or value not in choices:
+            raise ValueError(f"{name}: found {value!r:.60}; expected one of {', '.join(choices)}")
+        return value
+    if get_origin(kind) is not Annotated:  # a field without a range, of a class of one's own
+        return value
+    number, low, high = get_args(kind)
+    abstract = numbers.Integral if number is int else numbers.Real  # NumPy's, too
+    is_number = isinstance(value, abstract) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high:  # and so no NaN
+        raise ValueError(f"{name}: found {value!r:.60}; expected {number.__name__} {low}..{high}")
+    return number(value)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Holds the hyperparameters; by default, the lab by its own rules.
+
+    Raises TypeError for an unknown name, ValueError for a value that is out of range.
+    """
+
+    seed: Annotated[int, 0, LARGEST] = 0  # of weights, batches and noise
+    epochs: Count = 84  # refining included
+    batch_size: Count = 64  # words a step
+    hidden_size: Count = 256  # H; the lab's: 256 or 512
+    latent_size: Count = 32  # Z; the lab's
+    condition_size: Count = 8  # C, of a tense; the lab's
+    embedding_size: Count = 32  # of a letter
+    decoding: str = "gated"  # one of DECODERS
+    optimizer: Literal["adam", "sgd"] = "adam"  # see `learning_rate`
+    learning_rate: Amount = 6e-3  # the highest
+    ce_per: Literal["word", "character"] = "word"  # CE in the loss; KL is always per word
+    strategy: str = "target-rate"  # of the KL weight: one of STRATEGIES
+    kl_weight: Amount = 1.0  # the schedule's maximum
+    target_kl: Amount = 4.0  # nats per word, for schedules that watch KL; ln 1227 = 7.1 name a verb
+    tf_final: Share = 0.95  # teacher-forcing ratio at the end, linear from 1
+    refine: Annotated[float, 0, 0.9] = 0.25  # share of epochs, the last: only the encoder, KL free
+
+    def __post_init__(self):
+        for name, kind in get_type_hints(type(self), include_extras=True).items():
+            value = check_field(name, getattr(self, name), kind)
+            object.__setattr__(self, name, value)  # 1 and 1.0 are one run
+        if self.condition_size >= self.hidden_size:
+            found = f"{self.condition_size} beside hidden_size {self.hidden_size}"
+            raise ValueError(f"condition_size: found {found}; expected less")
+
+    @classmethod
+    def classic(cls, **changes) -> Config:
+        """Returns the original's values, as its author published them; keywords change them."""
+        values = {
+            "epochs": 500,
+            "batch_size": 16,  # the original's 1, and 16 times its learning rate
+            "embedding_size": 256,
+            "decoding": "direct",
+            "optimizer": "sgd",
+            "learning_rate": 0.8,
+            "ce_per": "character",  # so that β is eight times what is printed
+            "strategy": "monotonic",
+            "tf_final": 0.1,
+            "refine": 0.0,
+        }
+        return cls(**(values | changes))
+
+    @classmethod
+    def miniature(cls, **changes) -> Config:
+        """Returns values that learn a tenth of the verbs in ten seconds; keywords change them."""
+        values = {
+            "epochs": 24,
+            "batch_size": 16,
+            "hidden_size": 64,
+            "embedding_size": 16,
+            "learning_rate": 0.01,
+        }
+        return cls(**(values | changes))
+
+    @property
+    def kl_epochs(self) -> int:
+        """The epochs in which KL is weighed, all but those of refining; these are rounded down."""
+        return self.epochs - int(round(self.refine * self.epochs, 6))
+
+
+# ---- Training ----
+CLIP = 5.0  # the largest norm of a gradient
+SCORED = 8  # of the epochs of a run so many have a Gaussian score
+HISTORY = """epoch ce kl kl_weight beta tf_ratio loss learning_rate bleu4 bleu4_drawn conversion
+gaussian_official gaussian_exact gaussian_inconsistent distinct kl_table mutual_information
+marginal_kl active_units"""  # columns
 
 
 class Batch(NamedTuple):
@@ -66,6 +251,14 @@ def make_batches(size: Tensor, batch_size: int, rng: torch.Generator) -> list[Te
     batches = noisy.argsort().split(batch_size)
     order = torch.randperm(len(batches), generator=rng)
     return [batches[i] for i in order]
+
+
+def number_of(value, where: str) -> float:
+    """Returns a number, NumPy's and torch's too, as a float. Raises TypeError, naming `where`."""
+    try:
+        return float(value * 1.0)  # a text is no number
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{where}: found {value!r:.60}; expected a number") from error
 
 
 class Training:
@@ -94,15 +287,15 @@ class Training:
 
     def start_second_phase(self) -> None:
         """Freezes the decoder: from here on, the encoder alone is refined."""
-        self.before = copy.deepcopy(self.model).requires_grad_(False)
+        self.before = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.model.decoder.requires_grad_(False)
         self.optimizer = self.make_optimizer(self.model.encoder, beta2=0.999)
 
     def make_epoch(self, epoch: int) -> list[Batch]:
         """Returns the batches of an epoch: every form once."""
         batches = []
-        for numbers in make_batches(self.words.lengths, self.config.batch_size, self.rng):
-            words = lab.select_words(self.words, numbers).to(self.device)
+        for n in make_batches(self.words.lengths, self.config.batch_size, self.rng):
+            words = lab.select_words(self.words, n).to(self.device)
             batches.append(Batch(source=words, target=words))
         return batches
 
@@ -113,18 +306,22 @@ class Training:
             first, last = self.config.kl_epochs, self.config.epochs
         return (epoch - 1 + step / steps - first) / (last - first)
 
+    def sample(self, mu: Tensor, logvar: Tensor) -> Tensor:
+        """Returns the z (B, Z) that is decoded."""
+        return lab.reparameterize(mu, logvar, self.rng)
+
     def loss(self, batch: Batch, progress: float, refining: bool):
         """Returns the loss of a batch, and what the history keeps of it."""
         config = self.config
         mu, logvar = self.model.encoder(batch.source)  # (B, Z)
-        z = lab.reparameterize(mu, logvar, self.rng)  # (B, Z)
+        z = self.sample(mu, logvar)  # (B, Z)
         lengths = batch.target.lengths  # (B,)
-        tf_ratio = lab.teacher_forcing_ratio(config, progress)
+        tf_ratio = teacher_forcing_ratio(config, progress)
         free_running = torch.rand(lengths.shape, generator=self.rng) >= tf_ratio  # (B,)
         free_running = free_running.to(self.device)
         nats = self.model.decoder.nats(z, batch.target, free_running, progress)  # (B,)
         kl = lab.kl_divergence(mu, logvar)  # (B,)
-        weight = 0.0 if refining else lab.kl_weight(config, progress, kl.mean().item())
+        weight = 0.0 if refining else kl_weight(config, progress, kl.mean().item())
         per = lengths if config.ce_per == "character" else torch.ones_like(lengths)
         # L = CE + kl_weight · KL
         loss = (nats.minimized / per).mean() + weight * kl.mean()
@@ -154,6 +351,7 @@ class Training:
         refining = epoch > self.config.kl_epochs
         if epoch == self.config.kl_epochs + 1:
             self.start_second_phase()
+        self.model.train()
         batches = self.make_epoch(epoch)
         rows = []
         for step, batch in enumerate(batches, 1):
@@ -168,24 +366,31 @@ class Training:
         row = dict(zip(rows[0], means, strict=True))
         return {"epoch": epoch, **row, "learning_rate": rate}
 
-    def evaluate(self, epoch: int, pairs: list[TestPair]) -> dict[str, float]:
+    def evaluate(self, epoch: int, task: Task) -> dict[str, float]:
         """Returns BLEU-4, now and then the Gaussian score, where a phase ends all scores.
 
-        Your own SCORES are taken after every epoch.
+        And one's own scores, each in a random state of its own. Raises TypeError for one that
+        returns no number.
         """
-        own = {name: measure(self.model) for name, measure in lab.SCORES.items()}
+        self.model.eval()
+        found = {}
         if epoch in (self.config.kl_epochs, self.config.epochs):
-            return lab.score(self.model, self.verbs, pairs, draws=1000) | own
-        found = {"bleu4": lab.mean_bleu4(self.model, pairs)} if pairs else {}
-        if epoch % max(1, self.config.epochs // SCORED) == 0:
+            found |= lab.score(self.model, self.verbs, task.pairs, draws=1000)
+        elif task.pairs:
+            found["bleu4"] = lab.mean_bleu4(self.model, task.pairs)
+        if "gaussian_exact" not in found and epoch % max(1, self.config.epochs // SCORED) == 0:
             found |= lab.score_noise(self.model, self.verbs, draws=1000)
-        return found | own
+        for name, score in task.scores.items():
+            with reproducible(self.config.seed), torch.no_grad():
+                found[name] = number_of(score(self.model), f"score {name!r}, epoch {epoch}")
+        return found
 
     def state(self) -> dict:
         """Returns all that a checkpoint must hold to go on, or of a finished run to be used."""
         state = {
             "model": self.model.state_dict(),
             "rng": self.rng.get_state(),
+            "torch_rng": torch.get_rng_state(),  # of a model's own, as for dropout
             "history": self.history,
         }
         if self.before is not None:
@@ -204,120 +409,194 @@ class Training:
             self.optimizer.load_state_dict(state["optimizer"])
         self.model.load_state_dict(state["model"])
         self.rng.set_state(state["rng"])
+        torch.set_rng_state(state["torch_rng"])
 
 
-@singledispatch
-def new_training(config: Config, verbs: list[Verb]) -> Training:
-    """Returns a training that has not begun; a configuration of another class registers its own."""
+Score = Callable[[CVAE], float]
+
+
+class Task(NamedTuple):
+    """Holds what a training is asked for, checked."""
+
+    config: Config
+    verbs: Table  # each once
+    pairs: list[TestPair]
+    scores: dict[str, Score]  # of one's own, by name
+    make_training: Callable[[Config, Table], Training]
+
+
+def new_training(config: Config, verbs: Table) -> Training:
+    """Returns a training that has not begun, of the model that a configuration names."""
     return Training(config, lab.make_model(config, lab.vocabulary_of(verbs)), verbs)
 
 
+def check_task(config, verbs, pairs, scores, make_training) -> Task:
+    """Returns the task of a run that may begin; raises as `train`."""
+    if not isinstance(config, Config):
+        raise TypeError(f"config: found {config!r:.60}; expected a Config")
+    verbs = lab.distinct_verbs(verbs)
+    pairs = lab.known_pairs(verbs) if pairs is None else lab.check_pairs(pairs, len(verbs[0]))
+    lab.vocabulary_of(verbs).to_tensor([pair.source for pair in pairs])
+    scores = dict(scores or {})
+    for name, score in scores.items():
+        if not isinstance(name, str) or name in HISTORY.split() or not callable(score):
+            expected = f"a function of the model, under a name that is none of {HISTORY}"
+            raise ValueError(f"scores: found {name!r:.60}, {score!r:.60}; expected {expected}")
+    check_schedule(config)
+    return Task(config, verbs, pairs, scores, make_training)
+
+
+REMEMBERS = "found what changes from call to call; expected a function of progress and excess alone"
+
+
+def check_schedule(config: Config) -> None:
+    """Raises ValueError for a schedule that leaves 0..1 or does not give the same twice."""
+    points = list(itertools.product(range(1, 21), (-1.0, 0.0, 1.0, 100.0)))
+    twice = [(n / 20, config.target_kl + excess) for n, excess in [*points, *points]]
+    weights = [kl_weight(config, *point) for point in twice]
+    if weights[: len(points)] != weights[len(points) :]:
+        raise ValueError(f"strategy {config.strategy!r}: {REMEMBERS}")
+
+
 # ---- What a run is ----
-# A run is what its code, configuration and data say. Code is read as Python has compiled it:
-# without comments, docstrings and line numbers, and with all functions, classes and constants that
-# it names, but for those of libraries. So what is edited, here or in a notebook, is another run.
-LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
-LOADS = ("LOAD_GLOBAL", "LOAD_NAME")
-REGISTRIES = (lab.STRATEGIES, lab.DECODERS, lab.SCORES)
+# A run is what its code, configuration and data say; its key is a hash of that. Of this project's
+# modules, code is the source, as it was imported. A schedule or decoder from elsewhere, say from a
+# notebook, is described by its bytecode and by all that it uses. Of libraries the name is enough.
+# What cannot be described in full is refused.
+PLAIN = (str, bytes, bool, int, float, complex, NoneType, EllipsisType)
+NAMED = (ModuleType, FunctionType, BuiltinFunctionType, type)
+REGISTRIES = {"STRATEGIES": STRATEGIES, "DECODERS": lab.DECODERS}
+EXPECTED = "text, numbers, tuples, functions, classes and libraries: compute it inside the function"
 
 
-def is_own(value) -> bool:
-    """Tells whether a function, class or module was written here or in a notebook."""
-    name = value.__name__ if isinstance(value, ModuleType) else value.__module__
-    if name == "__main__" or name not in sys.modules:  # a worker has it without its module
-        return not name.startswith("namedtuple_")
-    file = getattr(sys.modules[name], "__file__", None) or LIBRARIES[0]
-    return not file.startswith(LIBRARIES) and not re.search("(site|dist)-packages", file)
+def home_of(name: str | None) -> tuple | None:
+    """Describes a module of this project, or of a library; returns None for any other."""
+    module = sys.modules.get(name)
+    if hasattr(module, "SOURCE"):
+        return name, module.SOURCE
+    root = str(name).partition(".")[0]
+    file = getattr(sys.modules.get(root), "__file__", None) or ""
+    is_installed = root != "__main__" and re.search("(site|dist)-packages", file)
+    return (name,) if is_installed or root in sys.stdlib_module_names else None
 
 
-def instructions_of(code: CodeType) -> Iterator[dis.Instruction]:
+def constants_of(module: ModuleType) -> list[tuple]:
+    """Returns a module's constants: they may have been set as it ran. Refuses functions that were.
+
+    Raises TypeError, which names such a function.
+    """
+    constants = []
+    for name, value in sorted(vars(module).items()):
+        if name.isupper() and type(value) in PLAIN:
+            constants.append((name, value))
+        held = vars(value) if isinstance(value, type) else {name: value}
+        for function in held.values():
+            origin = getattr(function, "__module__", None)
+            if isinstance(function, FunctionType) and origin in sys.modules and not home_of(origin):
+                found = f"{module.__name__}, {name}: found {function.__qualname__} of {origin}"
+                raise TypeError(f"{found}; expected the file's own: edit it, or register another")
+    return constants
+
+
+def steps_in(code: CodeType) -> Iterator[dis.Instruction]:
     """Yields the instructions of compiled code and of the functions in it."""
-    for instruction in dis.get_instructions(code):
-        if isinstance(instruction.argval, CodeType):
-            yield from instructions_of(instruction.argval)
-        else:
-            yield instruction
+    for step in dis.get_instructions(code):
+        yield step
+        if isinstance(step.argval, CodeType):
+            yield from steps_in(step.argval)
+
+
+def parts_of(code: CodeType) -> tuple:
+    """Returns what compiled code computes: its bytecode, names and constants, no docstring."""
+    is_def = code.co_flags & CO_OPTIMIZED and not code.co_name.startswith("<")
+    constants = (
+        code.co_consts[1:] if is_def else code.co_consts
+    )  # the first is the docstring, if any
+    names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+    arguments = (code.co_argcount, code.co_kwonlyargcount)
+    return code.co_code, code.co_exceptiontable, names, arguments, constants
 
 
 def used_by(function: FunctionType) -> dict:
-    """Returns what a function works with, by name: globals, what it encloses, its defaults."""
-    instructions = list(instructions_of(function.__code__))
-    loaded = {step.argval for step in instructions if step.opname in LOADS}
-    used = {name: function.__globals__[name] for name in loaded & function.__globals__.keys()}
-    for module in [value for value in used.values() if isinstance(value, ModuleType)]:
-        if is_own(module):  # lab.CLIP: of a module, what is named
-            named = {str(step.argval) for step in instructions} & vars(module).keys()
-            used |= {f"{module.__name__}.{name}": vars(module)[name] for name in named}
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    used |= {name: cell.cell_contents for name, cell in cells}
-    used |= {name: value for name, value in vars(function).items() if name[:2] != "__"}
-    return used | {"defaults": (function.__defaults__, function.__kwdefaults__)}
+    """Returns what a function is made of and uses, by name: cells, globals and imports, too."""
+    code = function.__code__
+    used = {"code": code, "defaults": function.__defaults__, **vars(function)}
+    used |= function.__kwdefaults__ or {}
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    used |= dict(zip(code.co_freevars, cells, strict=True))
+    for step in steps_in(code):
+        name = step.argval
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME") and name in function.__globals__:
+            used[name] = function.__globals__[name]
+        elif step.opname == "IMPORT_NAME":
+            used[name] = importlib.import_module(name)
+        elif isinstance(name, str) and name in REGISTRIES:  # of a module
+            used[name] = REGISTRIES[name]
+    return used
 
 
 def held_by(kind: type) -> dict:
-    """Returns what a class holds, by name, but for what Python puts there itself."""
-    held = {"bases": kind.__bases__} | vars(kind)
-    methods = {name for name, value in held.items() if isinstance(value, FunctionType)}
-    return {name: held[name] for name in held if name in methods or not name.startswith("__")}
+    """Returns what a class holds, by name: bases, methods, attributes."""
+    held = {"bases": kind.__bases__}
+    for name, value in vars(kind).items():
+        if isinstance(value, property):
+            value = (value.fget, value.fset, value.fdel)
+        value = getattr(value, "__func__", value)  # of a static or class method
+        if isinstance(value, FunctionType) or not name.startswith("__"):
+            held[name] = value
+    return held
 
 
-def read_code(value, seen: set[int]):
-    """Describes a function or class, in full where it comes first and is no library's."""
-    if id(value) in seen or not is_own(value):
-        return value.__qualname__
-    seen.add(id(value))
-    if isinstance(value, type):
-        return read(held_by(value), seen)
-    steps = [(step.opname, step.argval) for step in instructions_of(value.__code__)]
-    return read([steps, used_by(value)], seen)
+def describe(value, where: str, seen: dict[int, int]):
+    """Describes code or data; raises TypeError for what it cannot describe in full.
 
-
-def read(value, seen: set[int]):
-    """Describes code or data: what computes the same is described the same, in any process.
-
-    `seen` are the functions and classes described so far. What a run takes from a registry, its
-    configuration says.
+    `where` names it in the error; `seen` numbers the functions and classes described so far.
     """
-    match value:
-        case FunctionType() | type():
-            return read_code(value, seen)
-        case str() | bytes() | int() | float() | complex() | None:
-            return value
-        case list() | tuple():
-            return [read(part, seen) for part in value]
-        case set() | frozenset():
-            return sorted(map(repr, value))
-        case dict() if not any(value is registry for registry in REGISTRIES):
-            items = sorted(value.items(), key=lambda item: str(item[0]))
-            return [(str(key), read(part, seen)) for key, part in items]
-        case Tensor() | np.ndarray():
-            return np.asarray(value).tobytes()
-        case np.generic() | range() | pd.Series() | pd.DataFrame():
-            return pickle.dumps(value)
-        case staticmethod() | classmethod() | MethodType():
-            return read([value.__func__, getattr(value, "__self__", None)], seen)
-        case property():
-            return read(value.fget, seen)
-        case partial():
-            return read([value.func, value.args, value.keywords], seen)
-        case object(__wrapped__=function):  # cached
-            return read(function, seen)
-    attributes = getattr(value, "__dict__", {}) if is_own(type(value)) else {}
-    return read([type(value), attributes], seen)
+    if type(value) in PLAIN or isinstance(value, np.number):
+        return repr(value)
+    if type(value) in (tuple, frozenset):
+        parts = [describe(part, where, seen) for part in value]
+        return parts if type(value) is tuple else sorted(parts, key=repr)
+    if isinstance(value, CodeType):
+        return describe(parts_of(value), where, seen)
+    if isinstance(value, NAMED):
+        home = home_of(value.__name__ if isinstance(value, ModuleType) else value.__module__)
+        if home and not getattr(value, "__closure__", None):
+            return home, getattr(value, "__qualname__", "")
+    if isinstance(value, FunctionType | type):
+        if id(value) in seen:
+            return seen[id(value)]
+        seen[id(value)] = len(seen)
+        parts = held_by(value) if isinstance(value, type) else used_by(value)
+        return [(name, describe(parts[name], f"{where}, {name}", seen)) for name in sorted(parts)]
+    found = f"{where}: found a {type(value).__name__}, {value!r:.40}"
+    raise TypeError(f"{found}; expected {EXPECTED}, or pass a number")
 
 
-def digest(config: Config, verbs: list[Verb], pairs: list[TestPair]) -> str:
-    """Hashes what a run depends on: its code, configuration, verbs and test pairs."""
-    schedule = lab.STRATEGIES[config.strategy]
-    decoder = lab.DECODERS.get(config.decoding)
-    own = dict(lab.SCORES)
-    code = [new_training.dispatch(type(config)), type(config), schedule, decoder, own, reproducible]
-    content = (config, verbs, pairs, read(code, set()))
+def run_key(task: Task) -> str:
+    """Returns the key of a run: a hash of its code, configuration, verbs and test pairs.
+
+    Raises TypeError, which names it, for what a schedule or decoder uses and cannot be described.
+    """
+    config = task.config
+    used = {
+        f"strategy {config.strategy!r}": STRATEGIES[config.strategy],
+        f"decoding {config.decoding!r}": lab.DECODERS[config.decoding],
+        "config": type(config),
+        "make_training": task.make_training,
+    }
+    code = [describe(value, where, {}) for where, value in used.items()]
+    check_schedule(config)
+    if code != [describe(value, where, {}) for where, value in used.items()]:
+        raise ValueError(f"strategy {config.strategy!r}: {REMEMBERS}")
+    modules = (lab, sys.modules[__name__])
+    code += [(module.SOURCE, constants_of(module)) for module in modules]
+    content = (sys.version_info[:2], str(torch.__version__), code, config, task.verbs, task.pairs)
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 # ---- Runs ----
-RUNS = lab.HERE / "runs"  # a folder a run
+RUNS = Path(os.environ.get("LAB5_RUNS") or lab.HERE / "runs")  # a folder a run
 CHECKPOINT = "run.pt"  # its last epoch
 TURN = threading.RLock()  # a process has one random state and one number of threads
 
@@ -329,6 +608,11 @@ class Run(NamedTuple):
     history: pd.DataFrame  # a row an epoch
     config: Config
     before: CVAE | None = None  # the model as the first phase left it, if there was a second
+
+
+def say(text: str) -> None:
+    """Tells what a reader would otherwise wonder about."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -347,29 +631,57 @@ def atomic_write(path: Path, content: bytes) -> None:
 
 
 class Store:
-    """Keeps the last epoch of a run in a folder."""
+    """Keeps the last epoch of a run in a folder; in runs/ each has one of its own."""
 
-    def __init__(self, folder: Path, key: str):
-        self.path = folder / CHECKPOINT
-        self.key = key
+    def __init__(self, task: Task, folder: Path):
+        self.task = task
+        self.key = run_key(task)
+        self.in_runs = folder == RUNS  # there a damaged file is set aside
+        self.folder = folder / self.name() if self.in_runs else folder
+        self.path = self.folder / CHECKPOINT
 
-    def save(self, training: Training) -> None:
-        """Saves a state, and the SHA-256 of it and the run's digest. Raises OSError."""
+    def name(self) -> str:
+        """Returns a name for the run's folder, whatever its schedule is called."""
+        config = self.task.config
+        plain = re.sub(r"[^\w-]", "_", f"{config.strategy}-{config.decoding}")
+        return f"{plain[:60]}-{config.seed}-{self.key[:16]}"
+
+    def save(self, state: dict) -> None:
+        """Saves a state, and the SHA-256 of it and the run's key. Raises OSError."""
         buffer = io.BytesIO()
-        torch.save(training.state(), buffer)
+        torch.save(state, buffer)
         content = buffer.getvalue()
         atomic_write(self.path, content + self.sign(content))
+        done = len(state["history"])
+        self.path.with_name("progress.txt").write_text(f"{done} of {self.task.config.epochs}\n")
+
+    def epochs_done(self) -> int:
+        """Returns how many epochs the run has, as its folder says; this is for the eye."""
+        with suppress(OSError, ValueError, IndexError):
+            return int(self.path.with_name("progress.txt").read_text().split()[0])
+        return 0
 
     def load(self) -> dict | None:
-        """Returns the state that was saved, if any; it runs no code. Raises ValueError."""
+        """Returns the state that was saved, if any; it runs no code.
+
+        Raises ValueError for a damaged file, unless it is in runs/, where it counts as none; and
+        for a run that was trained without a score that is asked for.
+        """
         if not self.path.exists():
             return None
         content = self.path.read_bytes()
         state, signature = content[:-32], content[-32:]
         if self.sign(state) != signature:
+            if self.in_runs:
+                return None
             reason = "damaged, or of another configuration, code or data"
             raise ValueError(f"{self.path}: {reason}: delete it or use another folder")
-        return torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
+        missing = self.task.scores.keys() - state["history"][-1].keys()
+        if missing:
+            found = f"{self.path}: trained without the score {min(missing)!r}"
+            raise ValueError(f"{found}: delete it, or train in another folder (run_dir)")
+        return state
 
     def sign(self, content: bytes) -> bytes:
         """Returns what only this run's content ends with."""
@@ -378,12 +690,29 @@ class Store:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Lets one process at a time go on with the run; removes what a killed one left."""
-        folder = self.path.parent
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock"):
-            for part in folder.glob("*.part"):
-                part.unlink()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            say(f"{self.folder}: another process trains this run; waiting for it")
+            lock.acquire()
+        try:
+            self.clean()
             yield
+        finally:
+            lock.release()
+
+    def clean(self) -> None:
+        """Removes what a killed process left, sets a damaged file aside, names the run."""
+        for part in self.folder.glob("*.part"):
+            part.unlink()
+        if self.path.exists() and self.load() is None:
+            damaged = self.path.with_name(f"damaged-{CHECKPOINT}")
+            os.replace(self.path, damaged)
+            say(f"{self.path}: damaged; it is kept as {damaged.name}, and the run trained anew")
+        text = json.dumps(asdict(self.task.config), indent=1) + "\n"
+        self.path.with_name("config.json").write_text(text, encoding="utf-8")
 
 
 @contextmanager
@@ -402,132 +731,161 @@ def reproducible(seed: int) -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-def check_schedule(config: Config) -> None:
-    """Raises ValueError for a schedule that leaves 0..1 or remembers its calls."""
-    shape = lab.STRATEGIES[config.strategy]
-    points = list(itertools.product(range(1, 21), (-1.0, 0.0, 1.0, 100.0)))
-    found = []
-    for _ in range(2):
-        code = repr(read(shape, set()))
-        weights = [lab.kl_weight(config, n / 20, config.target_kl + x) for n, x in points]
-        found.append((code, weights))
-    if found[0] != found[1]:
-        where = f"strategy {config.strategy!r}: found what changes from call to call"
-        raise ValueError(f"{where}; expected a function of progress and excess alone")
-
-
-def check_task(config: Config, verbs, pairs) -> tuple[list[Verb], list[TestPair]]:
-    """Returns verbs, each once, and test pairs, of a run that may begin; raises as `train`."""
-    if not isinstance(config, Config):
-        raise TypeError(f"config: found {config!r:.60}; expected a Config")
-    verbs = lab.distinct_verbs(verbs)
-    pairs = lab.known_pairs(verbs) if pairs is None else lab.check_pairs(pairs, len(verbs[0]))
-    lab.vocabulary_of(verbs).to_tensor([pair.source for pair in pairs])
-    check_schedule(config)
-    return verbs, pairs
-
-
-def run_epochs(training: Training, pairs, store: Store | None, progress, on_epoch) -> None:
-    """Trains until the last epoch, and saves each."""
-    done = len(training.history)
-    total = training.config.epochs
-    label = f"resumed at epoch {done + 1}" if done else "epochs"
-    hidden = not progress or done == total
-    epochs = tqdm(range(done + 1, total + 1), label, total, initial=done, disable=hidden)
-    with reproducible(training.config.seed):
-        for epoch in epochs:
-            row = training.run_epoch(epoch)
-            training.history.append(row | training.evaluate(epoch, pairs))
-            if store is not None:
-                store.save(training)
-            if on_epoch is not None:
-                on_epoch(history_table(training.history))
-
-
 def history_table(history: list[dict]) -> pd.DataFrame:
     """Returns the rows of a history as a table, by epoch."""
     return pd.DataFrame(history).set_index("epoch")
 
 
+def run_epochs(training: Training, task: Task, store: Store | None, progress, on_epoch) -> None:
+    """Trains until the last epoch, and saves each."""
+    done = len(training.history)
+    total = task.config.epochs
+    label = f"resumed at epoch {done + 1}" if done else "epochs"
+    hidden = not progress or done == total
+    epochs = tqdm(range(done + 1, total + 1), label, total, initial=done, disable=hidden)
+    for epoch in epochs:
+        row = training.run_epoch(epoch)
+        training.history.append(row | training.evaluate(epoch, task))
+        if store is not None:
+            store.save(training.state())
+        if on_epoch is not None:
+            on_epoch(history_table(training.history))
+
+
+def finish(task: Task, store: Store | None = None, progress=False, on_epoch=None) -> Run:
+    """Loads a run from its store, or trains what is missing of it."""
+    config = task.config
+    with reproducible(config.seed):
+        training = task.make_training(config, task.verbs)
+    state = store.load() if store else None
+    is_finished = state is not None and len(state["history"]) == config.epochs  # on any disk
+    with store.locked() if store and not is_finished else nullcontext():
+        if store and not is_finished:
+            state = store.load()  # another process may have gone on
+        with reproducible(config.seed):
+            if state is not None:
+                training.restore(state)
+            run_epochs(training, task, store, progress, on_epoch)
+    training.model.requires_grad_(True).eval()  # as when it is loaded
+    return Run(training.model, history_table(training.history), config, training.before)
+
+
 def train(
-    config: Config, verbs=None, *, pairs=None, run_dir=None, progress=True, on_epoch=None
+    config: Config,
+    verbs=None,
+    *,
+    pairs=None,
+    scores=None,
+    make_training=new_training,
+    run_dir=None,
+    progress=True,
+    on_epoch=None,
 ) -> Run:
     """Trains on verbs, repeats counted once; None: `load_verbs()`. Returns the last epoch's run.
 
     Every epoch is saved in `run_dir`, if any, and the same call resumes there, bit-exactly on a
     CPU. `progress` shows a bar; `on_epoch` is called with the history so far. The history's columns
     are what `Training.loss` measures, the learning rate of the last step, BLEU-4 of `pairs` (None:
-    those of test.txt that ask for these verbs), SCORES of your own and, in some rows, those of
-    `score`. Raises before any work as `load_verbs` and `kl_weight`, TypeError, and ValueError for a
+    those of test.txt that ask for these verbs), in some rows what `score` returns, and your own
+    `scores`: functions of the model, by name, taken after every epoch. They are no part of what a
+    run is: one that is kept has the scores it was trained with, an edited one keeps its old column,
+    and one that it lacks is an error. `make_training(config, verbs)` may train something else.
+
+    Raises before any work as `load_verbs` and `kl_weight`, TypeError, and ValueError for a
     checkpoint that is damaged or another's; then OSError and FloatingPointError.
     """
-    verbs, pairs = check_task(config, verbs, pairs)
-    store = None if run_dir is None else Store(Path(run_dir), digest(config, verbs, pairs))
-    return train_checked(config, verbs, pairs, store, progress, on_epoch)
+    task = check_task(config, verbs, pairs, scores, make_training)
+    store = None if run_dir is None else Store(task, Path(run_dir))
+    return finish(task, store, progress, on_epoch)
 
 
-def train_checked(config: Config, verbs, pairs, store: Store | None, progress, on_epoch) -> Run:
-    """Loads or trains what `check_task` returned."""
-    with reproducible(config.seed):
-        training = new_training(config, verbs)
-    state = store.load() if store else None
-    if state is not None and len(state["history"]) == config.epochs:  # on any disk
-        training.restore(state)
-    else:
-        with store.locked() if store else nullcontext():
-            state = store.load() if store else None  # another process may have gone on
-            if state is not None:
-                training.restore(state)
-            run_epochs(training, pairs, store, progress, on_epoch)
-    training.model.requires_grad_(True)  # as when it is loaded
-    return Run(training.model, history_table(training.history), config, training.before)
-
-
-def run_folder(config: Config, key: str) -> Path:
-    """Returns the folder in runs/ of the run with this digest."""
-    name = f"{config.strategy}-{config.decoding}-{config.seed}"
-    plain = re.sub(r"[^\w-]", "_", name)  # whatever a schedule is called
-    return RUNS / f"{plain}-{key[:16]}"
-
-
-def load_or_train(config: Config, verbs=None, *, pairs=None, progress=True, on_epoch=None) -> Run:
+def load_or_train(config: Config, verbs=None, **options) -> Run:
     """Returns the run of exactly this code, configuration and data from runs/, else trains it.
 
-    Raises as `train`.
+    Takes and raises what `train` does, but for `run_dir`; a damaged file is set aside.
     """
-    verbs, pairs = check_task(config, verbs, pairs)
-    key = digest(config, verbs, pairs)
-    store = Store(run_folder(config, key), key)
-    return train_checked(config, verbs, pairs, store, progress, on_epoch)
+    return train(config, verbs, run_dir=RUNS, **options)
 
 
 # ---- Sweeps ----
-def load_or_train_elsewhere(registries, make_training, config, verbs, pairs, folder, key) -> Run:
-    """Trains in a process that a sweep has started; it is told what a notebook has registered."""
-    for registry, registered in zip(REGISTRIES, registries, strict=True):
-        registry.update(registered)
-    new_training.register(type(config), make_training)
-    if digest(config, verbs, pairs) != key:
+class InterruptedSweep(KeyboardInterrupt):
+    """Says in a line that a sweep was interrupted; in a notebook, without the calls in between."""
+
+    def _render_traceback_(self):
+        return [f"KeyboardInterrupt: {self}"]
+
+
+def finish_elsewhere(store: Store, schedule: Schedule, decoder: type) -> Run:
+    """Finishes a run in a process of a sweep, which is told what a notebook has registered."""
+    config = store.task.config
+    STRATEGIES[config.strategy] = schedule
+    lab.DECODERS[config.decoding] = decoder
+    if run_key(store.task) != store.key:
         found = "found other code in a process of the sweep"
         raise RuntimeError(f"{found}; expected this one's: restart it, or train with load_or_train")
-    return train_checked(config, verbs, pairs, Store(folder, key), False, None)
+    return finish(store.task, store)
 
 
-def sweep(tasks, verbs=None, jobs=-1) -> list[Run]:
+class Progress:
+    """Shows every second how far the runs of a sweep are, each that is under way by its epoch."""
+
+    def __init__(self, stores: list[Store]):
+        self.stores = stores
+        self.totals = [store.task.config.epochs for store in stores]
+        self.bar = tqdm(total=sum(self.totals), unit="epoch")
+        self.bar.initial = self.bar.n = sum(self.epochs_done())
+        self.label = "resumed: " if self.bar.n else ""
+        self.is_over = threading.Event()
+        self.thread = threading.Thread(target=self.keep_showing, daemon=True)
+
+    def epochs_done(self) -> list[int]:
+        """Returns how many epochs each run has."""
+        return [store.epochs_done() for store in self.stores]
+
+    def show(self) -> None:
+        """Shows how many runs are finished, and the epochs of those that are not."""
+        done = self.epochs_done()
+        counts = list(zip(done, self.totals, strict=True))
+        finished = sum(n == total for n, total in counts)
+        under_way = [f"{n}/{total}" for n, total in counts if 0 < n < total]
+        self.bar.n = sum(done)
+        self.bar.set_description(f"{self.label}{finished} of {len(done)} runs", refresh=False)
+        self.bar.set_postfix_str(" ".join(under_way))
+
+    def keep_showing(self) -> None:
+        """Shows until the sweep is over."""
+        while not self.is_over.wait(1):
+            self.show()
+
+    def __enter__(self):
+        self.thread.start()
+
+    def __exit__(self, *error):
+        self.is_over.set()
+        self.thread.join()
+        self.show()
+        self.bar.close()
+
+
+def sweep(tasks, verbs=None, jobs=-1, *, scores=None, make_training=new_training) -> list[Run]:
     """Loads or trains runs, in order: a core each, or on a cluster (`joblib.parallel_config`).
 
-    A task is a configuration, or a pair of a configuration and verbs of its own. Raises as `train`;
-    what is finished by then is kept.
+    A task is a configuration, or a pair of a configuration and verbs of its own. Takes and raises
+    what `load_or_train` does; what is finished by then is kept.
     """
     verbs = None if verbs is None else lab.check_verbs(verbs)
-    calls = []
+    stores = []
     for task in tasks:
         config, own = task if isinstance(task, tuple) and len(task) == 2 else (task, verbs)
-        own, pairs = check_task(config, own, None)
-        key = digest(config, own, pairs)
-        make_training = new_training.dispatch(type(config))
-        call = joblib.delayed(load_or_train_elsewhere)
-        where = (run_folder(config, key), key)
-        calls.append(call(REGISTRIES, make_training, config, own, pairs, *where))
-    results = joblib.Parallel(jobs, return_as="generator")(calls)
-    return list(tqdm(results, total=len(calls)))
+        stores.append(Store(check_task(config, own, None, scores, make_training), RUNS))
+    calls = []
+    for store in stores:
+        config = store.task.config
+        registered = (STRATEGIES[config.strategy], lab.DECODERS[config.decoding])
+        calls.append(joblib.delayed(finish_elsewhere)(store, *registered))
+    try:
+        with Progress(stores):
+            return list(joblib.Parallel(jobs, return_as="generator")(calls))
+    except KeyboardInterrupt:
+        kept = "interrupted; what is trained is kept, and the same call goes on from there"
+        raise InterruptedSweep(kept) from None

@@ -1,6 +1,6 @@
 """The lab: a conditional sequence-to-sequence VAE that converts verbs between their tenses.
 
-Read it top to bottom: words, data, schedules, model, configuration, metrics. `lab5_train` trains
+Read it top to bottom: words, data, model, metrics. `lab5_train` has the hyperparameters and trains
 it. Shapes: B words in a batch, T characters, C condition, H hidden, Z latent, V vocabulary,
 N verbs, F forms of a verb, its tenses. Cross-entropy and KL are in nats per word: summed over
 characters and dimensions, averaged over words. Bad input raises ValueError or TypeError, which name
@@ -9,21 +9,36 @@ what was found and expected.
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import math
-import numbers
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
+
+HERE = Path(__file__).resolve().parent
+
+
+def hash_source(file: str) -> str:
+    """Hashes what a module computes: its syntax tree, docstrings left out."""
+    tree = ast.parse(Path(file).read_bytes())
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if documented and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+SOURCE = hash_source(__file__)  # as it was imported: a part of what names a run
 
 # ---- Words ----
 TENSES = ("simple present", "third person", "present progressive", "simple past")
@@ -109,17 +124,24 @@ def is_letter(character: str) -> bool:
     return unicodedata.category(character) in LETTERS
 
 
+EXPECTED = f"expected 1 to {MAX_LETTERS} letters in lower case"  # of a word
+
+
+def check_length(word: str, where: str) -> None:
+    """Raises ValueError, naming `where`, for an empty word and for one that is too long."""
+    if not 1 <= len(word) <= MAX_LETTERS:
+        raise ValueError(f"{where}: found {word!r:.60}; {EXPECTED}")
+
+
 def check_word(word, where: str) -> str:
     """Returns a word, composed (Unicode NFC); `where` is named in errors. Raises ValueError."""
-    expected = f"expected 1 to {MAX_LETTERS} letters in lower case"
     if not isinstance(word, str):
-        raise ValueError(f"{where}: found {word!r:.60}; {expected}")
+        raise ValueError(f"{where}: found {word!r:.60}; {EXPECTED}")
     word = unicodedata.normalize("NFC", str(word))  # NumPy's string, too, becomes Python's
-    if not 1 <= len(word) <= MAX_LETTERS:
-        raise ValueError(f"{where}: found {word!r:.60}; {expected}")
+    check_length(word, where)
     for character in word:
         if not is_letter(character):
-            raise ValueError(f"{where}: found {describe(character)} in {word!r}; {expected}")
+            raise ValueError(f"{where}: found {describe(character)} in {word!r}; {EXPECTED}")
     return word
 
 
@@ -144,7 +166,6 @@ def check_tense(tense, count: int, forms: int) -> Tensor:
 
 
 # ---- Data ----
-HERE = Path(__file__).resolve().parent
 TEST_TENSES = (  # source and target of the ten pairs, in the order of the course's readme
     (PRESENT, PAST),
     (PRESENT, PROGRESSIVE),
@@ -160,6 +181,10 @@ TEST_TENSES = (  # source and target of the ten pairs, in the order of the cours
 Verb = tuple[str, ...]  # the F forms of a verb, in the order of the table's columns
 
 
+class Table(list):
+    """Holds verbs that were checked, so that nothing behind the border checks them again."""
+
+
 class TestPair(NamedTuple):
     """Holds one conversion to be tested; a tense is 0..F − 1."""
 
@@ -171,19 +196,19 @@ class TestPair(NamedTuple):
     target_tense: int
 
 
-def data_file(name: str) -> Path:
-    """Returns the path of a file in the data folder: $LAB5_DATA, or this module's own."""
+def data_folder() -> Path:
+    """Returns the data folder: $LAB5_DATA, or this module's own."""
     folder = Path(os.environ.get("LAB5_DATA") or HERE)
-    if not folder.is_dir():  # a relative name: not in the working directory, so beside this module
-        folder = HERE / folder
-    return folder / name
+    # a relative name that is not in the working directory is beside this module
+    return folder if folder.is_dir() else HERE / folder
 
 
 def read_text(path: Path) -> str:
     """Reads a text in UTF-8, composed (Unicode NFC). Raises FileNotFoundError, ValueError."""
     if not os.path.isfile(path):
-        where = f"{path.absolute().parent} (LAB5_DATA sets another folder)"
-        raise FileNotFoundError(f"no file {path.name} in {where}")
+        folder = path.absolute().parent
+        hint = " (LAB5_DATA sets another folder)" if folder == data_folder().absolute() else ""
+        raise FileNotFoundError(f"no file {path.name} in {folder}{hint}")
     try:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -200,16 +225,13 @@ def read_row(line: str, where: str) -> Verb:
         if character != " " and not is_letter(character):
             found = f"column {column}: found {describe(character)} in {line!r:.60}"
             raise ValueError(f"{where}, {found}; {expected}")
-    faults = {
-        "an empty line": line == "",
-        "a space before the first word": line.startswith(" "),
-        "a space behind the last word": line.endswith(" "),
-        "two spaces": "  " in line,
-    }
-    for fault, is_so in faults.items():
-        if is_so:
-            raise ValueError(f"{where}: found {fault}; {expected}")
-    return tuple(check_words(line.split(" "), where))
+    words = tuple(line.split(" "))
+    if "" in words:
+        found = "a space too many" if line else "an empty line"
+        raise ValueError(f"{where}: found {found}; {expected}")
+    for word in words:
+        check_length(word, where)
+    return words
 
 
 def read_rows(path: Path, width: int | None) -> list[Verb]:
@@ -235,8 +257,8 @@ def load_verbs(path=None) -> list[Verb]:
     The data folder is $LAB5_DATA or this module's own. Raises FileNotFoundError, and ValueError
     that names the file, the line, what was found and what was expected.
     """
-    path = data_file("train.txt") if path is None else Path(path)
-    return read_rows(path, width=None)
+    path = data_folder() / "train.txt" if path is None else Path(path)
+    return Table(read_rows(path, width=None))
 
 
 def load_test_pairs(path=None) -> list[TestPair]:
@@ -245,7 +267,7 @@ def load_test_pairs(path=None) -> list[TestPair]:
     A row has a source and a target; the order of the rows gives their tenses. Raises as
     `load_verbs`.
     """
-    path = data_file("test.txt") if path is None else Path(path)
+    path = data_folder() / "test.txt" if path is None else Path(path)
     rows = read_rows(path, width=2)
     if len(rows) != len(TEST_TENSES):
         raise ValueError(f"{path}: found {len(rows)} rows; expected {len(TEST_TENSES)}")
@@ -257,7 +279,7 @@ def known_pairs(verbs: list[Verb]) -> list[TestPair]:
 
     None if there is no test.txt, or if a verb has not four forms. Raises as `load_test_pairs`.
     """
-    if len(verbs[0]) != len(TENSES) or not data_file("test.txt").is_file():
+    if len(verbs[0]) != len(TENSES) or not (data_folder() / "test.txt").is_file():
         return []
     columns = list(zip(*verbs, strict=True))
     return [pair for pair in load_test_pairs() if pair.source in columns[pair.source_tense]]
@@ -265,30 +287,35 @@ def known_pairs(verbs: list[Verb]) -> list[TestPair]:
 
 def check_pairs(pairs, forms: int) -> list[TestPair]:
     """Returns test pairs of verbs with so many forms. Raises TypeError, ValueError."""
-    pairs = [TestPair(*pair) for pair in pairs]
-    for pair in pairs:
-        check_words([pair.source, pair.target], "pairs")
-        check_tense([pair.source_tense, pair.target_tense], 2, forms)
-    return pairs
+    checked = []
+    for source, target, *tenses in pairs:
+        words = check_words([source, target], "pairs")
+        checked.append(TestPair(*words, *check_tense(tenses, 2, forms).tolist()))
+    return checked
 
 
-def check_verbs(verbs) -> list[Verb]:
-    """Returns the verbs as a list of tuples; None: `load_verbs()`. Raises ValueError, TypeError."""
+def check_verbs(verbs, forms: int | None = None) -> Table:
+    """Returns verbs, of so many forms, as a table; None: `load_verbs()`.
+
+    Raises ValueError, TypeError, which name the verb by its number.
+    """
     if verbs is None:
-        return load_verbs()
-    rows = [tuple(check_words(row, f"verb {n}")) for n, row in enumerate(verbs, 1)]
-    if not rows:
+        verbs = load_verbs()
+    if not isinstance(verbs, Table):
+        verbs = Table(tuple(check_words(row, f"verb {n}")) for n, row in enumerate(verbs, 1))
+    if not verbs:
         raise ValueError("verbs: found none; expected at least one")
-    for n, row in enumerate(rows, 1):
-        if len(row) != len(rows[0]) or not row:
-            found = f"verb {n}: found {len(row)} forms"
-            raise ValueError(f"{found}; expected {len(rows[0]) or 'at least one'}")
-    return rows
+    forms = forms or len(verbs[0])
+    for n, verb in enumerate(verbs, 1):
+        if len(verb) != forms or not verb:
+            expected = forms or "at least one"
+            raise ValueError(f"verb {n}: found {len(verb)} forms; expected {expected}")
+    return verbs
 
 
-def distinct_verbs(verbs) -> list[Verb]:
+def distinct_verbs(verbs) -> Table:
     """Returns the verbs in their order, each once; else as `check_verbs`."""
-    return list(dict.fromkeys(check_verbs(verbs)))
+    return Table(dict.fromkeys(check_verbs(verbs)))
 
 
 def vocabulary_of(verbs: list[Verb]) -> Vocabulary:
@@ -302,97 +329,6 @@ def words_of(verbs: list[Verb], vocabulary: Vocabulary) -> Words:
     letters, lengths = vocabulary.to_tensor([form for verb in verbs for form in verb])
     tense = torch.arange(vocabulary.forms).repeat(len(verbs))
     return Words(letters, lengths, tense)
-
-
-# ---- Schedules ----
-# The shape of a KL weight is a function of progress, in (0, 1], and of excess, the nats of KL above
-# the target. It returns 0..1; the KL weight is `config.kl_weight` times that.
-Schedule = Callable[[float, float], float]
-
-
-def constant(progress, excess):
-    """Does not anneal."""
-    return 1.0
-
-
-def monotonic(progress, excess):
-    """Rises in the first tenth (Bowman et al. 2016, 3.1; the slope is the original's)."""
-    return min(1.0, 10 * progress)
-
-
-def cyclical_linear(progress, excess):
-    """Rises in four cycles, each time in the first half (Fu et al. 2019, eq. 6)."""
-    left = -4 * progress % 1  # of the cycle: 0 at its end
-    return min(1.0, 2 - 2 * left)
-
-
-def cyclical_cosine(progress, excess):
-    """Rises in the same four cycles, along a cosine (Fu et al. 2019)."""
-    return (1 - math.cos(math.pi * cyclical_linear(progress, excess))) / 2
-
-
-def cyclical_trapezoid(progress, excess):
-    """Rises in the first four fifths of each of two cycles (the original's)."""
-    position = 2 * progress % 1
-    return min(1.0, 1.25 * position)
-
-
-def cyclical_sigmoid(progress, excess):
-    """Rises along a sigmoid in each of two cycles, to fall at its end (the original's)."""
-    position = 2 * progress % 1
-    if position > 0.994:
-        return 0.0
-    return 1 / (1 + math.exp(5 - 10 * position))
-
-
-def free_bits(progress, excess):
-    """Charges in full what exceeds the target, all dimensions together (Kingma et al. 2016)."""
-    return 1.0 if excess > 0 else 0.0
-
-
-def target_rate(progress, excess):
-    """Charges in proportion to the excess (cf. Burgess et al. 2018; Shao et al. 2020).
-
-    At first HEADROOM nats more are free, so that there is something to press.
-    """
-    headroom = HEADROOM * max(0.0, 1 - progress / FALL)
-    return min(1.0, max(0.0, excess - headroom))
-
-
-STRATEGIES: dict[str, Schedule] = {
-    "constant": constant,
-    "monotonic": monotonic,
-    "cyclical-linear": cyclical_linear,
-    "cyclical-cosine": cyclical_cosine,
-    "cyclical-trapezoid": cyclical_trapezoid,
-    "cyclical-sigmoid": cyclical_sigmoid,
-    "free-bits": free_bits,
-    "target-rate": target_rate,
-}
-WATCH_KL = ("free-bits", "target-rate")
-IGNORE_KL = tuple(name for name in STRATEGIES if name not in WATCH_KL)
-HEADROOM = 4.0  # nats above the target that are free at first
-FALL = 0.25  # share of progress in which they go
-GATE_SETTLES = 0.3  # share of progress in which the gate's temperature falls to 1
-GATE_FLATTEST = 0.3  # its inverse temperature at first
-
-
-def kl_weight(config, progress: float, kl: float) -> float:
-    """Returns the KL weight at a progress and `kl` nats per word.
-
-    Raises ValueError if the schedule leaves 0..1, and whatever the schedule itself raises.
-    """
-    shape = STRATEGIES[config.strategy]
-    share = float(shape(progress, kl - config.target_kl))
-    if not 0 <= share <= 1:
-        where = f"strategy {config.strategy!r}, progress {progress:g}"
-        raise ValueError(f"{where}: found {share!r}; expected 0..1")
-    return config.kl_weight * share
-
-
-def teacher_forcing_ratio(config, progress: float) -> float:
-    """Returns the share of words that are fed the right letters: it falls linearly from 1."""
-    return 1 - (1 - config.tf_final) * progress
 
 
 # ---- Model ----
@@ -582,6 +518,8 @@ class GatedDecoder(Decoder):
     """
 
     price = 0.1  # nats a letter behind the gate: what can be spelled blind, is spelled blind
+    flattest = 0.3  # the inverse temperature of the sum over openings at first; it rises to 1
+    settles = 0.3  # share of progress in which it does, and the gate has no price yet
 
     def __init__(self, config, vocabulary: Vocabulary):
         super().__init__(config, vocabulary)
@@ -638,8 +576,8 @@ class GatedDecoder(Decoder):
 
     def pressure(self, progress: float) -> tuple[float, float]:
         """Returns the inverse temperature of the sum over openings, and the price of a letter."""
-        share = min(1.0, progress / GATE_SETTLES)
-        inverse_temperature = GATE_FLATTEST + (1 - GATE_FLATTEST) * share
+        share = min(1.0, progress / self.settles)
+        inverse_temperature = self.flattest + (1 - self.flattest) * share
         return inverse_temperature, self.price if share == 1 else 0.0
 
     def letter_costs(self, hidden, target: Words, mask):
@@ -687,7 +625,6 @@ class CVAE(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
-    @torch.no_grad()
     def encode(self, words: list[str], tense) -> tuple[Tensor, Tensor]:
         """Encodes words, of one tense or of one each; returns mu and logvar, each (B, Z).
 
@@ -696,12 +633,16 @@ class CVAE(nn.Module):
         """
         words = check_words(words)
         tense = check_tense(tense, len(words), self.vocabulary.forms)
-        letters, lengths = self.vocabulary.to_tensor(words)
-        mu = torch.empty(len(words), self.latent_size, device=self.device)  # (B, Z)
+        return self.encode_words(Words(*self.vocabulary.to_tensor(words), tense))
+
+    @torch.no_grad()
+    def encode_words(self, words: Words) -> tuple[Tensor, Tensor]:
+        """Encodes words that are tensors; returns mu and logvar, each (B, Z)."""
+        mu = torch.empty(len(words.lengths), self.latent_size, device=self.device)  # (B, Z)
         logvar = torch.empty_like(mu)
-        for start in range(0, len(words), CHUNK):
+        for start in range(0, len(mu), CHUNK):
             part = slice(start, start + CHUNK)
-            chunk = Words(letters[part], lengths[part], tense[part])
+            chunk = Words(*(tensor[part] for tensor in words))
             mu[part], logvar[part] = self.encoder(chunk.to(self.device))
         return mu, logvar
 
@@ -741,116 +682,7 @@ def make_model(config, vocabulary: Vocabulary) -> CVAE:
     return CVAE(encoder, decoder)
 
 
-# ---- Configuration ----
-LARGEST = 2**31 - 1
-Count = Annotated[int, 1, LARGEST]
-Share = Annotated[float, 0, 1]
-Amount = Annotated[float, 0, LARGEST]
-
-
-def check_field(name: str, value, kind):
-    """Returns the value of a hyperparameter as its kind says. Raises ValueError."""
-    registries = {"strategy": STRATEGIES, "decoding": DECODERS}
-    choices = get_args(kind) if get_origin(kind) is Literal else registries.get(name)
-    if choices is not None:
-        if not isinstance(value, str) or value not in choices:
-            raise ValueError(f"{name}: found {value!r:.60}; expected one of {', '.join(choices)}")
-        return value
-    number, low, high = get_args(kind)
-    abstract = numbers.Integral if number is int else numbers.Real  # NumPy's, too
-    is_number = isinstance(value, abstract) and not isinstance(value, bool)
-    if not is_number or not low <= value <= high:  # and so no NaN
-        raise ValueError(f"{name}: found {value!r:.60}; expected {number.__name__} {low}..{high}")
-    return number(value)
-
-
-@dataclass(frozen=True)
-class Config:
-    """Holds the hyperparameters; by default, the lab by its own rules.
-
-    Raises TypeError for an unknown name, ValueError for a value that is out of range or has no
-    meaning beside another.
-    """
-
-    seed: Annotated[int, 0, LARGEST] = 0  # of weights, batches and noise
-    epochs: Count = 84  # refining included
-    batch_size: Count = 64  # words a step
-    hidden_size: Count = 256  # H; the lab's: 256 or 512
-    latent_size: Count = 32  # Z; the lab's
-    condition_size: Count = 8  # C, of a tense; the lab's
-    embedding_size: Count = 32  # of a letter
-    decoding: str = "gated"  # one of DECODERS
-    optimizer: Literal["adam", "sgd"] = "adam"  # see `learning_rate`
-    learning_rate: Amount = 6e-3  # the highest
-    ce_per: Literal["word", "character"] = "word"  # CE in the loss; KL is always per word
-    strategy: str = "target-rate"  # of the KL weight: one of STRATEGIES
-    kl_weight: Amount = 1.0  # the schedule's maximum
-    target_kl: Amount = 4.0  # nats per word, for schedules that watch KL; ln 1227 = 7.1 name a verb
-    tf_final: Share = 0.95  # teacher-forcing ratio at the end, linear from 1
-    refine: Annotated[float, 0, 0.9] = 0.25  # share of epochs, the last: only the encoder, KL free
-
-    def __post_init__(self):
-        for name, kind in get_type_hints(type(self), include_extras=True).items():
-            value = check_field(name, getattr(self, name), kind)
-            object.__setattr__(self, name, value)  # 1 and 1.0 are one run
-        self.check_together()
-
-    def check_together(self) -> None:
-        """Raises ValueError if two values do not go together, naming both."""
-        if self.condition_size >= self.hidden_size:
-            found = f"{self.condition_size} beside hidden_size {self.hidden_size}"
-            raise ValueError(f"condition_size: found {found}; expected less")
-        if self.strategy in IGNORE_KL:
-            self.check_unused("target_kl", "strategy")
-        if self.kl_weight == 0:
-            self.check_unused("target_kl", "kl_weight")
-
-    def check_unused(self, name: str, because: str) -> None:
-        """Raises ValueError if a value was changed that another one leaves without a meaning."""
-        value = getattr(self, name)
-        if value != getattr(type(self), name):
-            found = f"{value!r} beside {because} {getattr(self, because)!r}"
-            raise ValueError(f"{name}: found {found}; expected none, for it has no meaning there")
-
-    @classmethod
-    def classic(cls, **changes) -> Config:
-        """Returns the original's values, as its author published them; keywords change them."""
-        values = {
-            "epochs": 500,
-            "batch_size": 16,  # the original's 1, and 16 times its learning rate
-            "embedding_size": 256,
-            "decoding": "direct",
-            "optimizer": "sgd",
-            "learning_rate": 0.8,
-            "ce_per": "character",  # so that β is eight times what is printed
-            "strategy": "monotonic",
-            "tf_final": 0.1,
-            "refine": 0.0,
-        }
-        return cls(**(values | changes))
-
-    @classmethod
-    def miniature(cls, **changes) -> Config:
-        """Returns values that learn a tenth of the verbs in ten seconds; keywords change them."""
-        values = {
-            "epochs": 24,
-            "batch_size": 16,
-            "hidden_size": 64,
-            "embedding_size": 16,
-            "learning_rate": 0.01,
-        }
-        return cls(**(values | changes))
-
-    @property
-    def kl_epochs(self) -> int:
-        """The epochs in which KL is weighed, all but those of refining; these are rounded down."""
-        return self.epochs - int(round(self.refine * self.epochs, 6))
-
-
 # ---- Metrics ----
-SCORES: dict[str, Callable[[CVAE], float]] = {}  # your own, taken after each epoch, by name
-
-
 class GaussianScore(NamedTuple):
     """Holds what `gaussian_score` returns."""
 
@@ -883,8 +715,7 @@ def mean_bleu4(model: CVAE, pairs=None, draws=None) -> float:
     With `draws`, from so many samples of each posterior. By default the pairs are
     `load_test_pairs()`. Raises ValueError if there are none.
     """
-    if pairs is None:
-        pairs = load_test_pairs()
+    pairs = load_test_pairs() if pairs is None else check_pairs(pairs, model.vocabulary.forms)
     if not pairs:
         raise ValueError("pairs: found none; expected at least one")
     sources, targets, source_tenses, target_tenses = zip(*pairs, strict=True)
@@ -903,18 +734,18 @@ def mean_bleu4(model: CVAE, pairs=None, draws=None) -> float:
 def encode_verbs(model: CVAE, verbs) -> tuple[Tensor, Tensor]:
     """Encodes all forms of verbs; returns mu and logvar, each (N, F, Z), on the CPU.
 
-    Raises as `CVAE.encode`.
+    Raises as `check_verbs`, and ValueError for a letter that the model does not have.
     """
-    forms = [form for verb in verbs for form in verb]
-    F = model.vocabulary.forms
-    mu, logvar = model.encode(forms, np.arange(len(forms)) % F)
-    return mu.cpu().unflatten(0, (-1, F)), logvar.cpu().unflatten(0, (-1, F))
+    verbs = check_verbs(verbs, model.vocabulary.forms)
+    mu, logvar = model.encode_words(words_of(verbs, model.vocabulary))  # (N F, Z)
+    by_verb = (len(verbs), -1, model.latent_size)
+    return mu.cpu().view(by_verb), logvar.cpu().view(by_verb)
 
 
 def convert_verbs(model: CVAE, verbs) -> np.ndarray:
     """Converts every form to every tense from the posterior mean.
 
-    Returns words (N, F, F), by verb, source and target tense.
+    Returns words (N, F, F), by verb, source and target tense. Raises as `encode_verbs`.
     """
     mu, _ = encode_verbs(model, verbs)  # (N, F, Z)
     converted = np.array(model.generate(mu.flatten(0, 1)))  # (N F, F)
@@ -924,8 +755,9 @@ def convert_verbs(model: CVAE, verbs) -> np.ndarray:
 def conversion_accuracy(model: CVAE, verbs) -> float:
     """Returns the share, 0..1, of exact conversions between two different forms of a verb.
 
-    There are F (F − 1) a verb; NaN if verbs have one form.
+    There are F (F − 1) a verb; NaN if verbs have one form. Raises as `encode_verbs`.
     """
+    verbs = check_verbs(verbs)
     right = convert_verbs(model, verbs) == np.array(verbs)[:, None]  # (N, F, F)
     different = ~np.eye(right.shape[1], dtype=bool)  # (F, F)
     return float(right[:, different].mean()) if different.any() else math.nan
@@ -959,9 +791,15 @@ def gaussian_score(generated: list[Verb], verbs) -> GaussianScore:
 
 
 def sample_prior(model: CVAE, draws: int, seed=0) -> list[Verb]:
-    """Returns the verbs decoded from `draws` samples z ~ N(0, I)."""
+    """Returns the verbs decoded from `draws` samples z ~ N(0, I); a bar shows if it takes long."""
+    from tqdm.auto import tqdm  # here, as a model needs none
+
     rng = torch.Generator().manual_seed(seed)
-    return model.generate(torch.randn(draws, model.latent_size, generator=rng))
+    z = torch.randn(draws, model.latent_size, generator=rng)  # (N, Z)
+    verbs = []
+    for part in tqdm(z.split(CHUNK), "draws decoded", delay=2, leave=False):
+        verbs += model.generate(part)
+    return verbs
 
 
 def information(model: CVAE, verbs) -> dict[str, float]:
@@ -1002,6 +840,7 @@ def score_noise(model: CVAE, verbs, draws=10_000) -> dict[str, float]:
     """
     if draws < 100:
         raise ValueError(f"draws: found {draws}; expected at least 100")
+    verbs = check_verbs(verbs, model.vocabulary.forms)
     generated = sample_prior(model, draws)
     gaussian = gaussian_score(generated, verbs)
     rows = set(verbs)
@@ -1022,12 +861,12 @@ def score(model: CVAE, verbs=None, pairs=None, draws=10_000) -> dict[str, float]
     from 20 samples of each posterior. Verbs and pairs are those of the files by default; without
     pairs there is no BLEU-4. Raises ValueError.
     """
-    verbs = check_verbs(verbs)
-    once = list(dict.fromkeys(verbs))
+    verbs = check_verbs(verbs, model.vocabulary.forms)
+    once = distinct_verbs(verbs)
     pairs = known_pairs(once) if pairs is None else pairs
     found = score_noise(model, verbs, draws)
     if pairs:
         found["bleu4"] = mean_bleu4(model, pairs)
         found["bleu4_drawn"] = mean_bleu4(model, pairs, draws=20)
     found["conversion"] = conversion_accuracy(model, once)
-    return found | information(model, once[:2000])
+    return found | information(model, Table(once[:2000]))

@@ -15,9 +15,9 @@ from lemminflect import Inflections, getInflection
 from wordfreq import word_frequency
 
 import lab5_utils as lab
-from experiments.make_table import ROWS, first_rows
 from experiments.words import TAGS
 
+ROWS = 1227
 AUXILIARIES = {
     *("be", "have", "do", "can", "could", "may", "might", "must"),
     *("need", "ought", "shall", "should", "will", "would", "dare"),
@@ -58,6 +58,18 @@ def commonness(verb):
 def rank(verb):
     """Returns what candidates are sorted by: the test verbs first, then the most frequent."""
     return (verb[0] not in TEST_VERBS, -commonness(verb), verb)
+
+
+def first_rows(verbs, rows):
+    """Returns the first verbs, sorted; no form stands in the same column of two of them."""
+    chosen = []
+    taken = set()  # (column, form)
+    for verb in verbs:
+        forms = set(enumerate(verb))
+        if len(chosen) < rows and not forms & taken:
+            chosen.append(verb)
+            taken |= forms
+    return sorted(chosen)
 
 
 def choose(rows=ROWS):

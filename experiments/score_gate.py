@@ -1,8 +1,8 @@
-"""Trains the tense gate without its price and without flattening: writes figures/05_gate.csv.
+"""Trains the tense gate without its price and without flattening: writes results/05_gate.csv.
 
     .venv/bin/python -m experiments.score_gate
 
-`lab.Config()`, one seed each, last epoch. A row a decoder: its scores; where the gates of some
+`Config()`, one seed each, last epoch. A row a decoder: its scores; where the gates of some
 words are likeliest to open; and the share of forms in which that is exactly the end of the common
 prefix, for verbs with a past in -ed and for others. What is trained is kept in runs/.
 """
@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 
 import lab5_utils as lab
-from experiments import score_seeds  # noqa: F401 (registers the gate without a price)
-from experiments.score_languages import cuts
+from experiments import RESULTS, score_seeds  # noqa: F401 (registers the gate without a price)
+from experiments.score_languages import gates
 from experiments.words import common_prefix
-from lab5_figures import FIGURES
-from lab5_train import sweep
+from lab5_train import Config, sweep
 
 WORDS = "walked stopping carries trying hoped admires beginning broke understood"
 
@@ -23,20 +22,11 @@ WORDS = "walked stopping carries trying hoped admires beginning broke understood
 class NotFlattened(lab.GatedDecoder):
     """Weighs openings by how likely they are, from the first step on."""
 
-    def pressure(self, progress):
-        """Returns an inverse temperature of 1, and the price of a letter."""
-        _, price = super().pressure(progress)
-        return 1.0, price
+    flattest = 1.0
 
 
 lab.DECODERS["not flattened"] = NotFlattened
 DECODERS = {"the recipe": "gated", "no price": "no price", "not flattened": "not flattened"}
-
-
-def gates(model, verbs):
-    """Returns by form, (N, 4), where its gate is likeliest to open."""
-    _, opened = cuts(model, verbs)
-    return opened
 
 
 def exact(opened, verbs):
@@ -67,10 +57,10 @@ def row(name, run, verbs):
 def main():
     """Trains what runs/ does not hold, writes the table and prints it."""
     verbs = lab.distinct_verbs(None)
-    runs = sweep([lab.Config(decoding=decoding) for decoding in DECODERS.values()])
+    runs = sweep([Config(decoding=decoding) for decoding in DECODERS.values()])
     rows = [row(name, run, verbs) for name, run in zip(DECODERS, runs, strict=True)]
     table = pd.DataFrame(rows)
-    table.round(4).to_csv(FIGURES / "05_gate.csv", index=False)
+    table.round(4).to_csv(RESULTS / "05_gate.csv", index=False)
     print(table.T.to_string())
 
 

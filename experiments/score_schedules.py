@@ -1,4 +1,4 @@
-"""Compares KL schedules where their models invent equally well: writes figures/04_full.csv.
+"""Compares KL schedules where their models invent equally well: writes results/04_full.csv.
 
     .venv/bin/python -m experiments.score_schedules
 
@@ -30,8 +30,8 @@ import pandas as pd
 from scipy import stats
 
 import lab5_utils as lab
-from lab5_figures import FIGURES
-from lab5_train import sweep
+from experiments import RESULTS
+from lab5_train import STRATEGIES, Config, sweep
 
 SLOW = "monotonic, 30 %"
 
@@ -41,14 +41,14 @@ def slow_monotonic(progress, excess):
     return min(1.0, progress / 0.3)
 
 
-lab.STRATEGIES[SLOW] = slow_monotonic
+STRATEGIES[SLOW] = slow_monotonic
 
 
 # ---- What is trained ----
 class Experiment(NamedTuple):
     """Holds what is trained, and the Gaussian scores at which curves are read."""
 
-    config: lab.Config
+    config: Config
     verbs: slice
     placing: dict[str, list[float]]  # dials by schedule, each trained once, to choose
     dials: dict[str, list[float]]
@@ -59,7 +59,7 @@ class Experiment(NamedTuple):
 UNUSED_SEED = 100
 WEIGHTS = [0.06, 0.09, 0.13, 0.18, 0.25, 0.35]
 MINIATURE = Experiment(
-    config=lab.Config(
+    config=Config(
         epochs=36,
         batch_size=40,
         hidden_size=128,
@@ -86,7 +86,7 @@ MINIATURE = Experiment(
     levels=np.linspace(0.8, 0.9, 11),
 )
 FULL_SIZE = Experiment(
-    config=lab.Config(epochs=37),  # 28, and 9 in which the encoder is refined
+    config=Config(epochs=37),  # 28, and 9 in which the encoder is refined
     verbs=slice(None),
     placing={
         "constant": [0.2, 0.25, 0.33],
@@ -106,13 +106,13 @@ EXPERIMENTS = {"miniature": MINIATURE, "full size": FULL_SIZE}
 
 def mean_shape(name, steps=1000):
     """Returns the mean of a schedule's shape over so many steps."""
-    shape = lab.STRATEGIES[name]
+    shape = STRATEGIES[name]
     return sum(shape(step / steps, 0.0) for step in range(1, steps + 1)) / steps
 
 
 def dialled(config, name, dial):
     """Returns a configuration with a schedule at a mean weight or, if it watches KL, at nats."""
-    if name in lab.WATCH_KL:
+    if name == "target-rate":
         return replace(config, strategy=name, target_kl=dial)
     return replace(config, strategy=name, kl_weight=dial / mean_shape(name))
 
@@ -152,7 +152,7 @@ def make_table():
         tables[f"{name}, placing"] = placing
         tables[name] = train_dials(experiment, experiment.dials, range(experiment.seeds))
     table = pd.concat(tables, names=["experiment"]).reset_index(0)
-    table.round(4).to_csv(FIGURES / "04_full.csv", index=False)
+    table.round(4).to_csv(RESULTS / "04_full.csv", index=False)
 
 
 # ---- What is read ----
@@ -221,4 +221,4 @@ def compare_all(table):
 
 if __name__ == "__main__":
     make_table()
-    print(compare_all(pd.read_csv(FIGURES / "04_full.csv")).to_string())
+    print(compare_all(pd.read_csv(RESULTS / "04_full.csv")).to_string())

@@ -5,7 +5,7 @@
     .venv/bin/python -m experiments.score_seeds --ablation
 
 The first trains the recipes of RECIPES, or those that are named, with five seeds, and renews their
-rows in figures/03_seeds.csv: scores of the last epoch and, where there is a second phase, of the
+rows in results/03_seeds.csv: scores of the last epoch and, where there is a second phase, of the
 model before it; 10,000 draws. All of them take two hours on two cores, the first three ten minutes.
 With --data it trains on another folder's English table and its pairs, and writes nothing. With
 --ablation it takes parts of the lab's recipe away, three seeds. What is trained is kept in runs/.
@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 
 import lab5_beyond as beyond
-import lab5_figures
 import lab5_utils as lab
+from experiments import RESULTS, replace_rows
 from experiments.words import is_regular
-from lab5_train import sweep
+from lab5_train import Config, new_training, sweep
 
 
 class GateWithoutPrice(lab.GatedDecoder):
@@ -38,21 +38,20 @@ ORIGINAL = {"strategy": "cyclical-sigmoid", "kl_weight": 0.5, "epochs": 60}
 SMALLER = {"hidden_size": 128, "embedding_size": 32, "batch_size": 64}
 ADAM = {"optimizer": "adam", "learning_rate": 0.004}
 RECIPES = {  # the first three as in notebook 02
-    "the original": partial(lab.Config.classic, **ORIGINAL, **SMALLER, **ADAM),
-    "the plain model": partial(lab.Config, **BY_THE_BOOK, decoding="direct"),
-    "with a tense gate": partial(lab.Config, **BY_THE_BOOK),
-    "by the lab's rules": lab.Config,
+    "the original": partial(Config.classic, **ORIGINAL, **SMALLER, **ADAM),
+    "the plain model": partial(Config, **BY_THE_BOOK, decoding="direct"),
+    "with a tense gate": partial(Config, **BY_THE_BOOK),
+    "by the lab's rules": Config,
     "beyond the rules": beyond.Config,
 }
 ABLATION = {
-    "the recipe": lab.Config,
-    "no price on the gate": partial(lab.Config, decoding="no price"),
-    "no gate": partial(lab.Config, decoding="direct"),
+    "the recipe": Config,
+    "no price on the gate": partial(Config, decoding="no price"),
+    "no gate": partial(Config, decoding="direct"),
     "monotonic, to the weight at which the target rate settles": partial(
-        lab.Config, strategy="monotonic", kl_weight=0.78
+        Config, strategy="monotonic", kl_weight=0.78
     ),
 }
-TABLE = lab5_figures.FIGURES / "03_seeds.csv"
 
 
 def conversions_by_kind(model, verbs):
@@ -95,23 +94,15 @@ def score_recipe(name, runs, verbs):
 def train_and_score(recipes, seeds):
     """Trains each recipe with each seed; returns their scores, and prints them recipe by recipe."""
     verbs = lab.load_verbs()
-    configs = [recipe(seed=seed) for recipe in recipes.values() for seed in range(seeds)]
-    runs = sweep(configs, verbs)
     rows = []
-    for n, name in enumerate(recipes):
-        rows += score_recipe(name, runs[n * seeds : (n + 1) * seeds], verbs)
+    for name, recipe in recipes.items():
+        make = beyond.new_training if recipe is beyond.Config else new_training
+        runs = sweep([recipe(seed=seed) for seed in range(seeds)], verbs, make_training=make)
+        rows += score_recipe(name, runs, verbs)
     table = pd.DataFrame(rows)
     for recipe, of_recipe in table.groupby("recipe", sort=False):
         show(recipe, of_recipe.drop(columns="recipe").set_index("seed"))
     return table
-
-
-def renew(table):
-    """Puts rows into the table of seeds, in place of those of the same recipes."""
-    written = pd.read_csv(TABLE)
-    kept = written[~written["recipe"].isin(table["recipe"])]
-    together = pd.concat([kept, table.round(5)]).sort_values(["recipe", "seed"])
-    together.to_csv(TABLE, index=False)
 
 
 def main():
@@ -131,7 +122,7 @@ def main():
         return
     table = train_and_score({name: RECIPES[name] for name in asked.recipes}, seeds=5)
     if not asked.data:
-        renew(table)
+        replace_rows(RESULTS / "03_seeds.csv", table.round(5), column="recipe")
 
 
 if __name__ == "__main__":

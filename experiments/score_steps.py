@@ -1,4 +1,4 @@
-"""Trains what notebook 02 cannot wait for: writes figures/02_steps.csv and 02_tables.csv.
+"""Trains what notebook 02 cannot wait for: writes results/02_steps.csv and 02_tables.csv.
 
     .venv/bin/python -m experiments.score_steps
 
@@ -11,20 +11,20 @@ Some forty minutes of one core.
 import pandas as pd
 
 import lab5_utils as lab
-from lab5_figures import FIGURES
-from lab5_train import sweep
+from experiments import RESULTS
+from lab5_train import Config, sweep
 
 PRESSED = {"strategy": "monotonic", "kl_weight": 0.78}
 STEPS = {
-    "without the gate": lab.Config(decoding="direct", **PRESSED),
-    "with the gate": lab.Config(**PRESSED),
+    "without the gate": Config(decoding="direct", **PRESSED),
+    "with the gate": Config(**PRESSED),
 }
 LANGUAGES = {
     "English": lab.HERE,
     "Spanish": lab.HERE / "experiments/tables/spanish",
     "Turkish": lab.HERE / "experiments/tables/turkish",
 }
-SCHEDULES = {"β to 0.78": STEPS["with the gate"], "target rate": lab.Config()}
+SCHEDULES = {"β to 0.78": STEPS["with the gate"], "target rate": Config()}
 SCORES = ["conversion", "gaussian_exact", "gaussian_inconsistent", "distinct", "kl_table"]
 
 
@@ -62,7 +62,7 @@ def main():
     """Trains, and writes both tables."""
     for name, make_table in {"02_steps": train_steps, "02_tables": train_tables}.items():
         table = make_table()
-        table.to_csv(FIGURES / f"{name}.csv", index=False)
+        table.to_csv(RESULTS / f"{name}.csv", index=False)
         print(table.to_string(), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Asks for verbs that no training met, and counts invented ones: writes figures/06_*.csv.
+"""Asks for verbs that no training met, and counts invented ones: writes results/06_*.csv.
 
     .venv/bin/python -m experiments.score_unseen
 
@@ -22,11 +22,11 @@ import torch
 import lab5_beyond as beyond
 import lab5_train
 import lab5_utils as lab
+from experiments import RESULTS
 from experiments.held_out import exact_match, split_verbs
 from experiments.make_train import AUXILIARIES, agreed_forms, lemmas
 from experiments.words import in_dictionary, is_regular, lemminflect_rules, neighbour, spelling_rule
-from lab5_figures import FIGURES
-from lab5_train import sweep
+from lab5_train import Config, sweep
 
 TENTHS = 5
 SEEDS = 5
@@ -70,9 +70,12 @@ class Conjugator(Examinee):
     """Holds those of a network that only conjugates."""
 
 
-@lab5_train.new_training.register
-def new_training(config: Examinee, verbs):
+def new_training(config, verbs):
     """Returns a training that has not begun."""
+    if not isinstance(config, beyond.Config):
+        return lab5_train.new_training(config, verbs)
+    if not isinstance(config, Examinee):
+        return beyond.new_training(config, verbs)
     model = beyond.make_model(config, lab.vocabulary_of(verbs))
     kind = OnlySpelling if isinstance(config, Conjugator) else beyond.RowTraining
     return kind(config, model, verbs, held_out=all_asked())
@@ -83,7 +86,7 @@ HALF = 126  # units: a network of half the weights
 GENERATOR = beyond.Config(hidden_size=HALF, epochs=BEYOND.kl_epochs, refine=0.0)
 CONJUGATOR = Conjugator(hidden_size=HALF, epochs=40, refine=0.9, kl_weight=0.0)
 SYSTEMS = {
-    "by the lab's rules": lab.Config(hidden_size=128),
+    "by the lab's rules": Config(hidden_size=128),
     "beyond the rules": Examinee(),
     "conjugator alone": CONJUGATOR,
 }
@@ -94,7 +97,7 @@ def train_systems(parts):
     systems = {}
     for name, config in SYSTEMS.items():
         tasks = [(replace(config, seed=n), table) for n, (table, _) in enumerate(parts)]
-        systems[name] = sweep(tasks)
+        systems[name] = sweep(tasks, make_training=new_training)
     return systems
 
 
@@ -138,14 +141,14 @@ def score_rarer():
     """Asks a model of the whole table for rarer verbs; returns rows of scores."""
     table = lab.load_verbs()
     asked = rarer_verbs()
-    (run,) = sweep([Examinee()])
+    (run,) = sweep([Examinee()], make_training=new_training)
     answers = {"beyond the rules": answer(run.model, asked)}
     return score_answers("rarer verbs", answers | rivals(asked, table), asked)
 
 
 # ---- Verbs from noise ----
 INVENTORS = {
-    "by the lab's rules": lab.Config(),
+    "by the lab's rules": Config(),
     "beyond the rules": BEYOND,
     "generator alone": GENERATOR,
 }
@@ -157,7 +160,7 @@ def score_invented():
     configs = [replace(config, seed=n) for config in INVENTORS.values() for n in range(SEEDS)]
     names = [name for name in INVENTORS for _ in range(SEEDS)]
     rows = []
-    for name, run in zip(names, sweep(configs), strict=True):
+    for name, run in zip(names, sweep(configs, make_training=new_training), strict=True):
         drawn = lab.sample_prior(run.model, DRAWS)
         new = set(drawn) - set(table)
         rows.append(
@@ -177,12 +180,12 @@ def score_invented():
 def main():
     """Trains, scores, writes both tables and prints their means."""
     unseen = pd.DataFrame(score_tenths() + score_rarer())
-    unseen.round(4).to_csv(FIGURES / "06_unseen.csv", index=False)
+    unseen.round(4).to_csv(RESULTS / "06_unseen.csv", index=False)
     tenths = unseen["verbs"].str.startswith("tenth")
     unseen["verbs"] = unseen["verbs"].where(~tenths, f"{TENTHS} tenths")
     print(unseen.groupby(["verbs", "system"], sort=False).agg(["mean", "std"]).round(3).to_string())
     invented = pd.DataFrame(score_invented())
-    invented.round(4).to_csv(FIGURES / "06_invented.csv", index=False)
+    invented.round(4).to_csv(RESULTS / "06_invented.csv", index=False)
     means = invented.drop(columns="seed").groupby("system", sort=False)
     print(means.agg(["mean", "std"]).round(3).T.to_string())
 

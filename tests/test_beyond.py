@@ -19,6 +19,11 @@ def one_thread():
         yield
 
 
+def train(config, verbs, **options):
+    options |= {"progress": False, "make_training": beyond.new_training}
+    return lab5_train.train(config, verbs, **options)
+
+
 # ---- Model ----
 def test_encoder_is_letter_by_letter_from_both_ends():
     encoder = beyond.BidirectionalEncoder(small_beyond(), ENGLISH)
@@ -110,7 +115,7 @@ def rows_in(training, epoch):
 
 
 def test_an_epoch_is_every_verb_once_a_form_to_lemma_and_another(verbs):
-    training = lab5_train.new_training(small_beyond(batch_size=32), verbs)
+    training = beyond.new_training(small_beyond(batch_size=32), verbs)
     seen = rows_in(training, 1)
     verb_of = {}
     for verb in verbs:
@@ -128,7 +133,7 @@ def test_an_epoch_is_every_verb_once_a_form_to_lemma_and_another(verbs):
 @pytest.fixture
 def spelling(verbs):
     """Returns a training in its second phase, in which teacher and model differ."""
-    training = lab5_train.new_training(SPELLING, verbs[:FEW])
+    training = beyond.new_training(SPELLING, verbs[:FEW])
     training.start_second_phase()
     for parameter in training.model.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
@@ -191,14 +196,7 @@ def test_a_table_that_cannot_be_spelled_is_refused_before_any_work(verbs, monkey
     }
     for message, table in refused.items():
         with pytest.raises(ValueError, match=message):
-            lab5_train.train(SPELLING, table, progress=False, on_epoch=no_epoch)
+            train(SPELLING, table, on_epoch=no_epoch)
     monkeypatch.undo()
-    run = lab5_train.train(small_beyond(epochs=1, refine=0.0), verbs[:10], progress=False)
+    run = train(small_beyond(epochs=1, refine=0.0), verbs[:10])
     assert len(run.history) == 1, "without spelling none is needed"
-
-
-def test_configurations_without_a_meaning_are_refused():
-    with pytest.raises(ValueError, match="decoding: found 'direct'; expected one of lemma-first"):
-        beyond.Config.classic()
-    with pytest.raises(ValueError, match=r"synthetic: found 3 beside refine 0\.0; expected none"):
-        beyond.Config(refine=0, synthetic=3)

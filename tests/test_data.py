@@ -70,9 +70,9 @@ LINES = {  # a line that is no row of four words: what is found
     "# a, b": ", column 1: found '#' (NUMBER SIGN) in '# a, b'",
     "a b\u00a0c d": r", column 4: found '\xa0' (NO-BREAK SPACE) in 'a b\xa0c d'",
     "": ": found an empty line",
-    " a b c d": ": found a space before the first word",
-    "a b c d ": ": found a space behind the last word",
-    "a  b c d": ": found two spaces",
+    " a b c d": ": found a space too many",
+    "a b c d ": ": found a space too many",
+    "a  b c d": ": found a space too many",
 }
 
 
@@ -103,7 +103,7 @@ def test_a_bad_table_is_refused_with_what_was_found_and_expected(tmp_path, conte
 
 
 TESTS = {
-    b"walk walked \n" + 9 * PAIR: ", line 1: found a space behind the last word",
+    b"walk walked \n" + 9 * PAIR: ", line 1: found a space too many",
     PAIR + b"walk\n": ", line 2: found 1 words; expected 2",
     9 * PAIR: ": found 9 rows; expected 10",
     11 * PAIR: ": found 11 rows; expected 10",
@@ -184,6 +184,12 @@ def test_the_data_folder_is_an_environment_variable(tmp_path, monkeypatch):
     write(folder, 10 * PAIR, "test.txt")
     assert lab.load_verbs() == [WALK]
     assert lab.load_test_pairs()[0] == ("walk", "walked", lab.PRESENT, lab.PAST)
+
+
+def test_a_file_that_was_named_is_missed_without_a_word_of_the_data_folder(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        lab.load_verbs(tmp_path / "mine.txt")
+    assert str(caught.value) == f"no file mine.txt in {tmp_path}"
 
 
 def test_a_relative_data_folder_is_here_or_beside_the_module(tmp_path, monkeypatch):

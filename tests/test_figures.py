@@ -1,6 +1,9 @@
 """Figures: what curves show, how they are exported, and that they can be read in print."""
 
+import os
 import re
+import subprocess
+import sys
 import zlib
 
 import matplotlib.pyplot as plt
@@ -52,6 +55,29 @@ def test_a_table_is_pandas_csv_and_the_same_cells_in_latex(tmp_path, monkeypatch
     assert rows[0] == ("run", r"$\beta$\_max", "word")
     assert rows[1:] == [("x", "0.25", r"a \& b"), ("y", "1.0", r"50 \%")]
     assert latex.startswith(r"\begin{tabular}{lrl}")
+
+
+def test_a_table_keeps_the_words_null_and_nan(tmp_path, monkeypatch):
+    monkeypatch.setattr(lab5_figures, "FIGURES", tmp_path)
+    lab5_figures.save_table(pd.DataFrame({"word": ["null", "nan", "NA"]}), "00_test", index=False)
+    latex = (tmp_path / "00_test.tex").read_text("utf-8")
+    assert re.findall(r"^(\w+) \\\\$", latex, re.MULTILINE) == ["word", "null", "nan", "NA"]
+
+
+WRITE_ELSEWHERE = """
+import matplotlib.pyplot as plt
+import lab5_figures, lab5_train
+print(lab5_train.RUNS, lab5_figures.FIGURES)
+lab5_figures.save_fig(plt.figure(), "00_test")
+"""
+
+
+def test_a_checkout_that_cannot_be_written_writes_elsewhere(tmp_path):
+    folders = {"LAB5_RUNS": str(tmp_path / "r"), "LAB5_FIGURES": str(tmp_path / "f" / "g")}
+    command = [sys.executable, "-c", WRITE_ELSEWHERE]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | folders, capture_output=True)
+    assert done.stdout.decode().split() == list(folders.values())
+    assert (tmp_path / "f" / "g" / "00_test.pdf").exists()
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,7 @@ import itertools
 import pytest
 import torch
 from by_letter import assert_close, read, spell, words_of
-from conftest import ENGLISH, lab, lab5_train, small, small_beyond
-
-from experiments import prefixed
+from conftest import ENGLISH, beyond, lab, lab5_train, small, small_beyond
 
 WORDS = ["go", "abandon", "split", "function", "be"]
 TENSE = torch.arange(5) % 4
@@ -17,6 +15,11 @@ RECIPES = {
     "direct": small(decoding="direct"),
     "beyond": small_beyond(),
 }
+
+
+def begun(name, verbs):
+    make = beyond.new_training if name == "beyond" else lab5_train.new_training
+    return make(RECIPES[name], verbs)
 
 
 @pytest.fixture(autouse=True)
@@ -95,15 +98,13 @@ def test_greedy_is_letter_by_letter(decoder):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("kind", [lab.DirectDecoder, lab.GatedDecoder, prefixed.PrefixOfTwo])
+@pytest.mark.parametrize("kind", [lab.DirectDecoder, lab.GatedDecoder])
 def test_the_likelihoods_of_all_words_sum_to_one(kind):
-    """Summed over openings of a gate and over prefixes; words of nine letters are unlikely."""
+    """Summed over openings of a gate; words of nine letters are unlikely."""
     decoder = kind(small(), lab.Vocabulary("ab", forms=4))
     decoder.letter.bias.data[lab.EOS] += 3
-    if kind is not lab.DirectDecoder:
+    if kind is lab.GatedDecoder:
         decoder.gate_mlp[2].bias.data[lab.EOS] += 3
-    if kind is prefixed.PrefixOfTwo:
-        decoder.prefix_mlp[2].bias.data[lab.EOS] -= prefixed.LEAVES
     words = [letters for n in range(9) for letters in itertools.product("ab", repeat=n)]
     letters, lengths = decoder.vocabulary.to_tensor(words)
     target = lab.Words(letters, lengths, torch.full_like(lengths, 2))
@@ -140,7 +141,7 @@ def test_nats_of_a_batch_are_those_of_its_words_alone(decoder):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_weight_is_there_for_something(name, verbs):
-    training = lab5_train.new_training(RECIPES[name], verbs[:60])
+    training = begun(name, verbs[:60])
     (batch, *_) = training.make_epoch(1)
     loss, _ = training.loss(batch, 0.1, refining=False)
     loss.backward()
@@ -170,7 +171,7 @@ def test_generate_convert_and_decode_agree_in_chunks_too(learned, verbs, monkeyp
 @pytest.mark.parametrize("name", RECIPES)
 def test_z_is_the_only_path_to_the_output(name, verbs):
     """A model without its encoder decodes the same z to the same words."""
-    model = lab5_train.new_training(RECIPES[name], verbs).model
+    model = begun(name, verbs).model
     words = [verb[1] for verb in verbs[7::41]]
     mu, _ = model.encode(words, 1)
     blind = copy.deepcopy(model)

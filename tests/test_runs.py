@@ -1,6 +1,7 @@
 """A run is what its code says: an edit is another run, a comment is not, a notebook's own is."""
 
 import functools
+import json
 import os
 import subprocess
 import sys
@@ -8,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 
 import numpy as np
-import pandas as pd
 import pytest
+import torch
 from conftest import ROOT, equal, lab, lab5_train, no_epoch, small
 from filelock import FileLock
 from torch import nn
@@ -23,8 +24,8 @@ def tiny(**changes):
     return small(**TINY | changes)
 
 
-def digest(config):
-    return lab5_train.digest(config, VERBS, [])
+def key(config, make_training=lab5_train.new_training):
+    return lab5_train.run_key(lab5_train.check_task(config, VERBS, [], None, make_training))
 
 
 def epochs_trained(config, **options):
@@ -38,65 +39,35 @@ def epochs_trained(config, **options):
     return run, epochs
 
 
-# ---- Edited code is another run ----
-class EditedDecoder(lab.GatedDecoder):
-    def pressure(self, progress):
-        return 0.5, 0.0
-
-
-def test_edited_code_is_never_served_an_old_run(runs_folder, monkeypatch):
-    run, epochs = epochs_trained(tiny(), progress=False)
-    assert epochs == [1]
-    edits = [
-        lambda patch: patch.setattr(lab5_train, "CLIP", 0.001),
-        lambda patch: patch.setattr(lab, "GATE_SETTLES", 1.0),
-        lambda patch: patch.setitem(lab.DECODERS, "gated", EditedDecoder),
-        lambda patch: patch.setitem(lab.SCORES, "size", lambda model: 1.0),
-    ]
-    for edit in edits:
-        with monkeypatch.context() as patch:
-            edit(patch)
-            edited, epochs = epochs_trained(tiny(), progress=False)
-            assert epochs == [1]
-            assert not equal(run, edited)
-            assert epochs_trained(tiny(), progress=False)[1] == []
-    again, epochs = epochs_trained(tiny(), progress=False)
-    assert epochs == []
-    assert equal(run, again)
-    assert type(again.model.decoder) is lab.GatedDecoder
-
-
-DIFFERENT = {  # what is edited in a copy of the modules: arithmetic, a constant, a model, a metric
+# ---- The project's own code ----
+DIFFERENT = {  # what is edited in a copy of the modules
     "lab5_utils.py": [
         ("return mu + (0.5 * logvar).exp() * noise", "return mu + (0.4 * logvar).exp() * noise"),
         ("biases[1].fill_(1.0)", "biases[1].fill_(0.9)"),
-        ("SmoothingFunction().method1", "SmoothingFunction().method2"),
-        ("HEADROOM = 4.0", "HEADROOM = 4.5"),
-        ("return self.epochs - int(", "return self.epochs - 0 * int("),
+        ("hidden, state = self.lstm(self.embedding(letter), state)", "hidden = state"),
     ],
     "lab5_train.py": [
         ("beta2=0.99)", "beta2=0.98)"),
         ("WARM_UP = 0.02", "WARM_UP = 0.03"),
-        ("weight * kl.mean()", "weight * kl.sum()"),
+        ("row = training.run_epoch(epoch)", "row = training.run_epoch(epoch + 1)"),
+        ("return self.epochs - int(", "return self.epochs - 0 * int("),
     ],
 }
-SAME = {  # a comment, a docstring, another schedule, a figure
+SAME = {
     "lab5_utils.py": [
         ("return mu + (0.5", "# so that gradients pass\n    return mu + (0.5"),
         ('"""Samples z (B, Z)', '"""Draws z (B, Z)'),
-        ("min(1.0, 10 * progress)", "min(1.0, 9 * progress)"),
     ],
     "lab5_figures.py": [("WIDTH = 5.0", "WIDTH = 6.0")],
-    "lab5_beyond.py": [("PRODUCTIVE = 20", "PRODUCTIVE = 21")],
 }
-PRINT_DIGESTS = """
+PRINT_KEYS = """
 import importlib, os, sys
-names = ["lab5_utils", "lab5_train", "lab5_figures", "lab5_beyond"]
+names = ["lab5_utils", "lab5_train", "lab5_figures"]
 for folder in sorted(os.listdir("."), key=int):
     sys.path.insert(0, os.path.abspath(folder))
-    lab, train, _, beyond = [importlib.import_module(name) for name in names]
+    lab, train, _ = [importlib.import_module(name) for name in names]
     verbs = lab.load_verbs()[:10]
-    print(*(train.digest(room.Config(), verbs, []) for room in (lab, beyond)))
+    print(train.run_key(train.check_task(train.Config(), verbs, [], None, train.new_training)))
     for name in names:
         del sys.modules[name]
 """
@@ -104,7 +75,7 @@ for folder in sorted(os.listdir("."), key=int):
 
 @pytest.mark.slow
 def test_an_edited_line_is_another_run_and_an_edited_comment_is_the_same(tmp_path):
-    """By the lab's rules and beyond; in two processes, whatever the order of their sets."""
+    """In two processes, whatever the order of their sets."""
     edits = [(None, "", "")]
     for edited in (DIFFERENT, SAME):
         edits += [(name, *edit) for name in edited for edit in edited[name]]
@@ -116,67 +87,199 @@ def test_an_edited_line_is_another_run_and_an_edited_comment_is_the_same(tmp_pat
             assert path.name != name or old in text, f"edit this test: {old} is gone"
             text = text.replace(old, new) if path.name == name else text
             (copy / path.name).write_text(text, encoding="utf-8")
-    command = [sys.executable, "-c", PRINT_DIGESTS]
+    command = [sys.executable, "-c", PRINT_KEYS]
     found = []
     for seed in "12":
         options = {"cwd": tmp_path, "env": os.environ | {"PYTHONHASHSEED": seed}}
-        found.append(subprocess.check_output(command, text=True, **options))
+        found.append(subprocess.check_output(command, text=True, **options).split())
     assert found[0] == found[1]
-    (whole, whole_beyond), *edited = [line.split() for line in found[0].splitlines()]
+    whole, *edited = found[0]
     different = sum(map(len, DIFFERENT.values()))
-    assert len({whole, *(by_rules for by_rules, _ in edited[:different])}) == 1 + different
-    same = edited[different:]
-    assert {by_rules for by_rules, _ in same} == {whole}
-    assert [there == whole_beyond for _, there in same] == [True] * 4 + [False], "in its own room"
+    assert len({whole, *edited[:different]}) == 1 + different
+    assert set(edited[different:]) == {whole}
 
 
-# ---- A schedule or configuration from elsewhere ----
-SLOPE = 1.0
+def test_a_module_that_is_edited_while_it_runs_keeps_its_key(tmp_path):
+    (tmp_path / "lab5_mine.py").write_text(
+        "import lab5_utils\nSOURCE = lab5_utils.hash_source(__file__)\nlate = lambda p, e: p\n"
+    )
+    code = f"""
+import sys
+sys.path[:0] = [{str(ROOT)!r}, {str(tmp_path)!r}]
+import lab5_mine, lab5_train as train
+train.STRATEGIES["late"] = lab5_mine.late
+def key():
+    config = train.Config(strategy="late")
+    return train.run_key(train.check_task(config, None, [], None, train.new_training))
+print(key())
+open(lab5_mine.__file__, "a").write("x = 1\\n")
+print(key())
+"""
+    twice = [subprocess.check_output([sys.executable, "-c", code], text=True) for _ in range(2)]
+    first, second = [keys.split() for keys in twice]
+    assert first[0] == first[1], "this process runs the old code"
+    assert second[0] == second[1] != first[0]
 
 
-def power_of(power):
-    def schedule(progress, excess):
-        return progress**power if power is not None else 0.0
-
-    return schedule
-
-
-def steep(progress, excess):
-    return min(1.0, SLOPE * progress)
-
-
-def cached(power):
-    return functools.lru_cache(power_of(power))
-
-
-NUMBERS = [1, 2, 1.5, np.int64(1), np.int64(2)]
-VALUES = [*NUMBERS, np.arange(2), range(2), range(3)]
-VALUES += [pd.Series([1]), pd.Series([2]), {1}, {2}, functools.partial(steep)]
+def test_a_constant_that_was_set_is_another_run_and_a_function_is_refused(monkeypatch):
+    whole = key(tiny())
+    with monkeypatch.context() as patch:
+        patch.setattr(lab5_train, "CLIP", 0.001)
+        assert key(tiny()) != whole
+    for holder, name in ((lab, "kl_divergence"), (lab.Decoder, "step"), (lab5_train.Store, "save")):
+        with monkeypatch.context() as patch:
+            patch.setattr(holder, name, lambda *arguments: None)
+            message = rf"lab5_\w+, \w+: found .* of {__name__}; expected"
+            with pytest.raises(TypeError, match=message):
+                key(tiny())
+    assert key(tiny()) == whole
 
 
-def test_what_a_schedule_works_with_is_part_of_a_run(monkeypatch):
-    config = small()
+# ---- Code from elsewhere, as a notebook has it ----
+CELL = """
+import math
+import numpy as np
+import torch
+import lab5_utils as lab
+from lab5_train import monotonic
 
-    def digest_with(schedule):
-        monkeypatch.setitem(lab.STRATEGIES, config.strategy, schedule)
-        return digest(config)
+SLOPE = 2.0
+NAMES = ("a", 1, (None, 2.5))
 
-    found = [digest_with(power_of(value)) for value in VALUES]
-    found += [digest_with(schedule) for schedule in (steep, cached(3), cached(4))]
-    monkeypatch.setattr(sys.modules[__name__], "SLOPE", 2.0)
-    found.append(digest_with(steep))
-    steep.slope = 2.0
-    found.append(digest_with(steep))
-    del steep.slope
-    found.append(digest_with(lambda progress, excess: progress))
-    found.append(digest_with(lambda progress, excess: 1.0 - progress))
-    assert len(set(found)) == len(found)
-    assert digest_with(power_of(2)) == found[1]
+class Kind:
+    power = 2
+    def __init__(self, power=1):
+        '''Says something.'''
+        self.at = power
+    @staticmethod
+    def half(x): return x / 2
+    @property
+    def whole(self): return 1.0
+
+def helper(x, scale=0.5):
+    return min(1.0, SLOPE * x * scale)
+
+def inside(x):
+    return sum([helper(x) for _ in range(3)]) / 3
+
+def enclosing(height):
+    def shape(progress, excess):
+        '''Rises.'''
+        import random
+        kind = Kind(1) if NAMES[0] == "a" else Kind()
+        share = max(0.0, inside(progress)) * height * kind.whole  # a comment
+        return math.cos(0.0) * Kind.half(2 * share) * monotonic(1.0, 0.0)
+    return shape
+
+schedule = enclosing(0.5)
+
+class Decoder(lab.GatedDecoder):
+    def pressure(self, progress):
+        return super().pressure(progress)[0], 0.2
+"""
+EDITS = {  # of the cell: a constant, a helper, a default, a class, a closure, a decoder's method
+    "SLOPE = 2.0": "SLOPE = 1.5",
+    "(None, 2.5)": "(None, 3.5)",
+    "x * scale)": "x * scale * 1.0)",
+    "scale=0.5": "scale=0.25",
+    "power = 2": "power = 3",
+    "return x / 2": "return x / 4",
+    "return 1.0": "return 0.5",
+    "range(3)]) / 3": "range(2)]) / 3",
+    "enclosing(0.5)": "enclosing(0.25)",
+    "enclosing(0.5)\n": "enclosing(np.float64(0.5))\n",
+    "progress, excess):": "excess, progress):",
+    "import random": "import string",
+    "math.cos": "math.exp",
+    "monotonic(1.0": "lab5_train.constant(1.0",
+    "[0], 0.2": "[0], 0.3",
+    "class Decoder(lab.GatedDecoder)": "class Decoder(lab.GatedDecoder, Kind)",
+}
+NO_EDITS = {"# a comment": "# another", "'''Rises.'''": "'''Falls.'''", "Says some": "Tells any"}
+
+
+def key_of_cell(source, monkeypatch):
+    """Returns the key of a run with the schedule and decoder that a cell defines."""
+    cell = {"__name__": "__main__", "lab5_train": lab5_train}
+    exec(source, cell)
+    monkeypatch.setitem(lab5_train.STRATEGIES, "mine", cell["schedule"])
+    monkeypatch.setitem(lab.DECODERS, "mine", cell["Decoder"])
+    return key(tiny(strategy="mine", decoding="mine"))
+
+
+def test_what_a_schedule_or_decoder_of_a_cell_uses_is_part_of_a_run(monkeypatch):
+    keys = [key_of_cell(CELL, monkeypatch)]
+    for old, new in EDITS.items():
+        assert old in CELL
+        keys.append(key_of_cell(CELL.replace(old, new), monkeypatch))
+    assert len(set(keys)) == 1 + len(EDITS)
+    for old, new in NO_EDITS.items():
+        assert old in CELL
+        assert key_of_cell(CELL.replace(old, new), monkeypatch) == keys[0]
+
+
+REFUSED = {  # what a schedule uses: how its type is called
+    "re.compile('a+')": "Pattern",
+    "Held(1)": "Held",
+    "np.arange(3)": "ndarray",
+    "pd.DataFrame({'a': [1]})": "DataFrame",
+    "torch.ones(2)": "Tensor",
+    "{'a': 1}": "dict",
+    "[1]": "list",
+    "STRATEGIES": "dict",
+    "functools.partial(print)": "partial",
+    "functools.lru_cache(abs)": "_lru_cache_wrapper",
+    "random.Random(0).random": "builtin_function_or_method",
+    "conftest": "module",
+}
+USES = """
+import functools, random, re, conftest
+from dataclasses import dataclass
+import numpy as np, pandas as pd, torch
+from lab5_train import STRATEGIES
+@dataclass
+class Held:
+    x: int
+used = {value}
+def helper(x):
+    return (used, x)[1]
+def schedule(progress, excess):
+    return helper(progress)
+"""
+BASE = """
+import lab5_train
+def schedule(progress, excess):
+    {use}
+    return base(progress, excess)
+"""
+
+
+def test_what_cannot_be_described_is_refused_by_its_name_before_any_work(tmp_path, monkeypatch):
+    cells = {USES.format(value=value): ("used", shown) for value, shown in REFUSED.items()}
+    by_module = "base = lab5_train.STRATEGIES['constant']"
+    for use in (by_module, "from lab5_train import STRATEGIES as s; base = s['constant']"):
+        cells[BASE.format(use=use)] = ("STRATEGIES", "dict")
+    for cell, (name, shown) in cells.items():
+        defined = {"__name__": "__main__"}
+        exec(cell, defined)
+        monkeypatch.setitem(lab5_train.STRATEGIES, "mine", defined["schedule"])
+        message = rf"(?s)strategy 'mine'.*, {name}: found a {shown}, .*; expected text, numbers"
+        options = {"pairs": [], "on_epoch": no_epoch, "run_dir": tmp_path}
+        with pytest.raises(TypeError, match=message):
+            lab5_train.train(tiny(strategy="mine"), VERBS, **options)
+
+
+def test_what_is_kept_nowhere_may_use_anything(monkeypatch):
+    weights = np.linspace(0, 1, 5)
+    schedule = lambda progress, excess: float(weights[int(4 * progress)])  # noqa: E731
+    monkeypatch.setitem(lab5_train.STRATEGIES, "mine", schedule)
+    run = lab5_train.train(tiny(strategy="mine"), VERBS, pairs=[], progress=False)
+    assert run.history["kl_weight"].tolist() == [0.75]
 
 
 def test_two_notebooks_configurations_of_one_name_are_two_runs():
     def of_epochs(done):
-        class My(lab.Config):
+        class My(lab5_train.Config):
             @property
             def kl_epochs(self):
                 return self.epochs - done
@@ -184,7 +287,7 @@ def test_two_notebooks_configurations_of_one_name_are_two_runs():
         return My(epochs=4)
 
     assert vars(of_epochs(1)) == vars(of_epochs(2))
-    assert digest(of_epochs(1)) == digest(of_epochs(1)) != digest(of_epochs(2))
+    assert key(of_epochs(1)) == key(of_epochs(1)) != key(of_epochs(2))
 
 
 def with_state():
@@ -198,12 +301,7 @@ def with_state():
     return schedule
 
 
-class Counter:
-    calls = 0
-
-    def __call__(self, progress, excess):
-        self.calls += 1
-        return 1.0
+SLOPE = 1
 
 
 def global_counter(progress, excess):
@@ -217,15 +315,40 @@ def own_counter(progress, excess):
     return 1.0
 
 
-STATEFUL = [with_state(), Counter(), global_counter, own_counter]
+def drawn(progress, excess):
+    return torch.rand(()).item()
 
 
-@pytest.mark.parametrize("schedule", STATEFUL)
-def test_a_schedule_that_keeps_a_state_is_refused_before_any_work(monkeypatch, schedule):
-    monkeypatch.setitem(lab.STRATEGIES, "mine", schedule)
+@pytest.mark.parametrize("schedule", [with_state(), global_counter, own_counter, drawn])
+def test_a_schedule_that_keeps_a_state_is_refused_before_any_work(tmp_path, monkeypatch, schedule):
+    monkeypatch.setitem(lab5_train.STRATEGIES, "mine", schedule)
     message = "strategy 'mine': found what changes from call to call; expected a function of"
     with pytest.raises(ValueError, match=message):
-        lab5_train.train(small(strategy="mine"), VERBS, on_epoch=no_epoch)
+        lab5_train.train(tiny(strategy="mine"), VERBS, run_dir=tmp_path, on_epoch=no_epoch)
+
+
+def training_of(rate):
+    """Returns what makes trainings whose KL weight has a factor, as another module would."""
+
+    class Mine(lab5_train.Training):
+        def sample(self, mu, logvar):
+            return rate * mu
+
+    def make_training(config, verbs):
+        model = lab.make_model(config, lab.vocabulary_of(verbs))
+        return Mine(config, model, verbs)
+
+    return make_training
+
+
+def test_another_training_is_another_run_and_reaches_a_sweep(runs_folder):
+    keys = {key(tiny()), *(key(tiny(), training_of(rate)) for rate in (0.5, 1.0))}
+    assert len(keys) == 3
+    run = lab5_train.load_or_train(tiny(), VERBS, make_training=training_of(0.5))
+    assert not equal(run, lab5_train.load_or_train(tiny(), VERBS))
+    (swept,) = lab5_train.sweep([tiny()], VERBS, jobs=1, make_training=training_of(0.5))
+    assert equal(run, swept)
+    assert len(list(runs_folder.iterdir())) == 2
 
 
 # ---- Resuming ----
@@ -267,9 +390,10 @@ def test_a_resume_says_where_it_goes_on_and_a_loaded_run_shows_no_bar(runs_folde
     assert capsys.readouterr().err == ""
 
 
-def test_who_waits_for_a_run_keeps_no_other_training_waiting(runs_folder):
+def test_who_waits_for_a_run_says_so_and_keeps_no_other_training_waiting(runs_folder, capsys):
     first, second = tiny(), tiny(seed=1)
-    folder = lab5_train.run_folder(first, digest(first))
+    task = lab5_train.check_task(first, VERBS, [], None, lab5_train.new_training)
+    folder = lab5_train.Store(task, runs_folder).folder
     folder.mkdir(parents=True)
     with ThreadPoolExecutor(2) as threads:
         with FileLock(folder / "lock"):  # as if another process trained it
@@ -279,14 +403,20 @@ def test_who_waits_for_a_run_keeps_no_other_training_waiting(runs_folder):
             assert wait_for([other], timeout=60).done
             assert not waiting.done()
         assert waiting.result(60)[1] == other.result()[1] == [1]
+    said = f"{folder}: another process trains this run; waiting for it"
+    assert capsys.readouterr().err.count(said) == 1
 
 
 def test_a_run_stays_in_its_folder_whatever_its_strategy_is_called(runs_folder, monkeypatch):
-    monkeypatch.setitem(lab.STRATEGIES, "../../x/é y", lab.constant)
-    for _ in range(2):
-        epochs_trained(tiny(strategy="../../x/é y"))
-    (folder,) = runs_folder.iterdir()
-    assert (folder / lab5_train.CHECKPOINT).exists()
+    for name in ("../../x/é y", 300 * "x"):
+        monkeypatch.setitem(lab5_train.STRATEGIES, name, lab5_train.constant)
+        for _ in range(2):
+            epochs_trained(tiny(strategy=name))
+    for folder in runs_folder.iterdir():
+        assert (folder / lab5_train.CHECKPOINT).exists()
+        assert json.loads((folder / "config.json").read_text())["epochs"] == 1
+        assert (folder / "progress.txt").read_text() == "1 of 1\n"
+    assert len(list(runs_folder.iterdir())) == 2
     assert list(runs_folder.parent.iterdir()) == [runs_folder]
 
 
@@ -308,7 +438,7 @@ def test_what_is_no_configuration_is_refused(train):
 
 
 def test_epochs_of_refining_are_rounded_down_not_cut():
-    found = [lab.Config(epochs=100, refine=share).kl_epochs for share in (0.29, 0.57, 0.555)]
+    found = [lab5_train.Config(epochs=100, refine=share).kl_epochs for share in (0.29, 0.57, 0.555)]
     assert found == [71, 43, 45]
 
 
@@ -346,10 +476,10 @@ import lab5_train, lab5_utils as lab
 lab5_train.RUNS = Path("runs")
 verbs = lab.load_verbs()[:10]
 size = {{"hidden_size": 16, "epochs": 1, "batch_size": 64, "refine": 0.0}}
-def sweep():
+def sweep(scores):
     own = {{"decoding": "mine", "strategy": "mine"}}
-    configs = [lab.Config(**size, **own, seed=seed) for seed in range(2)]
-    for run in lab5_train.sweep(configs, verbs, jobs=2):
+    configs = [lab5_train.Config(**size, **own, seed=seed) for seed in range(2)]
+    for run in lab5_train.sweep(configs, verbs, jobs=2, scores=scores):
         row = run.history.iloc[-1]
         print(type(run.model.decoder) is Mine, row["mine"], row["kl_weight"], end="; ")
     print(len(list(lab5_train.RUNS.iterdir())))
@@ -361,12 +491,11 @@ if __name__ == "__main__":
             def pressure(self, progress):
                 return 1.0, twice()
         lab.DECODERS["mine"] = Mine
-        lab.STRATEGIES["mine"] = lambda progress, excess: price * progress
-        lab.SCORES["mine"] = lambda model: model.decoder.pressure(1.0)[1]
-        sweep()
+        lab5_train.STRATEGIES["mine"] = lambda progress, excess: price * progress
+        sweep({{"mine": lambda model: model.decoder.pressure(1.0)[1]}})
     lab5_train.CLIP = 0.001
     try:
-        sweep()
+        sweep(None)
     except RuntimeError as error:
         print(error)
 """
@@ -384,34 +513,3 @@ def test_what_a_notebook_registers_reaches_the_processes_of_a_sweep(tmp_path):
         "True 0.5 0.25; True 0.5 0.25; 4",
     ], done.stderr
     assert error.startswith("found other code in a process of the sweep; expected this one's")
-
-
-# ---- Two modules with the same name in them ----
-USE = """import first
-import second
-
-
-def use():
-    return first.make() + second.make()
-"""
-
-
-def describe_use(folder, seed):
-    """Returns how a new process describes `use`; the seed orders the names in its sets."""
-    path = os.pathsep.join([str(ROOT), str(folder)])
-    where = os.environ | {"PYTHONHASHSEED": str(seed), "PYTHONPATH": path}
-    code = "import lab5_train, third; print(lab5_train.read(third.use, set()))"
-    command = [sys.executable, "-c", code]
-    return subprocess.run(command, env=where, check=True, capture_output=True).stdout
-
-
-def test_code_of_two_modules_is_described_in_full_and_the_same_in_any_process(tmp_path):
-    for name in ("first", "second"):
-        (tmp_path / f"{name}.py").write_text("def make():\n    return 1\n")
-    (tmp_path / "third.py").write_text(USE)
-    found = {describe_use(tmp_path, seed) for seed in (1, 4, 7)}
-    assert len(found) == 1
-    for name in ("first", "second"):
-        (tmp_path / f"{name}.py").write_text("def make():\n    return 20\n")
-        found.add(describe_use(tmp_path, seed=1))
-    assert len(found) == 3, "an edit of either is another description"

@@ -14,7 +14,7 @@ from multiprocessing import forkserver
 
 import pytest
 import torch
-from conftest import ROOT, equal, fingerprint, lab, lab5_train, small, small_beyond
+from conftest import ROOT, equal, fingerprint, lab, lab5_train, small
 
 resource = pytest.importorskip("resource", reason="needs POSIX signals and limits")
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -24,7 +24,6 @@ EPOCHS = [str(epoch) for epoch in range(1, 13)]
 RECIPES = {
     "gated": small(epochs=4, refine=0.5),
     "direct": small(epochs=4, refine=0.5, decoding="direct", tf_final=0.3),
-    "beyond": small_beyond(epochs=4, refine=0.5, synthetic=1),
 }
 
 
@@ -47,8 +46,8 @@ def start(function, *args):
     return process
 
 
-def train(folder, config=CONFIG, on_epoch=None, verbs=VERBS):
-    return lab5_train.train(config, verbs, run_dir=folder, progress=False, on_epoch=on_epoch)
+def train(folder, config=CONFIG, on_epoch=None):
+    return lab5_train.train(config, VERBS, run_dir=folder, progress=False, on_epoch=on_epoch)
 
 
 def last_epoch(folder):
@@ -59,7 +58,7 @@ def last_epoch(folder):
 
 @pytest.fixture
 def trap(monkeypatch):
-    """Returns a list of what happens in the next steps, in torch's code: no digest reads that."""
+    """Returns a list of what happens in the next steps, in torch's code."""
     trap = []
     clip = torch.nn.utils.clip_grad_norm_
 
@@ -116,8 +115,7 @@ def test_killed_in_the_middle_of_a_write(uninterrupted, tmp_path):
 @pytest.mark.parametrize("name", RECIPES)
 def test_interrupted_by_ctrl_c_in_both_phases(tmp_path, trap, name):
     config = RECIPES[name]
-    verbs = lab.load_verbs()[:60] if name == "beyond" else VERBS  # with a productive class
-    uninterrupted = train(tmp_path / "whole", config, verbs=verbs)
+    uninterrupted = train(tmp_path / "whole", config)
     for last in (1, 2, 3):  # the second phase begins in epoch 3
 
         def set_trap(history, last=last):
@@ -125,9 +123,9 @@ def test_interrupted_by_ctrl_c_in_both_phases(tmp_path, trap, name):
                 trap[:] = [len, lambda weights: signal.raise_signal(signal.SIGINT)]
 
         with pytest.raises(KeyboardInterrupt):
-            train(tmp_path / "run", config, set_trap, verbs)
+            train(tmp_path / "run", config, set_trap)
         assert last_epoch(tmp_path / "run") == last
-    assert equal(uninterrupted, train(tmp_path / "run", config, verbs=verbs))
+    assert equal(uninterrupted, train(tmp_path / "run", config))
 
 
 # ---- Disks ----

@@ -16,7 +16,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, beyond, equal, fingerprint, lab, lab5_train, small
+from conftest import ROOT, equal, fingerprint, lab, lab5_train, small
 
 VERBS = lab.load_verbs()[:10]
 CONFIGS = [small(seed=seed, epochs=2, refine=0.5, tf_final=0.5) for seed in range(4)]
@@ -30,8 +30,8 @@ print(fingerprint(lab5_train.train(config, lab.load_verbs()[:10], progress=False
 """
 SIZE = {"hidden_size": 18, "epochs": 3, "refine": 0.0}
 SWEEP = f"""
-import lab5_beyond, lab5_train, lab5_utils
-configs = [lab5_utils.Config(**{SIZE}), lab5_beyond.Config(**{SIZE})]
+import lab5_train, lab5_utils
+configs = [lab5_train.Config(**{SIZE}, seed=seed) for seed in range(2)]
 lab5_train.sweep(configs, lab5_utils.load_verbs()[:10], jobs=2)
 """
 
@@ -58,24 +58,56 @@ def epochs_in(path):
 
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_sweep_is_its_single_runs_and_an_error_costs_no_finished_one(alone, runs_folder, jobs):
+def test_a_sweep_is_its_single_runs_and_a_damaged_one_is_trained_anew(alone, runs_folder, jobs):
     lab5_train.load_or_train(CONFIGS[3], VERBS, progress=False)
     (file,) = checkpoints(runs_folder)
-    file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=f"{file}: damaged"):
-        lab5_train.sweep(CONFIGS, VERBS, jobs)
-    file.unlink()
-    written = checkpoints(runs_folder)
-    done = {path: when for path, when in written.items() if epochs_in(path) == 2}
-    assert len(done) >= 4 - jobs  # of two at once, one was stopped by the error of the other
+    damaged = file.read_bytes()[:-1]
+    file.write_bytes(damaged)
     swept = lab5_train.sweep(CONFIGS, VERBS, jobs)
+    assert file.with_name("damaged-run.pt").read_bytes() == damaged
     complete = checkpoints(runs_folder)
-    assert done.items() <= complete.items(), "only what was missing is trained"
     again = lab5_train.sweep(CONFIGS, VERBS, jobs)
     assert checkpoints(runs_folder) == complete, "nothing was left to train"
     assert len(complete) == len(swept) == len(again) == 4
     for runs in (swept, again):
         assert all(map(equal, alone, runs))
+
+
+def test_an_error_costs_no_finished_run(alone, runs_folder):
+    epochs = []
+
+    def fail(model):
+        epochs.append(model)
+        return 1.0 if len(epochs) < 7 else 1 / 0
+
+    with pytest.raises(ZeroDivisionError):
+        lab5_train.sweep(CONFIGS, VERBS, 1, scores={"mine": fail})
+    written = checkpoints(runs_folder)
+    assert [epochs_in(path) for path in written] == [2, 2, 2]
+    assert equal(alone[3], lab5_train.sweep(CONFIGS, VERBS, 1)[3])
+    assert written.items() <= checkpoints(runs_folder).items(), "only what was missing is trained"
+
+
+def test_a_sweep_shows_its_epochs_says_that_it_resumes_and_an_interrupt_is_short(
+    runs_folder, capsys
+):
+    def interrupt(model):
+        raise KeyboardInterrupt
+
+    config = small(epochs=3)
+
+    def stop(history):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        lab5_train.load_or_train(config, VERBS, progress=False, on_epoch=stop)
+    with pytest.raises(KeyboardInterrupt, match="what is trained is kept") as caught:
+        lab5_train.sweep([small(seed=1)], VERBS, 1, scores={"mine": interrupt})
+    assert len(caught.value._render_traceback_()) == 1
+    lab5_train.sweep([config], VERBS, 1)
+    shown = capsys.readouterr().err
+    assert "0 of 1 runs" in shown
+    assert "resumed: 1 of 1 runs" in shown
 
 
 def power_of(power):
@@ -91,7 +123,7 @@ def power_of(power):
 def test_own_schedules_and_the_verbs_of_each_task_reach_every_process(runs_folder, monkeypatch):
     """A changed schedule is trained anew; a task has verbs of its own, or those of the sweep."""
     for power in (1, 2):
-        monkeypatch.setitem(lab.STRATEGIES, "mine", power_of(power))
+        monkeypatch.setitem(lab5_train.STRATEGIES, "mine", power_of(power))
         config = small(strategy="mine", epochs=2, batch_size=64, refine=0.0)
         swept = lab5_train.sweep([(config, VERBS[:6]), config], VERBS, jobs=2)
         for run in swept:
@@ -101,7 +133,7 @@ def test_own_schedules_and_the_verbs_of_each_task_reach_every_process(runs_folde
 
 
 def test_a_sweep_with_a_wrong_task_trains_nothing(runs_folder, monkeypatch):
-    monkeypatch.setitem(lab.STRATEGIES, "steep", lambda progress, excess: 2 * progress)
+    monkeypatch.setitem(lab5_train.STRATEGIES, "steep", lambda progress, excess: 2 * progress)
     wrong = {"steep": small(strategy="steep"), "verb 2": (CONFIGS[1], [("go", "goes"), ("be",)])}
     for name, task in wrong.items():
         with pytest.raises(ValueError, match=rf"{name}.*: found .*; expected"):
@@ -133,7 +165,7 @@ def test_an_interrupted_sweep_resumes_whatever_its_folder_is_called(tmp_path, mo
     saved = sum(map(epochs_in, checkpoints(folder / "runs")))
     epochs = []
     monkeypatch.setattr(lab5_train, "RUNS", folder / "runs")
-    for config in (lab.Config(**SIZE), beyond.Config(**SIZE)):
+    for config in [lab5_train.Config(**SIZE, seed=seed) for seed in range(2)]:
         found = lab5_train.load_or_train(config, VERBS, on_epoch=epochs.append)
         assert equal(found, lab5_train.train(config, VERBS, progress=False))
     assert len(epochs) == 6 - saved < 6, "it goes on"
@@ -177,7 +209,6 @@ def test_the_same_bits_whatever_ran_before_and_all_left_as_found(alone, threads)
         before = random_states()
         run = lab5_train.train(CONFIGS[2], VERBS, progress=False)
         lab.score(run.model, VERBS, draws=100)
-        beyond.Synthesizer(beyond.Config(), lab.load_verbs()[:60]).draw(20, seed=1)
         assert equal(alone[2], run)
         assert random_states() == before
         assert torch.get_num_threads() == threads

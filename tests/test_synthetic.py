@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from conftest import beyond, lab, lab5_train, no_epoch
+from conftest import beyond, lab
 from generated import attempt, cases, english
 from hypothesis import strategies as st
 
@@ -148,4 +148,4 @@ def test_a_letter_is_resampled_to_one_that_has_stood_between_the_same_two():
 def test_a_table_of_which_no_new_verb_can_be_made_is_refused():
     lemmas = ["a" * length for length in range(1, 30)]
     with pytest.raises(ValueError, match="found 0 new ones in 2000 tries; expected 100"):
-        lab5_train.train(beyond.Config(), rows(lemmas), progress=False, on_epoch=no_epoch)
+        beyond.new_training(beyond.Config(), rows(lemmas))

@@ -1,18 +1,18 @@
 """Training: what it optimizes, what it leaves alone, and that a seed gives the same run."""
 
+import functools
 import unicodedata
 
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, lab, lab5_train, small, small_beyond
+from conftest import SMALL, equal, lab, lab5_train, no_epoch, small
 
-CLASSIC = lab.Config.classic(**SMALL | {"epochs": 3})
+CLASSIC = lab5_train.Config.classic(**SMALL | {"epochs": 3})
 RECIPES = {
     "gated": small(epochs=4, target_kl=0.1),
     "direct": small(epochs=4, decoding="direct", strategy="constant", tf_final=0.5, refine=0.5),
     "classic": CLASSIC,
-    "beyond": small_beyond(epochs=4, strategy="constant", refine=0.5),
 }
 GOLDEN = {  # of every epoch
     "gated": {
@@ -29,11 +29,6 @@ GOLDEN = {  # of every epoch
         "kl": [0.06546723, 0.005256063, 0.00243903],
         "loss": [2.733652, 1.902168, 1.771406],
         "beta": [7.33125, 8.25625, 8.25625],
-    },
-    "beyond": {
-        "ce": [25.02002, 23.32003, 21.97052, 18.70160],
-        "kl": [0.07521542, 0.03906122, 54.35007, 95.78195],
-        "loss": [25.05763, 23.33956, 41.00845, 37.38473],
     },
 }
 RENEW = "training computes something else: renew these numbers if that was meant"
@@ -62,19 +57,19 @@ def test_schedules_are_taken_step_by_step_and_the_history_holds_means(verbs, mon
     """Of 80 steps in the first phase, ten an epoch; each cycle begins near zero."""
     config = small(epochs=10, strategy="cyclical-trapezoid", kl_weight=0.5, refine=0.2)
     seen = []
-    weigh = lab.kl_weight
+    weigh = lab5_train.kl_weight
 
     def note(config, progress, kl):
         seen.append((progress, weigh(config, progress, kl)))
         return seen[-1][1]
 
     monkeypatch.setattr(lab5_train, "check_schedule", lambda config: None)
-    monkeypatch.setattr(lab, "kl_weight", note)
+    monkeypatch.setattr(lab5_train, "kl_weight", note)
     history = train(config, verbs[:20]).history
     progress, weights = zip(*seen, strict=True)
     steps = np.arange(1, 81) / 80
     assert progress == pytest.approx(steps)
-    expected = [0.5 * lab.cyclical_trapezoid(step, 0.0) for step in steps]
+    expected = [0.5 * lab5_train.cyclical_trapezoid(step, 0.0) for step in steps]
     assert weights == pytest.approx(expected)
     assert weights[0] == pytest.approx(weights[40]) == 0.5 * 1.25 / 40
     means = [*np.reshape(weights, (8, 10)).mean(1), 0, 0]
@@ -117,19 +112,85 @@ def test_the_gaussian_score_comes_eight_times_and_all_scores_where_a_phase_ends(
     assert list(history["kl_table"].dropna().index) == [17, 24]
 
 
-def test_own_scores_and_pairs_come_every_epoch_and_reach_on_epoch(verbs, monkeypatch):
-    monkeypatch.setitem(lab.SCORES, "width", lambda model: model.encoder.mu.weight.norm().item())
+def width(model):
+    assert not model.training, "scores are taken in eval mode"
+    return model.encoder.mu.weight.norm()
+
+
+def test_own_scores_and_pairs_come_every_epoch_and_reach_on_epoch(verbs):
     seen = []
+    scores = {"width": width, "noise": lambda model: torch.rand(())}
     pairs = [lab.TestPair(verb[0], verb[3], 0, 3) for verb in verbs[:3]]
-    run = train(small(), verbs[:20], pairs=pairs, on_epoch=seen.append)
+    run = train(small(), verbs[:20], pairs=pairs, scores=scores, on_epoch=seen.append)
     assert len(seen) == 6
     for epoch, history in enumerate(seen, 1):
         columns = ["ce", "kl", "bleu4", "width"]
         assert history[columns].equals(run.history[columns].head(epoch))
     last = run.history.iloc[-1]
-    assert last["width"] == run.model.encoder.mu.weight.norm().item()
+    assert last["width"] == width(run.model).item()
+    assert run.history["noise"].nunique() == 1, "each has a random state of its own"
+    columns = run.history.columns.drop(["width", "noise"])
+    without = train(small(), verbs[:20], pairs=pairs)
+    assert without.history.equals(run.history[columns]), "scores change nothing"
+    assert set(without.history) <= set(lab5_train.HISTORY.split()), "these names are taken"
     assert last["bleu4"] == lab.mean_bleu4(run.model, pairs)
     assert run.history[["bleu4", "width"]].notna().all(axis=None)
+
+
+BAD_SCORES = {"ce": width, "epoch": width, 1: width, "x": 0.5}
+
+
+@pytest.mark.parametrize("name", BAD_SCORES)
+def test_a_score_under_a_name_of_the_history_is_refused_before_any_epoch(verbs, name):
+    scores = {name: BAD_SCORES[name]}
+    with pytest.raises(ValueError, match=f"scores: found {name!r}.*; expected a function of"):
+        train(small(), verbs[:5], scores=scores, on_epoch=no_epoch)
+
+
+@pytest.mark.parametrize("value", [None, "0.5", [0.5], torch.ones(2)], ids=repr)
+def test_a_score_that_is_no_number_is_named(verbs, value):
+    with pytest.raises(TypeError, match=r"score 'x', epoch 1: found .*; expected a number"):
+        train(small(), verbs[:5], scores={"x": lambda model: value})
+
+
+def test_a_kept_run_has_the_scores_it_was_trained_with(verbs, runs_folder):
+    numbers = {"numpy": np.float64(1), "torch": torch.nn.Parameter(torch.ones(1))}
+    numbers["half"] = torch.ones((), dtype=torch.bfloat16)
+    scores = {name: lambda model, number=number: number for name, number in numbers.items()}
+    ask = functools.partial(lab5_train.load_or_train, small(epochs=2), verbs[:5], progress=False)
+    run = ask(scores=scores)
+    assert run.history[list(scores)].eq(1).all(axis=None)
+    assert ask(scores={"half": lambda model: 2.0}).history["half"].eq(1).all(), "edited: kept"
+    assert ask().history.equals(run.history)
+    with pytest.raises(ValueError, match=r"run.pt: trained without the score 'mine': delete it"):
+        ask(scores={"mine": width}, on_epoch=no_epoch)
+
+
+class Dropout(lab.DirectDecoder):
+    """Forgets a half of its context while it is trained."""
+
+    def context(self, z, tense):
+        return torch.nn.functional.dropout(super().context(z, tense), 0.5, self.training)
+
+
+def test_a_decoder_with_dropout_answers_alike_and_resumes_bit_for_bit(verbs, tmp_path, monkeypatch):
+    monkeypatch.setitem(lab.DECODERS, "dropout", Dropout)
+    config = small(decoding="dropout", refine=0.5)
+    whole = train(config, verbs[:20])
+
+    def stop(history):
+        if len(history) in (2, 4):
+            raise InterruptedError
+
+    for _ in range(2):
+        with pytest.raises(InterruptedError):
+            train(config, verbs[:20], run_dir=tmp_path, on_epoch=stop)
+    resumed = train(config, verbs[:20], run_dir=tmp_path)
+    assert equal(whole, resumed)
+    assert equal(whole, train(config, verbs[:20], run_dir=tmp_path)), "loaded"
+    for model in (whole.model, whole.before, resumed.model):
+        answers = {tuple(model.convert(["walk"] * 9, 0, 3)) for _ in range(3)}
+        assert len(answers) == 1
 
 
 def test_target_rate_holds_the_rate(verbs):
@@ -139,17 +200,15 @@ def test_target_rate_holds_the_rate(verbs):
 
 
 # ---- Steps ----
-@pytest.mark.parametrize("config", [small(epochs=4, refine=0.5), RECIPES["beyond"]])
-def test_what_the_second_phase_trains_and_the_model_before_it(verbs, config):
-    """By the lab's rules it trains the encoder alone, beyond them everything."""
+def test_what_the_second_phase_trains_and_the_model_before_it(verbs):
+    config = small(epochs=4, refine=0.5)
     table = verbs[:60]
     run = train(config, table)
     kl = lab.information(run.before, table)["kl_table"]
     assert run.history["kl_table"].dropna().to_dict()[2] == pytest.approx(kl)
     before = run.before.state_dict()
     for name, weight in run.model.state_dict().items():
-        is_frozen = config.decoding == "gated" and name.startswith("decoder.")
-        assert torch.equal(before[name], weight) == is_frozen, name
+        assert torch.equal(before[name], weight) == name.startswith("decoder."), name
     assert train(small(epochs=1, refine=0.0), table).before is None
 
 

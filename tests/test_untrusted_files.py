@@ -81,14 +81,15 @@ class Bomb:
 def test_a_file_that_would_run_code_is_refused(file, tmp_path, monkeypatch):
     """Even one that is signed as a run of ours."""
     monkeypatch.chdir(tmp_path)
-    key = lab5_train.digest(CONFIG, VERBS, lab.known_pairs(VERBS))
-    state = lab5_train.Store(file.parent, key).load() | {"history": [Bomb()]}
+    task = lab5_train.check_task(CONFIG, VERBS, None, None, lab5_train.new_training)
+    store = lab5_train.Store(task, file.parent)
+    state = store.load() | {"history": [Bomb()]}
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
     file.write_bytes(content)
     check_refused(file)
-    file.write_bytes(content + hashlib.sha256(content + key.encode()).digest())
+    file.write_bytes(content + hashlib.sha256(content + store.key.encode()).digest())
     with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
         lab5_train.train(CONFIG, VERBS, run_dir=file.parent, progress=False)
     assert not Path("crater").exists()

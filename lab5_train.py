@@ -826,45 +826,22 @@ def finish_elsewhere(store: Store, schedule: Schedule, decoder: type) -> Run:
     return finish(store.task, store)
 
 
-class Progress:
+def show_epochs(stores: list[Store], is_over: threading.Event) -> None:
     """Shows every second how far the runs of a sweep are, each that is under way by its epoch."""
-
-    def __init__(self, stores: list[Store]):
-        self.stores = stores
-        self.totals = [store.task.config.epochs for store in stores]
-        self.bar = tqdm(total=sum(self.totals), unit="epoch")
-        self.bar.initial = self.bar.n = sum(self.epochs_done())
-        self.label = "resumed: " if self.bar.n else ""
-        self.is_over = threading.Event()
-        self.thread = threading.Thread(target=self.keep_showing, daemon=True)
-
-    def epochs_done(self) -> list[int]:
-        """Returns how many epochs each run has."""
-        return [store.epochs_done() for store in self.stores]
-
-    def show(self) -> None:
-        """Shows how many runs are finished, and the epochs of those that are not."""
-        done = self.epochs_done()
-        counts = list(zip(done, self.totals, strict=True))
-        finished = sum(n == total for n, total in counts)
-        under_way = [f"{n}/{total}" for n, total in counts if 0 < n < total]
-        self.bar.n = sum(done)
-        self.bar.set_description(f"{self.label}{finished} of {len(done)} runs", refresh=False)
-        self.bar.set_postfix_str(" ".join(under_way))
-
-    def keep_showing(self) -> None:
-        """Shows until the sweep is over."""
-        while not self.is_over.wait(1):
-            self.show()
-
-    def __enter__(self):
-        self.thread.start()
-
-    def __exit__(self, *error):
-        self.is_over.set()
-        self.thread.join()
-        self.show()
-        self.bar.close()
+    totals = [store.task.config.epochs for store in stores]
+    begun = sum(store.epochs_done() for store in stores)
+    label = "resumed: " if begun else ""
+    with tqdm(total=sum(totals), initial=begun, unit="epoch") as bar:
+        was_over = False
+        while not was_over:
+            was_over = is_over.wait(1)
+            done = [store.epochs_done() for store in stores]
+            counts = list(zip(done, totals, strict=True))
+            finished = sum(n == total for n, total in counts)
+            under_way = [f"{n}/{total}" for n, total in counts if 0 < n < total]
+            bar.n = sum(done)
+            bar.set_description(f"{label}{finished} of {len(done)} runs", refresh=False)
+            bar.set_postfix_str(" ".join(under_way))
 
 
 def sweep(tasks, verbs=None, jobs=-1, *, scores=None, make_training=new_training) -> list[Run]:
@@ -883,9 +860,14 @@ def sweep(tasks, verbs=None, jobs=-1, *, scores=None, make_training=new_training
         config = store.task.config
         registered = (STRATEGIES[config.strategy], lab.DECODERS[config.decoding])
         calls.append(joblib.delayed(finish_elsewhere)(store, *registered))
+    is_over = threading.Event()
+    shown = threading.Thread(target=show_epochs, args=(stores, is_over), daemon=True)
+    shown.start()
     try:
-        with Progress(stores):
-            return list(joblib.Parallel(jobs, return_as="generator")(calls))
+        return list(joblib.Parallel(jobs, return_as="generator")(calls))
     except KeyboardInterrupt:
         kept = "interrupted; what is trained is kept, and the same call goes on from there"
         raise InterruptedSweep(kept) from None
+    finally:
+        is_over.set()
+        shown.join()

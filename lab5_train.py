@@ -1,7 +1,8 @@
 """Training of the lab's model: its hyperparameters, the loop, runs that survive, and many at once.
 
 Read it top to bottom: schedules, configuration, training, what a run is, runs, sweeps. Read
-`lab5_utils` first; shapes and units are the same.
+`lab5_utils` first; shapes and units are the same. `tests/README.md` shows how to add a schedule, a
+score or a decoder.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import copy
 import dis
 import hashlib
 import importlib
+import inspect
 import io
 import itertools
 import json
@@ -18,13 +20,13 @@ import numbers
 import os
 import re
 import sys
+import sysconfig
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass
-from inspect import CO_OPTIMIZED
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from types import BuiltinFunctionType, CodeType, EllipsisType, FunctionType, ModuleType, NoneType
+from types import CodeType, EllipsisType, FunctionType, ModuleType, NoneType
 from typing import Annotated, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import joblib
@@ -38,7 +40,7 @@ from tqdm.auto import tqdm
 import lab5_utils as lab
 from lab5_utils import CVAE, Table, TestPair, Verb, Words
 
-SOURCE = lab.hash_source(__file__)  # as it was imported: a part of what names a run
+lab.SOURCES[__name__] = lab.hash_source(__file__)
 
 # ---- Schedules ----
 # The shape of a KL weight is a function of progress, in (0, 1], and of excess, the nats of KL above
@@ -104,6 +106,14 @@ FALL = 0.25  # share of progress in which they go
 WARM_UP = 0.02  # share of a phase in which Adam's learning rate rises
 
 
+def as_float(value) -> float:
+    """Returns a number, NumPy's and torch's too, as a float. Raises TypeError for anything else."""
+    try:
+        return float(value * 1.0)  # a text is no number
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise TypeError(f"found {value!r:.60}; expected a number") from error
+
+
 def kl_weight(config: Config, progress: float, kl: float) -> float:
     """Returns the KL weight at a progress and `kl` nats per word.
 
@@ -113,12 +123,12 @@ def kl_weight(config: Config, progress: float, kl: float) -> float:
     where = f"strategy {config.strategy!r}, progress {progress:g}"
     expected = "expected a function of progress and excess that returns 0..1"
     try:
-        share = shape(progress, kl - config.target_kl)
+        share = as_float(shape(progress, kl - config.target_kl))
     except Exception as error:
         raise ValueError(f"{where}: {type(error).__name__}: {error}; {expected}") from error
-    if not isinstance(share, numbers.Real) or not 0 <= share <= 1:
-        raise ValueError(f"{where}: found {share!r:.60}; {expected}")
-    return config.kl_weight * float(share)
+    if not 0 <= share <= 1:
+        raise ValueError(f"{where}: found {share!r}; {expected}")
+    return config.kl_weight * share
 
 
 def teacher_forcing_ratio(config: Config, progress: float) -> float:
@@ -151,8 +161,9 @@ def check_field(name: str, value, kind):
     choices = get_args(kind) if get_origin(kind) is Literal else registries.get(name)
     if choices is not None:
         if not isinstance(value, str) or value not in choices:
-            raise ValueError(f"{name}: found {value!r:.60}; expected one of {', '.join(choices)}")
-        return value
+            known = ", ".join(map(str, choices))
+            raise ValueError(f"{name}: found {value!r:.60}; expected one of {known}")
+        return str(value)
     if get_origin(kind) is not Annotated:  # a field without a range, of a class of one's own
         return value
     number, low, high = get_args(kind)
@@ -253,14 +264,6 @@ def make_batches(size: Tensor, batch_size: int, rng: torch.Generator) -> list[Te
     return [batches[i] for i in order]
 
 
-def number_of(value, where: str) -> float:
-    """Returns a number, NumPy's and torch's too, as a float. Raises TypeError, naming `where`."""
-    try:
-        return float(value * 1.0)  # a text is no number
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{where}: found {value!r:.60}; expected a number") from error
-
-
 class Training:
     """Trains a model by the lab's rules: each word to itself, told its tense.
 
@@ -356,6 +359,7 @@ class Training:
         rows = []
         for step, batch in enumerate(batches, 1):
             progress = self.progress(epoch, step, len(batches))
+            # refining is the end of all schedules but the learning rate's
             loss, measured = self.loss(batch, 1.0 if refining else progress, refining)
             rate = learning_rate(self.config, progress)
             self.descend(loss, rate, f"epoch {epoch}, step {step}")
@@ -382,7 +386,11 @@ class Training:
             found |= lab.score_noise(self.model, self.verbs, draws=1000)
         for name, score in task.scores.items():
             with reproducible(self.config.seed), torch.no_grad():
-                found[name] = number_of(score(self.model), f"score {name!r}, epoch {epoch}")
+                value = score(self.model)
+                try:
+                    found[name] = as_float(value)
+                except TypeError as error:
+                    raise TypeError(f"score {name!r}, epoch {epoch}: {error}") from error
         return found
 
     def state(self) -> dict:
@@ -437,13 +445,15 @@ def check_task(config, verbs, pairs, scores, make_training) -> Task:
     verbs = lab.distinct_verbs(verbs)
     pairs = lab.known_pairs(verbs) if pairs is None else lab.check_pairs(pairs, len(verbs[0]))
     lab.vocabulary_of(verbs).to_tensor([pair.source for pair in pairs])
-    scores = dict(scores or {})
+    scores = {} if scores is None else scores
+    if not isinstance(scores, dict):
+        raise TypeError(f"scores: found {scores!r:.60}; expected functions by name")
     for name, score in scores.items():
         if not isinstance(name, str) or name in HISTORY.split() or not callable(score):
             expected = f"a function of the model, under a name that is none of {HISTORY}"
             raise ValueError(f"scores: found {name!r:.60}, {score!r:.60}; expected {expected}")
     check_schedule(config)
-    return Task(config, verbs, pairs, scores, make_training)
+    return Task(config, verbs, pairs, dict(scores), make_training)
 
 
 REMEMBERS = "found what changes from call to call; expected a function of progress and excess alone"
@@ -452,7 +462,7 @@ REMEMBERS = "found what changes from call to call; expected a function of progre
 def check_schedule(config: Config) -> None:
     """Raises ValueError for a schedule that leaves 0..1 or does not give the same twice."""
     points = list(itertools.product(range(1, 21), (-1.0, 0.0, 1.0, 100.0)))
-    twice = [(n / 20, config.target_kl + excess) for n, excess in [*points, *points]]
+    twice = [(n / 20, max(0.0, config.target_kl + excess)) for n, excess in [*points, *points]]
     weights = [kl_weight(config, *point) for point in twice]
     if weights[: len(points)] != weights[len(points) :]:
         raise ValueError(f"strategy {config.strategy!r}: {REMEMBERS}")
@@ -460,42 +470,37 @@ def check_schedule(config: Config) -> None:
 
 # ---- What a run is ----
 # A run is what its code, configuration and data say; its key is a hash of that. Of this project's
-# modules, code is the source, as it was imported. A schedule or decoder from elsewhere, say from a
-# notebook, is described by its bytecode and by all that it uses. Of libraries the name is enough.
-# What cannot be described in full is refused.
+# modules, code is their source and what they hold in memory. A schedule or decoder from elsewhere,
+# say from a notebook, is described by its bytecode and by all that it uses. Of libraries the name
+# is enough. What cannot be described in full is refused. Nobody sees what code reads while it runs:
+# files, the environment, names that it looks up by text.
 PLAIN = (str, bytes, bool, int, float, complex, NoneType, EllipsisType)
-NAMED = (ModuleType, FunctionType, BuiltinFunctionType, type)
 REGISTRIES = {"STRATEGIES": STRATEGIES, "DECODERS": lab.DECODERS}
-EXPECTED = "text, numbers, tuples, functions, classes and libraries: compute it inside the function"
+STANDARD = sysconfig.get_path("stdlib")
+DESCRIBED = "text, numbers, tuples, functions, classes and libraries"
 
 
-def home_of(name: str | None) -> tuple | None:
-    """Describes a module of this project, or of a library; returns None for any other."""
-    module = sys.modules.get(name)
-    if hasattr(module, "SOURCE"):
-        return name, module.SOURCE
+def home_of(value) -> tuple | None:
+    """Describes the module that a value is of, if that is this project's or a library's."""
+    name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", "")
+    if isinstance(value, FunctionType):  # functools.wraps copies __module__
+        name = value.__globals__.get("__name__")
+    if name in lab.SOURCES:
+        return name, lab.SOURCES[name]
     root = str(name).partition(".")[0]
     file = getattr(sys.modules.get(root), "__file__", None) or ""
     is_installed = root != "__main__" and re.search("(site|dist)-packages", file)
-    return (name,) if is_installed or root in sys.stdlib_module_names else None
+    is_standard = root in sys.builtin_module_names or file.startswith(STANDARD)
+    return (name,) if is_installed or is_standard else None
 
 
-def constants_of(module: ModuleType) -> list[tuple]:
-    """Returns a module's constants: they may have been set as it ran. Refuses functions that were.
-
-    Raises TypeError, which names such a function.
-    """
-    constants = []
-    for name, value in sorted(vars(module).items()):
-        if name.isupper() and type(value) in PLAIN:
-            constants.append((name, value))
-        held = vars(value) if isinstance(value, type) else {name: value}
-        for function in held.values():
-            origin = getattr(function, "__module__", None)
-            if isinstance(function, FunctionType) and origin in sys.modules and not home_of(origin):
-                found = f"{module.__name__}, {name}: found {function.__qualname__} of {origin}"
-                raise TypeError(f"{found}; expected the file's own: edit it, or register another")
-    return constants
+def has_a_name(value) -> bool:
+    """Tells whether a value's name in its module says all of it."""
+    if isinstance(value, FunctionType):
+        return not value.__closure__
+    name = getattr(value, "__name__", "")
+    is_known = getattr(sys.modules.get(getattr(value, "__module__", "")), name, None) is value
+    return is_known or isinstance(value, ModuleType | type)
 
 
 def steps_in(code: CodeType) -> Iterator[dis.Instruction]:
@@ -508,10 +513,8 @@ def steps_in(code: CodeType) -> Iterator[dis.Instruction]:
 
 def parts_of(code: CodeType) -> tuple:
     """Returns what compiled code computes: its bytecode, names and constants, no docstring."""
-    is_def = code.co_flags & CO_OPTIMIZED and not code.co_name.startswith("<")
-    constants = (
-        code.co_consts[1:] if is_def else code.co_consts
-    )  # the first is the docstring, if any
+    is_def = code.co_flags & inspect.CO_OPTIMIZED and not code.co_name.startswith("<")
+    constants = code.co_consts[1:] if is_def else code.co_consts  # first, the docstring or None
     names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
     arguments = (code.co_argcount, code.co_kwonlyargcount)
     return code.co_code, code.co_exceptiontable, names, arguments, constants
@@ -520,8 +523,7 @@ def parts_of(code: CodeType) -> tuple:
 def used_by(function: FunctionType) -> dict:
     """Returns what a function is made of and uses, by name: cells, globals and imports, too."""
     code = function.__code__
-    used = {"code": code, "defaults": function.__defaults__, **vars(function)}
-    used |= function.__kwdefaults__ or {}
+    used = vars(function) | (function.__kwdefaults__ or {})
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
     used |= dict(zip(code.co_freevars, cells, strict=True))
     for step in steps_in(code):
@@ -532,17 +534,17 @@ def used_by(function: FunctionType) -> dict:
             used[name] = importlib.import_module(name)
         elif isinstance(name, str) and name in REGISTRIES:  # of a module
             used[name] = REGISTRIES[name]
-    return used
+    return used | {"<code>": code, "<defaults>": function.__defaults__}
 
 
 def held_by(kind: type) -> dict:
     """Returns what a class holds, by name: bases, methods, attributes."""
-    held = {"bases": kind.__bases__}
+    held = {"<bases>": kind.__bases__}
     for name, value in vars(kind).items():
-        if isinstance(value, property):
-            value = (value.fget, value.fset, value.fdel)
-        value = getattr(value, "__func__", value)  # of a static or class method
-        if isinstance(value, FunctionType) or not name.startswith("__"):
+        # what is in a property, a static or a class method
+        value = getattr(value, "fget", getattr(value, "__func__", value))
+        is_method = isinstance(value, FunctionType) and name != "__repr__"
+        if is_method or not name.startswith("__"):
             held[name] = value
     return held
 
@@ -559,18 +561,33 @@ def describe(value, where: str, seen: dict[int, int]):
         return parts if type(value) is tuple else sorted(parts, key=repr)
     if isinstance(value, CodeType):
         return describe(parts_of(value), where, seen)
-    if isinstance(value, NAMED):
-        home = home_of(value.__name__ if isinstance(value, ModuleType) else value.__module__)
-        if home and not getattr(value, "__closure__", None):
-            return home, getattr(value, "__qualname__", "")
+    home = home_of(value)
+    if home and has_a_name(value):
+        return home, getattr(value, "__qualname__", "")
+    if id(value) in seen:
+        return seen[id(value)]
     if isinstance(value, FunctionType | type):
-        if id(value) in seen:
-            return seen[id(value)]
         seen[id(value)] = len(seen)
+        if home and hasattr(value, "__wrapped__"):  # by a library's decorator: torch.no_grad()
+            return home, value.__code__.co_name, describe(value.__wrapped__, where, seen)
         parts = held_by(value) if isinstance(value, type) else used_by(value)
         return [(name, describe(parts[name], f"{where}, {name}", seen)) for name in sorted(parts)]
     found = f"{where}: found a {type(value).__name__}, {value!r:.40}"
-    raise TypeError(f"{found}; expected {EXPECTED}, or pass a number")
+    raise TypeError(f"{found}; expected {DESCRIBED}: compute it inside, or pass a number")
+
+
+def state_of(module: ModuleType) -> list[tuple]:
+    """Describes the functions and constants of a module: they may have been set as it ran."""
+    state = []
+    for name, value in sorted(vars(module).items()):
+        is_own = isinstance(value, type) and value.__module__ == module.__name__
+        parts = held_by(value) if is_own else {"": value}
+        for key, part in sorted(parts.items()):
+            if isinstance(part, FunctionType):
+                state.append((name, key, describe(inspect.unwrap(part).__code__, name, {})))
+            elif not name.startswith("__") and (type(part) in PLAIN or isinstance(part, np.number)):
+                state.append((name, key, repr(part)))
+    return state
 
 
 def run_key(task: Task) -> str:
@@ -582,16 +599,17 @@ def run_key(task: Task) -> str:
     used = {
         f"strategy {config.strategy!r}": STRATEGIES[config.strategy],
         f"decoding {config.decoding!r}": lab.DECODERS[config.decoding],
-        "config": type(config),
         "make_training": task.make_training,
+        "config": type(config),
+        **{f"config, {field.name}": getattr(config, field.name) for field in fields(config)},
     }
     code = [describe(value, where, {}) for where, value in used.items()]
     check_schedule(config)
     if code != [describe(value, where, {}) for where, value in used.items()]:
         raise ValueError(f"strategy {config.strategy!r}: {REMEMBERS}")
-    modules = (lab, sys.modules[__name__])
-    code += [(module.SOURCE, constants_of(module)) for module in modules]
-    content = (sys.version_info[:2], str(torch.__version__), code, config, task.verbs, task.pairs)
+    names = {lab.__name__, __name__, task.make_training.__module__} & lab.SOURCES.keys()
+    code += [(lab.SOURCES[name], state_of(sys.modules[name])) for name in sorted(names)]
+    content = (sys.version_info[:2], str(torch.__version__), code, task.verbs, task.pairs)
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
@@ -636,14 +654,14 @@ class Store:
     def __init__(self, task: Task, folder: Path):
         self.task = task
         self.key = run_key(task)
-        self.in_runs = folder == RUNS  # there a damaged file is set aside
+        self.in_runs = folder == Path(RUNS)  # there a damaged file is set aside
         self.folder = folder / self.name() if self.in_runs else folder
         self.path = self.folder / CHECKPOINT
 
     def name(self) -> str:
         """Returns a name for the run's folder, whatever its schedule is called."""
         config = self.task.config
-        plain = re.sub(r"[^\w-]", "_", f"{config.strategy}-{config.decoding}")
+        plain = re.sub(r"[^\w-]", "_", f"{config.strategy}-{config.decoding}", flags=re.ASCII)
         return f"{plain[:60]}-{config.seed}-{self.key[:16]}"
 
     def save(self, state: dict) -> None:
@@ -711,7 +729,7 @@ class Store:
             damaged = self.path.with_name(f"damaged-{CHECKPOINT}")
             os.replace(self.path, damaged)
             say(f"{self.path}: damaged; it is kept as {damaged.name}, and the run trained anew")
-        text = json.dumps(asdict(self.task.config), indent=1) + "\n"
+        text = json.dumps(asdict(self.task.config), indent=1, default=str) + "\n"
         self.path.with_name("config.json").write_text(text, encoding="utf-8")
 
 
@@ -749,7 +767,8 @@ def run_epochs(training: Training, task: Task, store: Store | None, progress, on
         if store is not None:
             store.save(training.state())
         if on_epoch is not None:
-            on_epoch(history_table(training.history))
+            with reproducible(task.config.seed):
+                on_epoch(history_table(training.history))
 
 
 def finish(task: Task, store: Store | None = None, progress=False, on_epoch=None) -> Run:
@@ -808,13 +827,6 @@ def load_or_train(config: Config, verbs=None, **options) -> Run:
 
 
 # ---- Sweeps ----
-class InterruptedSweep(KeyboardInterrupt):
-    """Says in a line that a sweep was interrupted; in a notebook, without the calls in between."""
-
-    def _render_traceback_(self):
-        return [f"KeyboardInterrupt: {self}"]
-
-
 def finish_elsewhere(store: Store, schedule: Schedule, decoder: type) -> Run:
     """Finishes a run in a process of a sweep, which is told what a notebook has registered."""
     config = store.task.config
@@ -853,7 +865,7 @@ def sweep(tasks, verbs=None, jobs=-1, *, scores=None, make_training=new_training
     verbs = None if verbs is None else lab.check_verbs(verbs)
     stores = []
     for task in tasks:
-        config, own = task if isinstance(task, tuple) and len(task) == 2 else (task, verbs)
+        config, own = task if isinstance(task, tuple | list) else (task, verbs)
         stores.append(Store(check_task(config, own, None, scores, make_training), RUNS))
     calls = []
     for store in stores:
@@ -866,8 +878,9 @@ def sweep(tasks, verbs=None, jobs=-1, *, scores=None, make_training=new_training
     try:
         return list(joblib.Parallel(jobs, return_as="generator")(calls))
     except KeyboardInterrupt:
-        kept = "interrupted; what is trained is kept, and the same call goes on from there"
-        raise InterruptedSweep(kept) from None
+        short = KeyboardInterrupt("what is trained is kept, and the same call goes on from there")
+        short._render_traceback_ = lambda: [f"KeyboardInterrupt: {short}"]  # in a notebook
+        raise short from None
     finally:
         is_over.set()
         shown.join()

@@ -38,7 +38,8 @@ def hash_source(file: str) -> str:
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
-SOURCE = hash_source(__file__)  # as it was imported: a part of what names a run
+# by module, as it was imported: a part of what a run is
+SOURCES = {__name__: hash_source(__file__)}
 
 # ---- Words ----
 TENSES = ("simple present", "third person", "present progressive", "simple past")
@@ -77,7 +78,7 @@ class Vocabulary(NamedTuple):
         for word in words:
             unknown = sorted(set(word) - number_of.keys())
             if unknown:
-                found = f"found {describe(unknown[0])} in {word!r}"
+                found = f"found {name_of(unknown[0])} in {word!r}"
                 raise ValueError(f"words: {found}; expected letters {self.alphabet:.60}")
             rows.append(torch.tensor([number_of[letter] for letter in word] + [EOS]))
         letters = pad_sequence(rows, batch_first=True, padding_value=EOS)[1:]  # (B, T)
@@ -112,7 +113,7 @@ def select_words(words: Words, numbers: Tensor) -> Words:
     return Words(letters, lengths, words.tense[numbers])
 
 
-def describe(character: str) -> str:
+def name_of(character: str) -> str:
     """Returns a character so that it can be seen, with Unicode's name of it."""
     name = CONTROLS.get(character) or unicodedata.name(character, "no name")
     shown = character if character.isprintable() else ascii(character)[1:-1]
@@ -141,7 +142,7 @@ def check_word(word, where: str) -> str:
     check_length(word, where)
     for character in word:
         if not is_letter(character):
-            raise ValueError(f"{where}: found {describe(character)} in {word!r}; {EXPECTED}")
+            raise ValueError(f"{where}: found {name_of(character)} in {word!r}; {EXPECTED}")
     return word
 
 
@@ -223,7 +224,7 @@ def read_row(line: str, where: str) -> Verb:
     expected = "expected words of lower-case letters with one space between them"
     for column, character in enumerate(line, 1):
         if character != " " and not is_letter(character):
-            found = f"column {column}: found {describe(character)} in {line!r:.60}"
+            found = f"column {column}: found {name_of(character)} in {line!r:.60}"
             raise ValueError(f"{where}, {found}; {expected}")
     words = tuple(line.split(" "))
     if "" in words:
@@ -258,7 +259,7 @@ def load_verbs(path=None) -> list[Verb]:
     that names the file, the line, what was found and what was expected.
     """
     path = data_folder() / "train.txt" if path is None else Path(path)
-    return Table(read_rows(path, width=None))
+    return read_rows(path, width=None)
 
 
 def load_test_pairs(path=None) -> list[TestPair]:
@@ -299,8 +300,7 @@ def check_verbs(verbs, forms: int | None = None) -> Table:
 
     Raises ValueError, TypeError, which name the verb by its number.
     """
-    if verbs is None:
-        verbs = load_verbs()
+    verbs = load_verbs() if verbs is None else verbs
     if not isinstance(verbs, Table):
         verbs = Table(tuple(check_words(row, f"verb {n}")) for n, row in enumerate(verbs, 1))
     if not verbs:
@@ -863,7 +863,7 @@ def score(model: CVAE, verbs=None, pairs=None, draws=10_000) -> dict[str, float]
     """
     verbs = check_verbs(verbs, model.vocabulary.forms)
     once = distinct_verbs(verbs)
-    pairs = known_pairs(once) if pairs is None else pairs
+    pairs = known_pairs(once) if pairs is None else list(pairs)
     found = score_noise(model, verbs, draws)
     if pairs:
         found["bleu4"] = mean_bleu4(model, pairs)

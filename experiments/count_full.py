@@ -45,16 +45,19 @@ def likeness(one, other):
     return 2 * (begin + end) - mean
 
 
+def likenesses(words, others):
+    """Returns how alike N words and M others are, (N, M)."""
+    return np.array([[likeness(word, other) for other in others] for word in words])
+
+
 def most_alike(words, others):
     """Returns a partner for each word, so that all pairs together are most alike."""
-    alike = np.array([[likeness(word, other) for other in others] for word in words])
-    rows, columns = linear_sum_assignment(alike, maximize=True)
+    rows, columns = linear_sum_assignment(likenesses(words, others), maximize=True)
     return {words[row]: others[column] for row, column in zip(rows, columns, strict=True)}
 
 
-def rows_by_counting(verbs):
-    """Returns rows of four forms, made of the list of words of each tense and of nothing else."""
-    lists = [sorted(set(words)) for words in zip(*verbs, strict=True)]
+def rows_of_endings(lists):
+    """Returns the rows that the commonest signatures make of lists of words, no word twice."""
     rows = []
     taken = set()  # (tense, word)
     for _, stem, signature in sorted(common_signatures(lists), reverse=True):
@@ -62,6 +65,14 @@ def rows_by_counting(verbs):
         if taken.isdisjoint(enumerate(row)):
             rows.append(row)
             taken |= set(enumerate(row))
+    return rows
+
+
+def rows_by_counting(verbs):
+    """Returns rows of four forms, made of the list of words of each tense and of nothing else."""
+    lists = [sorted(set(words)) for words in zip(*verbs, strict=True)]
+    rows = rows_of_endings(lists)
+    taken = {(tense, word) for row in rows for tense, word in enumerate(row)}
     left = []
     for tense, words in enumerate(lists):
         left.append([word for word in words if (tense, word) not in taken])

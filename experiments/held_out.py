@@ -49,16 +49,20 @@ def split_verbs(verbs, split=0, splits=10, prefixes=ENGLISH):
     return training, [verb for verb in verbs if verb in held]
 
 
-def exact_match(answers, verbs, regular):
-    """Returns the shares, 0..1, of right forms, also of regular and of other verbs, and of rows.
+def exact_match(answers, verbs, regular=None):
+    """Returns the shares, 0..1, of right forms and of right rows.
 
-    The first form was given, and does not count; `regular` says of each verb whether it is.
+    The first form was given, and does not count. If `regular` says of each verb whether it is: also
+    the shares of forms of regular verbs, of others, and of the others' pasts.
     """
     right = (np.array(answers) == np.array(verbs))[:, 1:]  # (N, F − 1)
-    regular = np.array(regular)
+    shares = {"forms": right.mean(), "rows": right.all(1).mean()}
+    if regular is None:
+        return shares
+    irregular = right[~np.array(regular)]
     return {
-        "forms": right.mean(),
-        "regular": right[regular].mean(),
-        "irregular": right[~regular].mean(),
-        "rows": right.all(1).mean(),
+        **shares,
+        "regular": right[np.array(regular)].mean(),
+        "irregular": irregular.mean(),
+        "irregular_pasts": irregular[:, lab.PAST - 1].mean(),
     }

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 
 from lemminflect import getAllInflections, getAllInflectionsOOV
 
-import lab5_beyond as beyond
+import lab5_selftaught as taught
 import lab5_utils as lab
 from lab5_utils import Verb
 
@@ -91,9 +91,9 @@ def neighbour(lemma: str, training: list[Verb]) -> Verb:
 
 def inflect_like(lemma: str, verb: Verb) -> Verb | None:
     """Returns the forms of a lemma with the affixes of a verb; None if it cannot have them."""
-    _, affixes = beyond.cut(verb)
+    _, affixes = taught.cut(verb)
     before, after = affixes[lab.LEMMA]
     stem = lemma.removeprefix(before)
     stem = stem[: len(stem) - len(after)]
-    row = beyond.inflect(stem, affixes)
+    row = taught.inflect(stem, affixes)
     return row if stem and row[lab.LEMMA] == lemma else None

@@ -6,11 +6,11 @@ import unicodedata
 
 import numpy as np
 import torch
-from conftest import beyond, lab, lab5_figures, lab5_train
+from conftest import lab, lab5_figures, lab5_train, taught
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-MODULES = tuple(module.__file__ for module in (lab, lab5_train, lab5_figures, beyond))
+MODULES = tuple(module.__file__ for module in (lab, lab5_train, lab5_figures, taught))
 
 
 def cases(count, /, **strategies):

@@ -173,6 +173,15 @@ def test_repeats_are_kept_by_the_loader_and_dropped_where_each_verb_counts_once(
     assert repr(lab.check_verbs(np.array([["a", "b"]]))) == "[('a', 'b')]", "words of Python"
 
 
+def test_a_loaded_table_may_be_added_to_and_what_was_added_is_checked(verbs):
+    mine = lab.load_verbs()
+    mine.append(["vape", "vapes", "vaping", "vaped"])
+    assert lab.distinct_verbs(mine)[-1] == ("vape", "vapes", "vaping", "vaped")
+    mine.append(("Vape", "vapes", "vaping", "vaped"))
+    with pytest.raises(ValueError, match="verb 1229: found 'V'"):
+        lab5_train.train(small(), mine, on_epoch=no_epoch)
+
+
 def test_the_data_folder_is_an_environment_variable(tmp_path, monkeypatch):
     folder = tmp_path / "my verbs"
     monkeypatch.setenv("LAB5_DATA", str(folder))

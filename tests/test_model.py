@@ -6,20 +6,14 @@ import itertools
 import pytest
 import torch
 from by_letter import assert_close, read, spell, words_of
-from conftest import ENGLISH, beyond, lab, lab5_train, small, small_beyond
+from conftest import ENGLISH, lab, lab5_train, small
 
 WORDS = ["go", "abandon", "split", "function", "be"]
 TENSE = torch.arange(5) % 4
 RECIPES = {
     "gated": small(),
     "direct": small(decoding="direct"),
-    "beyond": small_beyond(),
 }
-
-
-def begun(name, verbs):
-    make = beyond.new_training if name == "beyond" else lab5_train.new_training
-    return make(RECIPES[name], verbs)
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +135,7 @@ def test_nats_of_a_batch_are_those_of_its_words_alone(decoder):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_weight_is_there_for_something(name, verbs):
-    training = begun(name, verbs[:60])
+    training = lab5_train.new_training(RECIPES[name], verbs[:60])
     (batch, *_) = training.make_epoch(1)
     loss, _ = training.loss(batch, 0.1, refining=False)
     loss.backward()
@@ -171,7 +165,7 @@ def test_generate_convert_and_decode_agree_in_chunks_too(learned, verbs, monkeyp
 @pytest.mark.parametrize("name", RECIPES)
 def test_z_is_the_only_path_to_the_output(name, verbs):
     """A model without its encoder decodes the same z to the same words."""
-    model = begun(name, verbs).model
+    model = lab5_train.new_training(RECIPES[name], verbs).model
     words = [verb[1] for verb in verbs[7::41]]
     mu, _ = model.encode(words, 1)
     blind = copy.deepcopy(model)

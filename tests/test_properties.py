@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import ENGLISH, beyond, lab, small, small_beyond
+from conftest import ENGLISH, lab, small, taught
 from generated import attempt, cases, compose, is_word, junk, tensor, text, word
 from hypothesis import example
 from hypothesis import strategies as st
@@ -62,7 +62,7 @@ def test_bad_verbs_are_refused_with_their_number(message):
 def test_what_is_no_table_is_refused_wherever_verbs_are_asked_for(table):
     assert is_refused(lab.check_verbs, table)
     assert is_refused(lab.gaussian_score, [("a", "b")], table)
-    assert is_refused(beyond.Synthesizer, beyond.Config(), table)
+    assert is_refused(taught.check_lists, table)
 
 
 TENSES = [0, np.int64(3), torch.tensor(2), [0, 1, 3]]
@@ -85,11 +85,10 @@ torch.manual_seed(0)
 MODELS = [
     lab.make_model(small(**tiny), ENGLISH),
     lab.make_model(small(decoding="direct", **tiny), ENGLISH),
-    beyond.make_model(small_beyond(**tiny), ENGLISH),
 ]
 
 
-@pytest.mark.parametrize("model", MODELS, ids=["gated", "direct", "beyond"])
+@pytest.mark.parametrize("model", MODELS, ids=["gated", "direct"])
 @cases(50, words=junk | st.lists(word, max_size=2), tense=junk, z=tensor | st.none())
 def test_a_model_refuses_what_is_no_word_tense_or_code(model, words, tense, z):
     refused = is_refused(model.encode, words, 0)

@@ -5,7 +5,7 @@ from unittest.mock import patch
 
 import pandas as pd
 import pytest
-from conftest import ROOT, beyond, lab, lab5_figures, lab5_train
+from conftest import ROOT, lab, lab5_figures, lab5_train, taught
 
 from experiments import RESULTS
 
@@ -13,8 +13,8 @@ MODULES = {
     "lab": lab,
     "lab5_train": lab5_train,
     "lab5_figures": lab5_figures,
-    "lab5_beyond": beyond,
-    "beyond": beyond,
+    "lab5_selftaught": taught,
+    "Config": lab5_train.Config,
 }
 PATHS = [ROOT / "README.md", *ROOT.glob("[a-z]*/README.md")]
 TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PATHS}
@@ -91,7 +91,7 @@ def test_code_uses_what_there_is(name, monkeypatch):
     for module, attribute in re.findall(r"\b(\w+)\.(?!py\b)([A-Za-z]\w+)", TEXTS[name]):
         if module in MODULES:
             assert hasattr(MODULES[module], attribute), f"{module}.{attribute}"
-    for call in re.findall(r"\b(?:lab|beyond|lab5_beyond)\.Config[\w.]*\([^()]*\)", TEXTS[name]):
+    for call in re.findall(r"\bConfig[\w.]*\([^()]*\)", TEXTS[name]):
         eval(call, dict(MODULES))  # refuses unknown names and values
     for line in re.findall(r"^from (?:lab5_|experiments).+$", TEXTS[name], re.MULTILINE):
         exec(line, {})

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -100,9 +101,8 @@ def test_an_edited_line_is_another_run_and_an_edited_comment_is_the_same(tmp_pat
 
 
 def test_a_module_that_is_edited_while_it_runs_keeps_its_key(tmp_path):
-    (tmp_path / "lab5_mine.py").write_text(
-        "import lab5_utils\nSOURCE = lab5_utils.hash_source(__file__)\nlate = lambda p, e: p\n"
-    )
+    lines = ["import lab5_utils as lab", "lab.SOURCES[__name__] = lab.hash_source(__file__)"]
+    (tmp_path / "lab5_mine.py").write_text("\n".join([*lines, "late = lambda p, e: p\n"]))
     code = f"""
 import sys
 sys.path[:0] = [{str(ROOT)!r}, {str(tmp_path)!r}]
@@ -121,27 +121,42 @@ print(key())
     assert second[0] == second[1] != first[0]
 
 
-def test_a_constant_that_was_set_is_another_run_and_a_function_is_refused(monkeypatch):
-    whole = key(tiny())
-    with monkeypatch.context() as patch:
-        patch.setattr(lab5_train, "CLIP", 0.001)
-        assert key(tiny()) != whole
-    for holder, name in ((lab, "kl_divergence"), (lab.Decoder, "step"), (lab5_train.Store, "save")):
+SET = {  # what is set while Python runs, as a notebook or %autoreload does
+    "a constant": (lab5_train, "CLIP", 0.001),
+    "NumPy's number": (lab5_train, "CLIP", np.float64(4.0)),
+    "another of NumPy's": (lab5_train, "CLIP", np.float64(3.0)),
+    "a function": (lab, "kl_divergence", lambda mu, logvar: mu.sum(1)),
+    "another function": (lab, "kl_divergence", lambda mu, logvar: logvar.sum(1)),
+    "a method": (lab.Decoder, "step", lambda self, letter, state, tense: state),
+    "a method behind a decorator": (lab.Decoder, "greedy", lambda self, context, tense: 0),
+    "an attribute of a class": (lab.GatedDecoder, "price", 0.2),
+    "a property": (lab5_train.Config, "kl_epochs", property(lambda self: 1)),
+}
+
+
+def test_what_is_set_as_python_runs_is_another_run(monkeypatch):
+    keys = [key(tiny())]
+    for holder, name, value in SET.values():
         with monkeypatch.context() as patch:
-            patch.setattr(holder, name, lambda *arguments: None)
-            message = rf"lab5_\w+, \w+: found .* of {__name__}; expected"
-            with pytest.raises(TypeError, match=message):
-                key(tiny())
-    assert key(tiny()) == whole
+            patch.setattr(holder, name, value)
+            keys.append(key(tiny()))
+    assert len(set(keys)) == 1 + len(SET)
+    make_lstm = lab.make_lstm.__code__
+    monkeypatch.setattr(lab.make_lstm, "__code__", make_lstm.replace(co_consts=(None, 9, 8, 7)))
+    assert key(tiny()) not in keys, "edited in place, with the file's hash as it was"
+    monkeypatch.undo()
+    assert key(tiny()) == keys[0]
 
 
 # ---- Code from elsewhere, as a notebook has it ----
 CELL = """
+import functools
 import math
 import numpy as np
 import torch
+from numpy import cos, interp
 import lab5_utils as lab
-from lab5_train import monotonic
+from lab5_train import *
 
 SLOPE = 2.0
 NAMES = ("a", 1, (None, 2.5))
@@ -159,6 +174,15 @@ class Kind:
 def helper(x, scale=0.5):
     return min(1.0, SLOPE * x * scale)
 
+code, defaults, SOURCE, TARGET = 1.0, 2.0, 0, 3
+
+@functools.wraps(monotonic)
+def wrapped(progress, excess):
+    return 0.5 * monotonic(progress, excess)
+
+def named(x, k=1.0):
+    return code * x * cos(0.0) * interp(defaults, (0, 2), (0, k)) if x in {0.5, 1.0} else x
+
 def inside(x):
     return sum([helper(x) for _ in range(3)]) / 3
 
@@ -168,6 +192,7 @@ def enclosing(height):
         import random
         kind = Kind(1) if NAMES[0] == "a" else Kind()
         share = max(0.0, inside(progress)) * height * kind.whole  # a comment
+        share = min(1.0, share * named(progress) * wrapped(1.0, 0.0) * 2)
         return math.cos(0.0) * Kind.half(2 * share) * monotonic(1.0, 0.0)
     return shape
 
@@ -176,6 +201,9 @@ schedule = enclosing(0.5)
 class Decoder(lab.GatedDecoder):
     def pressure(self, progress):
         return super().pressure(progress)[0], 0.2
+    @torch.no_grad()
+    def greedy(self, context, tense, steps=33):
+        return super().greedy(context, tense, steps + 0)
 """
 EDITS = {  # of the cell: a constant, a helper, a default, a class, a closure, a decoder's method
     "SLOPE = 2.0": "SLOPE = 1.5",
@@ -191,8 +219,14 @@ EDITS = {  # of the cell: a constant, a helper, a default, a class, a closure, a
     "progress, excess):": "excess, progress):",
     "import random": "import string",
     "math.cos": "math.exp",
-    "monotonic(1.0": "lab5_train.constant(1.0",
+    "* monotonic(1.0": "* constant(1.0",
     "[0], 0.2": "[0], 0.3",
+    "code * x": "code + x",
+    "k=1.0": "k=0.5",
+    "code, defaults, SOURCE, TARGET = 1.0": "code, defaults, SOURCE, TARGET = 0.5",
+    "0.5 * monotonic": "0.25 * monotonic",
+    "{0.5, 1.0}": "{0.5, 0.75}",
+    "steps + 0": "steps + 1",
     "class Decoder(lab.GatedDecoder)": "class Decoder(lab.GatedDecoder, Kind)",
 }
 NO_EDITS = {"# a comment": "# another", "'''Rises.'''": "'''Falls.'''", "Says some": "Tells any"}
@@ -200,7 +234,7 @@ NO_EDITS = {"# a comment": "# another", "'''Rises.'''": "'''Falls.'''", "Says so
 
 def key_of_cell(source, monkeypatch):
     """Returns the key of a run with the schedule and decoder that a cell defines."""
-    cell = {"__name__": "__main__", "lab5_train": lab5_train}
+    cell = {"__name__": "__main__"}
     exec(source, cell)
     monkeypatch.setitem(lab5_train.STRATEGIES, "mine", cell["schedule"])
     monkeypatch.setitem(lab.DECODERS, "mine", cell["Decoder"])
@@ -288,6 +322,21 @@ def test_two_notebooks_configurations_of_one_name_are_two_runs():
 
     assert vars(of_epochs(1)) == vars(of_epochs(2))
     assert key(of_epochs(1)) == key(of_epochs(1)) != key(of_epochs(2))
+
+
+def test_every_field_of_a_configuration_is_part_of_a_run():
+    @dataclass(frozen=True)
+    class Mine(lab5_train.Config):
+        extra: float = field(default=0.5, repr=False)
+        name: str = "a"
+
+    keys = [key(Mine(**TINY, extra=extra, name=name)) for extra in (0.5, 0.9) for name in "ab"]
+    assert len(set(keys)) == 4
+    assert key(Mine(**TINY)) == keys[0]
+    with pytest.raises(TypeError, match=r"config, name: found a list, .*; expected text, numbers"):
+        key(Mine(**TINY, name=["a"]))
+    alike = [lab5_train.Config(strategy=name) for name in ("constant", np.str_("constant"))]
+    assert key(alike[0]) == key(alike[1])
 
 
 def with_state():

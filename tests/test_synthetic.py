@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from conftest import beyond, lab
+from conftest import lab, taught
 from generated import attempt, cases, english
 from hypothesis import strategies as st
 
@@ -32,7 +32,7 @@ def test_spelling_rules_give_the_rows_of_regular_verbs_alone(verbs):
 # ---- Cuts and classes ----
 def show(verb):
     """Returns a verb's stem and its affixes, ~ where the stem stands behind something."""
-    stem, affixes = beyond.cut(verb)
+    stem, affixes = taught.cut(verb)
     shown = [f"{before}~{after}" if before else after for before, after in affixes]
     return f"{stem}: {' '.join(after or '–' for after in shown)}"
 
@@ -57,8 +57,8 @@ similar = english | st.text("ab", min_size=1, max_size=5)
 
 @cases(150, verb=st.lists(similar, min_size=2, max_size=4))
 def test_stem_and_affixes_make_the_row_again_and_no_longer_part_is_shared(verb):
-    stem, affixes = beyond.cut(tuple(verb))
-    assert beyond.inflect(stem, affixes) == tuple(verb)
+    stem, affixes = taught.cut(tuple(verb))
+    assert taught.inflect(stem, affixes) == tuple(verb)
     first = verb[0]
     longer = len(stem) + 1
     for start in range(len(first) - len(stem)):
@@ -67,17 +67,17 @@ def test_stem_and_affixes_make_the_row_again_and_no_longer_part_is_shared(verb):
 
 
 def test_productive_classes_are_the_regular_ones(verbs):
-    classes = beyond.productive_classes(verbs)
+    classes = taught.productive_classes(verbs)
     endings = {" ".join(after for _, after in affixes) for affixes in classes}
     assert endings == {" s ing ed", "e es ing ed", " s 2ing 2ed", " es ing ed", "y ies ying ied"}
-    members = {verb for verb in verbs if beyond.cut(verb).affixes in classes}
+    members = {verb for verb in verbs if taught.cut(verb).affixes in classes}
     assert all(map(is_regular, members))
     assert len(members) > 0.98 * sum(map(is_regular, verbs))
 
 
 def test_a_table_without_a_productive_class_is_refused():
     with pytest.raises(ValueError, match="found 2 verbs, 2 like help; expected 20"):
-        beyond.Synthesizer(beyond.Config(), rows(["help", "bring"]))
+        taught.Synthesizer(rows(["help", "bring"]))
 
 
 # ---- Synthetic verbs ----
@@ -89,8 +89,8 @@ tables = st.lists(short | long, min_size=15, max_size=40)
 @cases(100, lemmas=tables, count=st.integers(-2, 5))
 def test_synthetic_verbs_of_any_table_are_verbs(lemmas, count):
     table = [regular_rows(lemma)[0] for lemma in lemmas]
-    synthesizer = attempt(beyond.Synthesizer, beyond.Config(), table)
-    if isinstance(synthesizer, beyond.Synthesizer):
+    synthesizer = attempt(taught.Synthesizer, table)
+    if isinstance(synthesizer, taught.Synthesizer):
         found = synthesizer.draw(count, seed=0)
         assert len(found) == max(0, count)
         assert not found or lab.check_verbs(found) == found
@@ -98,7 +98,7 @@ def test_synthetic_verbs_of_any_table_are_verbs(lemmas, count):
 
 @pytest.fixture(scope="module")
 def synthesizer(verbs):
-    return beyond.Synthesizer(beyond.Config(), verbs)
+    return taught.Synthesizer(verbs)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def synthetic(synthesizer):
 
 
 def test_synthetic_verbs_are_those_of_their_seed_differ_and_are_new(synthesizer, synthetic, verbs):
-    assert synthetic == beyond.Synthesizer(beyond.Config(), verbs).draw(4000, seed=0)
+    assert synthetic == taught.Synthesizer(verbs).draw(4000, seed=0)
     assert synthetic != synthesizer.draw(4000, seed=1)
     assert len(set(synthetic)) > 0.9 * 4000
     assert not {verb[0] for verb in synthetic} & {verb[0] for verb in verbs}
@@ -115,20 +115,21 @@ def test_synthetic_verbs_are_those_of_their_seed_differ_and_are_new(synthesizer,
 
 def test_lemmas_that_are_held_out_are_never_made(synthetic, verbs):
     held_out = {verb[0] for verb in synthetic[::2]}
-    made = beyond.Synthesizer(beyond.Config(), verbs, held_out).draw(4000, seed=0)
+    made = taught.Synthesizer(verbs, held_out).draw(4000, seed=0)
     assert not {verb[0] for verb in made} & held_out
     assert len({verb[0] for verb in made} & {verb[0] for verb in synthetic[1::2]}) > 1000
 
 
 def test_nearly_all_are_of_productive_classes_and_spelling_rules_agree_with_most(synthetic, verbs):
-    classes = beyond.productive_classes(verbs)
-    assert sum(beyond.cut(verb).affixes in classes for verb in synthetic) > 0.96 * 4000
+    classes = taught.productive_classes(verbs)
+    assert sum(taught.cut(verb).affixes in classes for verb in synthetic) > 0.96 * 4000
     assert sum(map(is_regular, synthetic)) > 0.9 * 4000
 
 
-def test_half_stand_behind_the_beginning_of_a_stem():
+def test_half_stand_behind_the_beginning_of_a_stem(monkeypatch):
     lemmas = [a + b + c for a in "bdfg" for b in "aeiou" for c in "klm"]
-    made = beyond.Synthesizer(beyond.Config(resampled=0.0), rows(lemmas)).draw(300, seed=0)
+    monkeypatch.setattr(taught, "RESAMPLED", 0.0)
+    made = taught.Synthesizer(rows(lemmas)).draw(300, seed=0)
     for verb in made:  # what has no prefix is in the table
         prefix, known = verb[0][:-3], verb[0][-3:]
         assert known in lemmas
@@ -136,9 +137,10 @@ def test_half_stand_behind_the_beginning_of_a_stem():
         assert prefix
 
 
-def test_a_letter_is_resampled_to_one_that_has_stood_between_the_same_two():
+def test_a_letter_is_resampled_to_one_that_has_stood_between_the_same_two(monkeypatch):
     lemmas = [letter + "alk" for letter in "bcdfghjkmnpqrstvwxyz"] + ["wilk"]
-    synthesizer = beyond.Synthesizer(beyond.Config(resampled=1.0), rows(lemmas))
+    monkeypatch.setattr(taught, "RESAMPLED", 1.0)
+    synthesizer = taught.Synthesizer(rows(lemmas))
     rng = random.Random(0)
     made = {synthesizer.resample("wa", rng) for _ in range(500)}
     assert {word[1] for word in made} == {"a", "i"}, "w stood before either"
@@ -148,4 +150,4 @@ def test_a_letter_is_resampled_to_one_that_has_stood_between_the_same_two():
 def test_a_table_of_which_no_new_verb_can_be_made_is_refused():
     lemmas = ["a" * length for length in range(1, 30)]
     with pytest.raises(ValueError, match="found 0 new ones in 2000 tries; expected 100"):
-        beyond.new_training(beyond.Config(), rows(lemmas))
+        taught.Synthesizer(rows(lemmas)).draw(100, seed=0)

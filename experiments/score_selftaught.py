@@ -1,0 +1,339 @@
+"""Scores what teaches itself to conjugate, beside rivals and controls, for results/06_*.csv.
+
+    .venv/bin/python -m experiments.score_selftaught [part ...]
+
+- table: the whole table, five seeds: 06_selftaught.csv
+- unseen: verbs never met, a tenth and its seed at a time, families apart: 06_unseen.csv
+- controls: is it the network? Three seeds; rarer verbs are asked for, too: 06_controls.csv
+- languages: four more, two seeds, each without a tenth of its verbs: 06_languages.csv
+
+Without a part: all, in four core-hours, an item of a part a core. What is trained is kept in runs/,
+and rows take the place of those of the same seed, tenth or language as soon as there are any: a
+second call goes on. Shares are 0..1; `rows` are right if they are so from their lemmas; `kept` rows
+are those that a conjugator begins with, or that a count is sure of; `core_seconds` are those of
+`self_taught`, NaN if the lab's model was there before.
+"""
+
+import argparse
+import math
+import random
+import time
+from itertools import permutations
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from scipy import stats
+from scipy.optimize import linear_sum_assignment
+
+import lab5_selftaught as taught
+import lab5_train
+import lab5_utils as lab
+from experiments import RESULTS, replace_rows
+from experiments.count_full import likenesses, rows_by_counting, rows_of_endings
+from experiments.held_out import exact_match, split_verbs
+from experiments.make_train import AUXILIARIES, agreed_forms, lemmas
+from experiments.score_languages import TABLES
+from experiments.words import is_regular, lemminflect_rules, neighbour, spelling_rule
+from lab5_train import Config, load_or_train
+
+RARER = 500  # verbs outside the table
+ALIKE = 0.0  # likeness of what is joined at first: more than half of the letters are shared
+
+
+# ---- What is asked ----
+def lists_of(verbs):
+    """Returns the words of verbs, a list a tense, sorted: what belongs together is lost."""
+    return taught.check_lists(zip(*verbs, strict=True))
+
+
+def lemmas_of(verbs):
+    """Returns the first forms of verbs."""
+    return [verb[lab.LEMMA] for verb in verbs]
+
+
+def rarer_verbs():
+    """Draws verbs outside the table whose four forms two dictionaries agree on."""
+    known = set(lemmas_of(lab.load_verbs()))
+    verbs = [agreed_forms(lemma) for lemma in sorted(set(lemmas()) - AUXILIARIES - known)]
+    verbs = [verb for verb in verbs if verb and max(map(len, verb)) <= lab.MAX_LETTERS]
+    return random.Random(0).sample(verbs, RARER)
+
+
+# ---- Systems ----
+class System(NamedTuple):
+    """Holds what is scored: rows, perhaps a model, and the rows that it began with."""
+
+    rows: list
+    model: lab.CVAE | None
+    kept: list
+    core_seconds: float = math.nan
+
+
+def train_lab(lists, seed, **changes):
+    """Returns the run of the lab's model that `self_taught` begins with, or of a changed one."""
+    config = Config(seed=seed, **changes)
+    return load_or_train(config, taught.table_of(lists), pairs=[], progress=False)
+
+
+def teach_and_time(lists, seed, held_out):
+    """Returns what taught itself, and its CPU seconds, noted beside the run that came first."""
+    first = (Config(seed=seed), taught.table_of(lists), [], None, lab5_train.new_training)
+    folder = lab5_train.Store(lab5_train.check_task(*first), lab5_train.RUNS).folder
+    is_new = not folder.exists()
+    start = time.process_time()
+    found = taught.self_taught(lists, seed, held_out)
+    noted = folder / "core_seconds.txt"
+    if is_new:
+        noted.write_text(f"{time.process_time() - start:.1f}\n")
+    return found, float(noted.read_text()) if noted.exists() else math.nan
+
+
+def systems_of(verbs, seed, held_out=()):
+    """Returns by name what is told the words of verbs and their tenses, and finds the rows."""
+    lists = lists_of(verbs)
+    found, seconds = teach_and_time(lists, seed, held_out)
+    run = train_lab(lists, seed)
+    sure = taught.rows_of(lists, taught.sure_joins(run, lists))
+    endings = rows_of_endings(lists)
+    return {
+        "model alone": System(taught.find_rows(run, lists), run.model, sure),
+        "self-taught": System(*found, sure, seconds),
+        "count": System(rows_by_counting(verbs), None, endings),
+        "count, its endings alone": System(endings, None, endings),
+    }
+
+
+def teach(lists, sure, seed, held_out):
+    """Goes on from sure joins (N, F) as `self_taught` does from those of the lab's model."""
+    joins = sure
+    for _ in range(taught.ROUNDS):
+        model = taught.learn(taught.rows_of(lists, joins), lists, seed, held_out)
+        joins = taught.join(model, lists, sure, taught.mutual)
+    joins = taught.join(model, lists, joins, linear_sum_assignment)
+    return System(taught.rows_of(lists, joins), model, taught.rows_of(lists, sure))
+
+
+def alike_joins(lists):
+    """Returns joins (N, F) of the words that are most alike each other, and alike enough."""
+    joins = taught.nothing_joined(lists)
+    for tense in range(1, len(lists)):
+        costs = -likenesses(lists[lab.LEMMA], lists[tense])
+        rows, columns = taught.mutual(costs, -ALIKE)
+        joins[rows, tense] = columns
+    return joins
+
+
+# ---- Scores ----
+def by_rows(rows):
+    """Returns what converts by looking words up in rows; of a word in none it makes nothing."""
+    row_of = {(tense, form): row for row in rows for tense, form in enumerate(row)}
+
+    def convert(words, source_tense, target_tense):
+        found = [row_of.get((source_tense, word)) for word in words]
+        return [row[target_tense] if row else "" for row in found]
+
+    return convert
+
+
+def right_conversions(convert, verbs):
+    """Returns which conversions are right (N, F, F), by verb, source and target tense."""
+    forms = np.array(verbs)  # (N, F)
+    right = np.ones((*forms.shape, forms.shape[1]), dtype=bool)
+    for source, target in permutations(range(forms.shape[1]), 2):
+        converted = convert(forms[:, source].tolist(), source, target)
+        right[:, source, target] = forms[:, target] == converted
+    return right
+
+
+def shares(right):
+    """Returns the shares of right rows, from their lemmas, and of right conversions (N, F, F)."""
+    different = ~np.eye(right.shape[1], dtype=bool)
+    rows = right[:, lab.LEMMA].all(1)
+    return {"rows": rows.mean(), "conversions": right[:, different].mean()}
+
+
+def score_any(convert, verbs):
+    """Returns the scores that every language has."""
+    return shares(right_conversions(convert, verbs))
+
+
+def score_english(convert, verbs):
+    """Returns the same, and the scores that only English has."""
+    right = right_conversions(convert, verbs)
+    irregular = np.array([not is_regular(verb) for verb in verbs])
+    bleu4 = []
+    for source, target, *tenses in lab.load_test_pairs():
+        bleu4.append(lab.bleu4(*convert([source], *tenses), target))
+    return {
+        **shares(right),
+        "regular": shares(right[~irregular])["conversions"],
+        "irregular": shares(right[irregular])["conversions"],
+        "irregular_pasts": right[irregular, lab.LEMMA, lab.PAST].mean(),
+        "bleu4": np.mean(bleu4),
+    }
+
+
+def answer(model, verbs):
+    """Returns a model's rows of verbs, from their lemmas; copies where it has not the letters."""
+    alphabet = set(model.vocabulary.alphabet)
+    rows = {lemma: (lemma,) * len(verbs[0]) for lemma in lemmas_of(verbs)}
+    known = [lemma for lemma in rows if set(lemma) <= alphabet]
+    mu, _ = model.encode(known, lab.LEMMA)
+    rows |= zip(known, model.generate(mu), strict=True)
+    return list(rows.values())
+
+
+def score_unseen(answers, verbs):
+    """Returns the shares of right forms and rows of verbs that were never met."""
+    return {f"unseen_{name}": share for name, share in exact_match(answers, verbs).items()}
+
+
+def score_systems(systems, verbs, score, asked=()):
+    """Returns a row for each system's rows, and one for its model, asked for other verbs, too."""
+    rows = []
+    for name, system in systems.items():
+        kept = {
+            "kept": len(system.kept),
+            "kept_right": len(set(system.kept) & set(verbs)) / len(system.kept),
+            "core_seconds": system.core_seconds,
+        }
+        rows.append({"system": name} | score(by_rows(system.rows), verbs) | kept)
+        if system.model is not None:
+            scores = score(system.model.convert, verbs) | kept
+            if asked:
+                scores |= score_unseen(answer(system.model, asked), asked)
+            rows.append({"system": f"{name}, its model"} | scores)
+    return rows
+
+
+# ---- Parts ----
+def score_table(seed):
+    """Returns the rows of a seed: of the whole table, words and tenses are told."""
+    verbs = lab.distinct_verbs(None)
+    return score_systems(systems_of(verbs, seed), verbs, score_english)
+
+
+TOLD = {
+    "self-taught": "words and tenses",
+    "the count's rows, the same conjugator": "words and tenses",
+    "neighbour": "true rows",
+    "spelling rule": "rules of English spelling",
+    "lemminflect's rules": "rules and when to use which, learned from a dictionary",
+}
+
+
+def score_tenth(tenth, seed):
+    """Returns the rows of a tenth of the table, which no system has met."""
+    training, asked = split_verbs(lab.load_verbs(), tenth)
+    lists = lists_of(training)
+    hidden = lemmas_of(asked)
+    found = taught.self_taught(lists, seed, hidden)
+    counted = taught.learn(rows_by_counting(training), lists, seed, hidden)
+    answers = [
+        answer(found.model, asked),
+        answer(counted, asked),
+        [neighbour(lemma, training) for lemma in hidden],
+        [spelling_rule(lemma) for lemma in hidden],
+        [lemminflect_rules(lemma) for lemma in hidden],
+    ]
+    regular = [is_regular(verb) for verb in asked]
+    rows = []
+    for (system, told), answered in zip(TOLD.items(), answers, strict=True):
+        scores = exact_match(answered, asked, regular)
+        rows.append({"system": system, "told": told} | scores)
+    return rows
+
+
+def score_controls(seed):
+    """Returns the rows of a seed: the same conjugator begins with other joins, or other rows."""
+    verbs = lab.distinct_verbs(None)
+    lists = lists_of(verbs)
+    asked = rarer_verbs()
+    hidden = lemmas_of(asked)
+    begins = {
+        "self-taught": taught.sure_joins(train_lab(lists, seed), lists),
+        "without a gate": taught.sure_joins(train_lab(lists, seed, decoding="direct"), lists),
+        "likeness of letters": alike_joins(lists),
+    }
+    systems = {name: teach(lists, sure, seed, hidden) for name, sure in begins.items()}
+    for name, rows in {"true rows": verbs, "the count's rows": rows_by_counting(verbs)}.items():
+        model = taught.learn(rows, lists, seed, hidden)
+        systems[name] = System(rows, model, rows)
+    return score_systems(systems, verbs, score_english, asked)
+
+
+def score_language(language, seed):
+    """Returns the rows of a language; no form stands in a column of two verbs of its table."""
+    verbs = lab.load_verbs(TABLES[0].with_name(language) / "train.txt")
+    training, asked = split_verbs(verbs, seed, prefixes=None)
+    hidden = lemmas_of(asked)
+    rows = score_systems(systems_of(training, seed, hidden), training, score_any, asked)
+    copied = [neighbour(lemma, training) for lemma in hidden]
+    return [*rows, {"system": "neighbour, told true rows"} | score_unseen(copied, asked)]
+
+
+SEEDS = [{"seed": seed} for seed in range(5)]
+TENTHS = [{"tenth": tenth, "seed": tenth} for tenth in range(5)]
+LANGUAGES = [{"language": folder.name, "seed": seed} for folder in TABLES for seed in range(2)]
+PARTS = {  # the table, what returns rows, and what of
+    "table": ("06_selftaught.csv", score_table, SEEDS),
+    "unseen": ("06_unseen.csv", score_tenth, TENTHS),
+    "controls": ("06_controls.csv", score_controls, SEEDS[:3]),
+    "languages": ("06_languages.csv", score_language, LANGUAGES),
+}
+
+
+# ---- All of it ----
+def score_item(score, item):
+    """Returns the rows of an item, which begin with what it is."""
+    return pd.DataFrame([item | row for row in score(**item)]).round(4)
+
+
+def run_part(file, score, items):
+    """Trains and scores all items of a part, a core each; writes its table as it grows."""
+    calls = [delayed(score_item)(score, item) for item in items]
+    for rows in Parallel(-1, return_as="generator_unordered")(calls):
+        replace_rows(RESULTS / file, rows, list(items[0]))
+        print(rows.to_string(), flush=True)
+
+
+def leads(table, score):
+    """Returns how far self-taught is ahead of each rival on the same tenths: mean, 95 % interval.
+
+    Student's t, of the differences.
+    """
+    scores = table.pivot(index="tenth", columns="system", values=score)
+    ahead = -scores.sub(scores.pop("self-taught"), axis=0)
+    half = stats.t.ppf(0.975, len(ahead) - 1) * ahead.sem()
+    mean = ahead.mean()
+    return pd.DataFrame({"mean": mean, "low": mean - half, "high": mean + half})
+
+
+def show(file):
+    """Prints the means of a table over seeds; of verbs never met, the leads, too."""
+    table = pd.read_csv(RESULTS / file)
+    groups = ["language", "system"] if "language" in table else ["system"]
+    means = table.groupby(groups, sort=False).mean(numeric_only=True).drop(columns="seed")
+    print(f"\n{file}, means\n{means.round(3).to_string()}")
+    if "tenth" in table:
+        for score in ("forms", "rows", "irregular_pasts"):
+            print(f"\nself-taught ahead: {score}\n{leads(table, score).round(3).to_string()}")
+
+
+def main():
+    """Reads the arguments; trains, scores, writes and prints part by part."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("parts", nargs="*", metavar="part", default=list(PARTS))
+    asked = parser.parse_args().parts
+    unknown = set(asked) - set(PARTS)
+    if unknown:
+        parser.error(f"{', '.join(sorted(unknown))}: not one of {', '.join(PARTS)}")
+    for name in asked:
+        run_part(*PARTS[name])
+        show(PARTS[name][0])
+
+
+if __name__ == "__main__":
+    main()

@@ -175,81 +175,63 @@ def find_rows(run: Run, lists) -> Table:
 
 # ---- Cuts and classes ----
 PRODUCTIVE = 20  # verbs that make a class productive; that of *cut, cuts, cutting, cut* has 10
-AGAIN = "2"  # in an affix: the stem's last letter again
-Affixes = tuple[tuple[str, str], ...]  # what stands before and after the stem, a pair a form
-Classes = dict[Affixes, list[str]]  # the stems of the verbs with the same affixes
+AGAIN = "2"  # in an ending: the stem's last letter again
+Endings = tuple[str, ...]  # one a form
 
 
 class Cut(NamedTuple):
-    """Holds a verb that was cut: before + stem + after is a form."""
+    """Holds a verb that was cut: stem + ending is a form."""
 
     stem: str
-    affixes: Affixes
+    endings: Endings
 
 
-def common_part(words) -> str:
-    """Returns the longest string that is in all of the words; of several, the first."""
-    first = words[0]
-    for length in range(len(first), 0, -1):
-        for start in range(len(first) - length + 1):
-            part = first[start : start + length]
-            if all(part in word for word in words):
-                return part
-    return ""
+def common_prefix(words) -> str:
+    """Returns the letters with which all of the words begin."""
+    prefix = ""
+    for letters in zip(*words, strict=False):
+        if len(set(letters)) > 1:
+            break
+        prefix += letters[0]
+    return prefix
 
 
 def cut(verb: Verb) -> Cut:
-    """Cuts a verb into the longest stem that its forms share, and affixes: stop + –, s, 2ing, 2ed.
+    """Cuts a verb behind what its forms have in common: stop + –, s, 2ing, 2ed.
 
-    Forms that share no letter (*go*, *went*) have an empty stem.
+    Forms that begin unlike (*go*, *went*) have an empty stem.
     """
-    stem = common_part(verb)
-    affixes = []
+    stem = common_prefix(verb)
+    endings = []
     for form in verb:
-        start = form.index(stem)
-        before = form[:start]
-        after = form[start + len(stem) :]
-        if stem and after.startswith(stem[-1]):
-            after = AGAIN + after[1:]
-        affixes.append((before, after))
-    return Cut(stem, tuple(affixes))
+        ending = form[len(stem) :]
+        if stem and ending.startswith(stem[-1]):
+            ending = AGAIN + ending[1:]
+        endings.append(ending)
+    return Cut(stem, tuple(endings))
 
 
-def inflect(stem: str, affixes: Affixes) -> Verb:
-    """Returns the forms that affixes make of a stem."""
-    last = stem[-1:]
-    forms = []
-    for before, after in affixes:
-        forms.append(before + stem + after.replace(AGAIN, last))
-    return tuple(forms)
+def inflect(stem: str, endings: Endings) -> Verb:
+    """Returns the forms that endings make of a stem."""
+    return tuple(stem + ending.replace(AGAIN, stem[-1:]) for ending in endings)
 
 
-def productive_classes(verbs) -> Classes:
-    """Returns the stems of each productive class: verbs with the same affixes, enough of them.
+def productive_classes(verbs) -> dict[Endings, list[str]]:
+    """Returns the stems of each productive class: verbs with the same endings, enough of them.
 
-    In any language, a verb is regular if its class is one of these. Raises ValueError.
+    In any language of suffixes, a verb is regular if its class is one of these. Raises ValueError.
     """
     classes = defaultdict(list)
     for verb in verbs:
-        stem, affixes = cut(verb)
+        stem, endings = cut(verb)
         if stem:
-            classes[affixes].append(stem)
-    large = [affixes for affixes, stems in classes.items() if len(stems) >= PRODUCTIVE]
+            classes[endings].append(stem)
+    large = {endings: stems for endings, stems in classes.items() if len(stems) >= PRODUCTIVE}
     if not large:
-        found = f"{len(verbs)} verbs, {largest(classes)}"
-        raise ValueError(f"verbs: found {found}; expected {PRODUCTIVE} with the same affixes")
-    return {affixes: classes[affixes] for affixes in large}
-
-
-def largest(classes: Classes) -> str:
-    """Describes the five largest classes: how many verbs are like which lemma."""
-    by_size = sorted(classes, key=lambda affixes: -len(classes[affixes]))
-    like = []
-    for affixes in by_size[:5]:
-        stems = classes[affixes]
-        lemma = inflect(stems[0], affixes)[LEMMA]
-        like.append(f"{len(stems)} like {lemma}")
-    return ", ".join(like)
+        most = max(map(len, classes.values()), default=0)
+        found = f"{most} verbs at most with the same endings"
+        raise ValueError(f"rows: found {found}; expected {PRODUCTIVE}")
+    return large
 
 
 def count_places(lemmas: list[str]):
@@ -288,7 +270,7 @@ class Synthesizer:
         self.taken = {*lemmas, *held_out}
         self.classes = productive_classes(verbs)
         self.stems = [parts.stem for parts in cuts if parts.stem]
-        self.regular = [parts for parts in cuts if parts.affixes in self.classes]
+        self.regular = [parts for parts in cuts if parts.endings in self.classes]
         self.groups = list(by_class_and_letter(self.regular).values())
         self.places, self.letters = count_places(lemmas)
 
@@ -315,35 +297,37 @@ class Synthesizer:
 
     def make_verb(self, rng: random.Random) -> Verb:
         """Returns a verb that may be known, or too long."""
-        stem, affixes = self.model(rng)
+        stem, endings = self.model(rng)
         if rng.random() < PREFIXED:
             stem = self.prefix(rng) + stem
-        return inflect(self.resample(stem, rng), affixes)
+        return inflect(self.resample(stem, rng), endings)
 
     def draw(self, count: int, seed: int) -> list[Verb]:
         """Returns synthetic verbs of a seed. Raises ValueError if hardly any is new."""
         rng = random.Random(seed)
         drawn = []
         for _ in range(TRIES * count):
+            if len(drawn) == count:
+                break
             verb = self.make_verb(rng)
             if verb[LEMMA] not in self.taken and max(map(len, verb)) <= lab.MAX_LETTERS:
                 drawn.append(verb)
-            if len(drawn) == count:
-                return drawn
-        found = f"{len(drawn)} new ones in {TRIES * count} tries"
-        raise ValueError(f"verbs: found {found}; expected {count} synthetic verbs")
+        if len(drawn) < count:
+            found = f"{len(drawn)} new ones in {TRIES * count} tries"
+            raise ValueError(f"rows: found {found}; expected {count} synthetic verbs")
+        return drawn
 
 
-def by_class_and_letter(cuts: list[Cut]) -> dict[tuple[Affixes, str], list[Cut]]:
-    """Returns verbs that were cut, by their affixes and their stem's last letter."""
+def by_class_and_letter(cuts: list[Cut]) -> dict[tuple[Endings, str], list[Cut]]:
+    """Returns verbs that were cut, by their endings and their stem's last letter."""
     groups = defaultdict(list)
     for parts in cuts:
-        groups[parts.affixes, parts.stem[-1]].append(parts)
+        groups[parts.endings, parts.stem[-1]].append(parts)
     return groups
 
 
 # ---- The conjugator ----
-CONJUGATOR = {  # the lab's encoder and direct decoder, without KL: chosen on tenths 0 to 4
+CONJUGATOR = {  # the lab's encoder and direct decoder, without KL; not tuned for this
     "epochs": 24,
     "batch_size": 40,  # pairs of forms a step
     "hidden_size": 192,
@@ -377,7 +361,7 @@ class Conjugation(Training):
         """Returns the verbs of an epoch: rows, as often as each is shown, and synthetic ones."""
         shown = []
         for verb in self.verbs:
-            is_regular = cut(verb).affixes in self.synthesizer.classes
+            is_regular = cut(verb).endings in self.synthesizer.classes
             shown += (REGULAR if is_regular else IRREGULAR) * [verb]
         seed = 1000 * self.config.seed + epoch
         return shown + self.synthesizer.draw(SYNTHETIC * len(self.verbs), seed)
@@ -434,7 +418,7 @@ def self_taught(lists, seed=0, held_out=()) -> SelfTaught:
     """Finds rows in lists of words, a tense each, and learns to conjugate; kept in runs/.
 
     No synthetic verb has a lemma that is held out. Raises as `check_lists` before any training;
-    ValueError if the rows that are found have too few verbs with the same affixes.
+    ValueError if the rows that are found have too few verbs with the same endings.
     """
     lists = check_lists(lists)
     run = load_or_train(Config(seed=seed), table_of(lists), pairs=[])

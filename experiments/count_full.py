@@ -16,7 +16,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 import lab5_utils as lab
-from experiments.words import common_prefix, is_regular
+from experiments.words import is_regular
+from lab5_selftaught import common_prefix
 
 SHORTEST_STEM = 3
 LONGEST_ENDING = 6

@@ -13,7 +13,7 @@ import pandas as pd
 import lab5_utils as lab
 from experiments import RESULTS, score_seeds  # noqa: F401 (registers the gate without a price)
 from experiments.score_languages import gates
-from experiments.words import common_prefix
+from lab5_selftaught import common_prefix
 from lab5_train import Config, sweep
 
 WORDS = "walked stopping carries trying hoped admires beginning broke understood"

@@ -18,7 +18,7 @@ import torch
 
 import lab5_utils as lab
 from experiments import RESULTS, replace_rows
-from experiments.words import common_prefix
+from lab5_selftaught import common_prefix
 from lab5_train import Config, sweep
 
 TABLES = sorted(Path(__file__).resolve().parent.glob("tables/*"))

@@ -9,9 +9,9 @@
 
 Without a part: all, in four core-hours, an item of a part a core. What is trained is kept in runs/,
 and rows take the place of those of the same seed, tenth or language as soon as there are any: a
-second call goes on. Shares are 0..1; `rows` are right if they are so from their lemmas; `kept` rows
-are those that a conjugator begins with, or that a count is sure of; `core_seconds` are those of
-`self_taught`, NaN if the lab's model was there before.
+second call goes on. Shares are 0..1; a row is right if its lemma leads to all its forms. Rows that
+are `kept` are those that a conjugator begins with, or that a count is sure of. `core_seconds` are
+those of `self_taught`, NaN if the lab's model was there before.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def teach_and_time(lists, seed, held_out):
     is_new = not folder.exists()
     start = time.process_time()
     found = taught.self_taught(lists, seed, held_out)
-    noted = folder / "core_seconds.txt"
+    noted = folder / f"core_seconds_{lab.SOURCES[taught.__name__][:16]}.txt"  # by this code
     if is_new:
         noted.write_text(f"{time.process_time() - start:.1f}\n")
     return found, float(noted.read_text()) if noted.exists() else math.nan
@@ -218,6 +218,7 @@ def score_table(seed):
 TOLD = {
     "self-taught": "words and tenses",
     "the count's rows, the same conjugator": "words and tenses",
+    "the count's rows, the neighbour": "words and tenses",
     "neighbour": "true rows",
     "spelling rule": "rules of English spelling",
     "lemminflect's rules": "rules and when to use which, learned from a dictionary",
@@ -229,11 +230,11 @@ def score_tenth(tenth, seed):
     training, asked = split_verbs(lab.load_verbs(), tenth)
     lists = lists_of(training)
     hidden = lemmas_of(asked)
-    found = taught.self_taught(lists, seed, hidden)
-    counted = taught.learn(rows_by_counting(training), lists, seed, hidden)
+    counted = rows_by_counting(training)
     answers = [
-        answer(found.model, asked),
-        answer(counted, asked),
+        answer(taught.self_taught(lists, seed, hidden).model, asked),
+        answer(taught.learn(counted, lists, seed, hidden), asked),
+        [neighbour(lemma, counted) for lemma in hidden],
         [neighbour(lemma, training) for lemma in hidden],
         [spelling_rule(lemma) for lemma in hidden],
         [lemminflect_rules(lemma) for lemma in hidden],
@@ -315,8 +316,8 @@ def show(file):
     """Prints the means of a table over seeds; of verbs never met, the leads, too."""
     table = pd.read_csv(RESULTS / file)
     groups = ["language", "system"] if "language" in table else ["system"]
-    means = table.groupby(groups, sort=False).mean(numeric_only=True).drop(columns="seed")
-    print(f"\n{file}, means\n{means.round(3).to_string()}")
+    means = table.groupby(groups, sort=False).mean(numeric_only=True).round(3)
+    print(f"\n{file}, means\n{means.drop(columns='seed').to_string()}")
     if "tenth" in table:
         for score in ("forms", "rows", "irregular_pasts"):
             print(f"\nself-taught ahead: {score}\n{leads(table, score).round(3).to_string()}")

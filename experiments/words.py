@@ -15,16 +15,6 @@ from lab5_utils import Verb
 TAGS = ("VB", "VBZ", "VBG", "VBD")  # the Penn Treebank tags, in the order of TENSES
 
 
-def common_prefix(words) -> str:
-    """Returns the letters with which all of the words begin."""
-    prefix = ""
-    for letters in zip(*words, strict=False):
-        if len(set(letters)) > 1:
-            break
-        prefix += letters[0]
-    return prefix
-
-
 def regular_rows(lemma: str) -> tuple[Verb, Verb]:
     """Returns the rows that spelling rules give a lemma: plain, and with a doubled letter."""
     lab.check_words([lemma])
@@ -79,7 +69,7 @@ def neighbour(lemma: str, training: list[Verb]) -> Verb:
     answers = defaultdict(Counter)  # by similarity
     for verb in training:
         other = verb[lab.LEMMA]
-        ending = common_prefix([lemma[::-1], other[::-1]])
+        ending = taught.common_prefix([lemma[::-1], other[::-1]])
         row = inflect_like(lemma, verb) if ending else None
         if row is not None:
             answers[len(ending), -abs(len(other) - len(lemma))][row] += 1
@@ -90,10 +80,8 @@ def neighbour(lemma: str, training: list[Verb]) -> Verb:
 
 
 def inflect_like(lemma: str, verb: Verb) -> Verb | None:
-    """Returns the forms of a lemma with the affixes of a verb; None if it cannot have them."""
-    _, affixes = taught.cut(verb)
-    before, after = affixes[lab.LEMMA]
-    stem = lemma.removeprefix(before)
-    stem = stem[: len(stem) - len(after)]
-    row = taught.inflect(stem, affixes)
+    """Returns the forms of a lemma with the endings of a verb; None if it cannot have them."""
+    _, endings = taught.cut(verb)
+    stem = lemma[: len(lemma) - len(endings[lab.LEMMA])]
+    row = taught.inflect(stem, endings)
     return row if stem and row[lab.LEMMA] == lemma else None

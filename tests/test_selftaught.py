@@ -191,6 +191,6 @@ def test_all_of_it_from_lists_in_any_order(quick, runs_folder):
 
 def test_lists_without_a_productive_class_are_refused_by_their_classes():
     rows = lab.check_verbs(VERBS[-2:])
-    with pytest.raises(ValueError, match=r"found 2 verbs, .* expected 20 with the same affixes"):
+    with pytest.raises(ValueError, match="rows: found 1 verbs at most with the same"):
         taught.Conjugation(small(), lab.make_model(small(), lab.vocabulary_of(rows)), rows, ())
     assert attempt(taught.Synthesizer, rows).args

@@ -1,8 +1,12 @@
-"""The split: verbs held out, with what prefixes make of them."""
+"""The split: verbs held out, with what prefixes make of them; how what is found is scored."""
 
+import pandas as pd
 import pytest
+from conftest import lab, small
+from pytest import approx
 
-from experiments.held_out import find_root, split_verbs
+from experiments import count_full, replace_rows, score_selftaught
+from experiments.held_out import exact_match, find_root, split_verbs
 
 EMPTY = [(5, 0, 10), (50, 10, 10), (50, -1, 10), (50, 0, 1)]
 
@@ -49,3 +53,49 @@ def test_without_a_list_of_prefixes_whatever_stands_in_front_is_one():
     assert find_root("weiterverkaufen", lemmas, None) == "kaufen"
     assert find_root("kaufen", lemmas, None) == "kaufen", "en is too short to be a root"
     assert find_root("verkaufen", lemmas, ["un"]) == "verkaufen"
+
+
+# ---- Scores ----
+ASKED = [("go", "goes", "going", "went"), ("ask", "asks", "asking", "asked")]
+ANSWERS = [("", "goes", "going", "goed"), ("", "asks", "asking", "asked")]
+
+
+def test_the_form_that_was_given_does_not_count_and_kinds_are_told_apart():
+    assert exact_match(ANSWERS, ASKED) == {"forms": approx(5 / 6), "rows": 0.5}
+    kinds = exact_match(ANSWERS, ASKED, [False, True])
+    assert kinds.items() >= {"regular": 1, "irregular": approx(2 / 3), "irregular_pasts": 0}.items()
+
+
+def test_rows_and_models_are_scored_like_the_count_and_the_lab(verbs):
+    rows = count_full.rows_by_counting(verbs)
+    scores = score_selftaught.score_english(score_selftaught.by_rows(rows), verbs)
+    assert scores["conversions"] == approx(count_full.conversions(rows, verbs).mean())
+    assert scores["rows"] == approx(len(set(rows) & set(verbs)) / len(verbs))
+    assert scores["bleu4"] == 1, "sent and sends are in one row"
+    endings = count_full.rows_of_endings(score_selftaught.lists_of(verbs))
+    assert rows[: len(endings)] == endings
+    model = lab.make_model(small(), lab.vocabulary_of(verbs))
+    scores = score_selftaught.score_any(model.convert, verbs[:40])
+    assert scores["conversions"] == lab.conversion_accuracy(model, verbs[:40])
+    answered = score_selftaught.answer(model, [*verbs[:40], ("ñu", "ñus", "ñuing", "ñued")])
+    assert answered[:40] == model.generate(model.encode([verb[0] for verb in verbs[:40]], 0)[0])
+    assert answered[40] == ("ñu",) * 4, "has not the letter"
+
+
+def test_differences_are_paired_by_tenth():
+    scores = {"self-taught": [0.5, 0.7, 0.9], "rival": [0.4, 0.6, 0.8]}
+    rows = [
+        {"tenth": tenth, "system": system, "forms": score}
+        for system, of_system in scores.items()
+        for tenth, score in enumerate(of_system)
+    ]
+    (lead,) = score_selftaught.leads(pd.DataFrame(rows), "forms").to_numpy()
+    assert lead == approx([0.1, 0.1, 0.1]), "the same lead in each"
+
+
+def test_a_table_grows_item_by_item(tmp_path):
+    path = tmp_path / "scores.csv"
+    for language, seed, score in [("b", 0, 1), ("a", 1, 2), ("a", 0, 3), ("a", 1, 4)]:
+        row = {"language": language, "seed": seed, "score": score}
+        replace_rows(path, pd.DataFrame([row]), ["language", "seed"])
+    assert path.read_text() == "language,seed,score\na,0,3\na,1,4\nb,0,1\n"

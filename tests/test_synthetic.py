@@ -31,10 +31,9 @@ def test_spelling_rules_give_the_rows_of_regular_verbs_alone(verbs):
 
 # ---- Cuts and classes ----
 def show(verb):
-    """Returns a verb's stem and its affixes, ~ where the stem stands behind something."""
-    stem, affixes = taught.cut(verb)
-    shown = [f"{before}~{after}" if before else after for before, after in affixes]
-    return f"{stem}: {' '.join(after or '–' for after in shown)}"
+    """Returns a verb's stem and its endings."""
+    stem, endings = taught.cut(verb)
+    return f"{stem}: {' '.join(ending or '–' for ending in endings)}"
 
 
 @pytest.mark.parametrize(
@@ -43,8 +42,7 @@ def show(verb):
         ("stop stops stopping stopped", "stop: – s 2ing 2ed"),
         ("try tries trying tried", "tr: y ies ying ied"),
         ("agree agrees agreeing agreed", "agree: – s ing d"),
-        ("machen macht machte gemacht", "mach: en t te ge~t"),
-        ("kuacha anaacha aliacha haachi", "ach: ku~a ana~a ali~a ha~i"),
+        ("hablar habla habló hablando", "habl: ar a ó ando"),
         ("go went", ": go went"),
     ],
 )
@@ -56,27 +54,24 @@ similar = english | st.text("ab", min_size=1, max_size=5)
 
 
 @cases(150, verb=st.lists(similar, min_size=2, max_size=4))
-def test_stem_and_affixes_make_the_row_again_and_no_longer_part_is_shared(verb):
-    stem, affixes = taught.cut(tuple(verb))
-    assert taught.inflect(stem, affixes) == tuple(verb)
-    first = verb[0]
-    longer = len(stem) + 1
-    for start in range(len(first) - len(stem)):
-        part = first[start : start + longer]
-        assert not all(part in form for form in verb)
+def test_stem_and_endings_make_the_row_again_and_no_longer_beginning_is_shared(verb):
+    stem, endings = taught.cut(tuple(verb))
+    assert taught.inflect(stem, endings) == tuple(verb)
+    longer = verb[0][: len(stem) + 1]
+    assert len(longer) == len(stem) or not all(form.startswith(longer) for form in verb)
 
 
 def test_productive_classes_are_the_regular_ones(verbs):
     classes = taught.productive_classes(verbs)
-    endings = {" ".join(after for _, after in affixes) for affixes in classes}
+    endings = {" ".join(endings) for endings in classes}
     assert endings == {" s ing ed", "e es ing ed", " s 2ing 2ed", " es ing ed", "y ies ying ied"}
-    members = {verb for verb in verbs if taught.cut(verb).affixes in classes}
+    members = {verb for verb in verbs if taught.cut(verb).endings in classes}
     assert all(map(is_regular, members))
     assert len(members) > 0.98 * sum(map(is_regular, verbs))
 
 
 def test_a_table_without_a_productive_class_is_refused():
-    with pytest.raises(ValueError, match="found 2 verbs, 2 like help; expected 20"):
+    with pytest.raises(ValueError, match="rows: found 2 verbs at most with the same"):
         taught.Synthesizer(rows(["help", "bring"]))
 
 
@@ -122,7 +117,7 @@ def test_lemmas_that_are_held_out_are_never_made(synthetic, verbs):
 
 def test_nearly_all_are_of_productive_classes_and_spelling_rules_agree_with_most(synthetic, verbs):
     classes = taught.productive_classes(verbs)
-    assert sum(taught.cut(verb).affixes in classes for verb in synthetic) > 0.96 * 4000
+    assert sum(taught.cut(verb).endings in classes for verb in synthetic) > 0.96 * 4000
     assert sum(map(is_regular, synthetic)) > 0.9 * 4000
 
 

@@ -414,6 +414,16 @@ class SelfTaught(NamedTuple):
     model: CVAE
 
 
+def teach(lists: Lists, sure: np.ndarray, seed: int, held_out=()) -> SelfTaught:
+    """Goes on from joins (N, F) that are sure: teaches conjugators, and joins the other words."""
+    joins = sure
+    for _ in range(ROUNDS):
+        model = learn(rows_of(lists, joins), lists, seed, held_out)
+        joins = join(model, lists, sure, mutual)  # what the last one joined is asked anew
+    joins = join(model, lists, joins, linear_sum_assignment)
+    return SelfTaught(rows_of(lists, joins), model)
+
+
 def self_taught(lists, seed=0, held_out=()) -> SelfTaught:
     """Finds rows in lists of words, a tense each, and learns to conjugate; kept in runs/.
 
@@ -422,9 +432,4 @@ def self_taught(lists, seed=0, held_out=()) -> SelfTaught:
     """
     lists = check_lists(lists)
     run = load_or_train(Config(seed=seed), table_of(lists), pairs=[])
-    sure = joins = sure_joins(run, lists)
-    for _ in range(ROUNDS):
-        model = learn(rows_of(lists, joins), lists, seed, held_out)
-        joins = join(model, lists, sure, mutual)  # what the last one joined is asked anew
-    joins = join(model, lists, joins, linear_sum_assignment)
-    return SelfTaught(rows_of(lists, joins), model)
+    return teach(lists, sure_joins(run, lists), seed, held_out)

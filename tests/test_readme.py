@@ -162,7 +162,10 @@ def test_results_are_those_of_the_table_of_seeds(name):
 
 SELF_TAUGHT = {  # by the beginning of a row: its rows in two tables of notebook 06
     "`self_taught`": ("self-taught rows", "self-taught (lists of words)"),
-    "[a count](experiments/count_full.py) | words": ("a count's rows", None),
+    "[a count](experiments/count_full.py), then copying": (
+        "a count's rows",
+        "neighbour in a count's rows (lists of words)",
+    ),
     "copying the most similar verb": (None, "neighbour (true rows)"),
     "lemminflect's rules": (None, "lemminflect's rules (English)"),
 }

@@ -305,7 +305,10 @@ def test_what_cannot_be_described_is_refused_by_its_name_before_any_work(tmp_pat
 
 def test_what_is_kept_nowhere_may_use_anything(monkeypatch):
     weights = np.linspace(0, 1, 5)
-    schedule = lambda progress, excess: float(weights[int(4 * progress)])  # noqa: E731
+
+    def schedule(progress, excess):
+        return float(weights[int(4 * progress)])
+
     monkeypatch.setitem(lab5_train.STRATEGIES, "mine", schedule)
     run = lab5_train.train(tiny(strategy="mine"), VERBS, pairs=[], progress=False)
     assert run.history["kl_weight"].tolist() == [0.75]

@@ -87,7 +87,8 @@ def test_costs_are_those_of_each_pair_by_itself_both_ways(run):
 
 def test_near_are_the_nearest_codes_either_way(monkeypatch):
     monkeypatch.setattr(taught, "NEAREST", 1)
-    one, other = torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([[0.9], [1.2], [9.0]])
+    one = torch.tensor([[0.0], [1.0], [5.0]])
+    other = torch.tensor([[0.9], [1.2], [9.0]])
     near = {tuple(map(int, pair)) for pair in np.argwhere(taught.are_near(one, other))}
     assert near == {(0, 0), (1, 0), (2, 1), (1, 1), (2, 2)}
 

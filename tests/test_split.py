@@ -95,7 +95,8 @@ def test_differences_are_paired_by_tenth():
 
 def test_a_table_grows_item_by_item(tmp_path):
     path = tmp_path / "scores.csv"
-    for language, seed, score in [("b", 0, 1), ("a", 1, 2), ("a", 0, 3), ("a", 1, 4)]:
-        row = {"language": language, "seed": seed, "score": score}
+    items = ["b 0 1", "a 1 2", "a 0 3", "a 1 4"]
+    for language, seed, score in map(str.split, items):
+        row = {"language": language, "seed": int(seed), "score": score}
         replace_rows(path, pd.DataFrame([row]), ["language", "seed"])
     assert path.read_text() == "language,seed,score\na,0,3\na,1,4\nb,0,1\n"

@@ -9,7 +9,6 @@ Trained models are kept in runs/, so that a second call goes on.
 """
 
 import argparse
-import re
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +21,6 @@ from lab5_selftaught import common_prefix
 from lab5_train import Config, sweep
 
 TABLES = sorted(Path(__file__).resolve().parent.glob("tables/*"))
-ENDINGS = {  # of a lemma: where a linguist would cut it
-    "english": "",
-    "spanish": "[aeií]r",
-    "italian": "[aeio]r?re",
-    "turkish": "m[ae]k",
-}
 EXAMPLES = {  # lemmas whose cut forms are kept
     "english": "stop",
     "spanish": "hablar",
@@ -59,13 +52,10 @@ def show_gates(verb, opened):
 
 
 def gate_scores(language, model, verbs):
-    """Returns how often the gate opens where a row or a linguist would cut, 0..1 by name."""
+    """Returns how often the gate opens where a verb's forms part, 0..1, and an example."""
     opened = gates(model, verbs)
     ends = np.array([len(common_prefix(verb)) for verb in verbs])
     scores = {"gate_at_common_prefix": (opened == ends[:, None]).mean()}
-    if language in ENDINGS:
-        stems = [re.sub(f"({ENDINGS[language]})$", "", verb[0]) for verb in verbs]
-        scores["gate_at_linguists_cut"] = (opened[:, 0] == [len(stem) for stem in stems]).mean()
     for n, verb in enumerate(verbs):
         if verb[0] == EXAMPLES.get(language):
             scores["example"] = show_gates(verb, opened[n])
@@ -73,18 +63,6 @@ def gate_scores(language, model, verbs):
 
 
 # ---- Scores ----
-def conversion_scores(model, verbs):
-    """Returns the share of right conversions to or from each form, 0..1 by name."""
-    right = lab.convert_verbs(model, verbs) == np.array(verbs)[:, None]  # (N, F, F)
-    different = ~np.eye(right.shape[1], dtype=bool)
-    scores = {}
-    for form in range(len(different)):
-        others = different[form]
-        both = np.concatenate([right[:, form, others], right[:, others, form]])
-        scores[f"conversion_form_{form + 1}"] = both.mean()
-    return scores
-
-
 def score(language, run, verbs):
     """Returns a row of the table: what a run scores."""
     scores = lab.score(run.model, verbs, pairs=[])
@@ -93,7 +71,6 @@ def score(language, run, verbs):
         "seed": run.config.seed,
         "verbs": len(verbs),
         **{name: scores[name] for name in SCORES},
-        **conversion_scores(run.model, verbs),
         **gate_scores(language, run.model, verbs),
     }
 

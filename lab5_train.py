@@ -480,11 +480,18 @@ STANDARD = sysconfig.get_path("stdlib")
 DESCRIBED = "text, numbers, tuples, functions, classes and libraries"
 
 
+def module_of(value) -> str | None:
+    """Returns the name of the module that a value is of."""
+    if isinstance(value, ModuleType):
+        return value.__name__
+    if isinstance(value, FunctionType):  # functools.wraps copies __module__
+        return value.__globals__.get("__name__")
+    return getattr(value, "__module__", None) or type(value).__module__  # NumPy's 1.26 have none
+
+
 def home_of(value) -> tuple | None:
     """Describes the module that a value is of, if that is this project's or a library's."""
-    name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", "")
-    if isinstance(value, FunctionType):  # functools.wraps copies __module__
-        name = value.__globals__.get("__name__")
+    name = module_of(value)
     if name in lab.SOURCES:
         return name, lab.SOURCES[name]
     root = str(name).partition(".")[0]
@@ -498,8 +505,8 @@ def has_a_name(value) -> bool:
     """Tells whether a value's name in its module says all of it."""
     if isinstance(value, FunctionType):
         return not value.__closure__
-    name = getattr(value, "__name__", "")
-    is_known = getattr(sys.modules.get(getattr(value, "__module__", "")), name, None) is value
+    module = sys.modules.get(module_of(value))
+    is_known = getattr(module, getattr(value, "__name__", ""), None) is value
     return is_known or isinstance(value, ModuleType | type)
 
 

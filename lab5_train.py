@@ -561,7 +561,9 @@ def describe(value, where: str, seen: dict[int, int]):
 
     `where` names it in the error; `seen` numbers the functions and classes described so far.
     """
-    if type(value) in PLAIN or isinstance(value, np.number):
+    if isinstance(value, np.number):
+        value = value.item()
+    if type(value) in PLAIN:
         return repr(value)
     if type(value) in (tuple, frozenset):
         parts = [describe(part, where, seen) for part in value]
@@ -593,7 +595,7 @@ def state_of(module: ModuleType) -> list[tuple]:
             if isinstance(part, FunctionType):
                 state.append((name, key, describe(inspect.unwrap(part).__code__, name, {})))
             elif not name.startswith("__") and (type(part) in PLAIN or isinstance(part, np.number)):
-                state.append((name, key, repr(part)))
+                state.append((name, key, describe(part, name, {})))
     return state
 
 

@@ -60,8 +60,11 @@ def test_bad_verbs_are_refused_with_their_number(message):
 
 @cases(150, table=(junk | tensor).filter(lambda table: table is not None))
 def test_what_is_no_table_is_refused_wherever_verbs_are_asked_for(table):
-    assert is_refused(lab.check_verbs, table)
-    assert is_refused(lab.gaussian_score, [("a", "b")], table)
+    found = attempt(lab.check_verbs, table)
+    if isinstance(found, Exception):
+        assert is_refused(lab.gaussian_score, [("a", "b")], table)
+    else:
+        assert all(map(is_word, sum(found, ()))), "it is one: an array of a word"
     assert is_refused(taught.check_lists, table)
 
 

@@ -715,8 +715,8 @@ class Store:
         return hashlib.sha256(content + self.key.encode()).digest()
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Lets one process at a time go on with the run; removes what a killed one left."""
+    def locked(self) -> Iterator[dict | None]:
+        """Lets one process at a time go on with the run, from the state that it is given."""
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / "lock")
         try:
@@ -725,21 +725,22 @@ class Store:
             say(f"{self.folder}: another process trains this run; waiting for it")
             lock.acquire()
         try:
-            self.clean()
-            yield
+            yield self.prepare()
         finally:
             lock.release()
 
-    def clean(self) -> None:
-        """Removes what a killed process left, sets a damaged file aside, names the run."""
+    def prepare(self) -> dict | None:
+        """Removes what a killed process left, sets a damaged file aside; returns as `load`."""
         for part in self.folder.glob("*.part"):
             part.unlink()
-        if self.path.exists() and self.load() is None:
+        state = self.load()
+        if state is None and self.path.exists():
             damaged = self.path.with_name(f"damaged-{CHECKPOINT}")
             os.replace(self.path, damaged)
             say(f"{self.path}: damaged; it is kept as {damaged.name}, and the run trained anew")
         text = json.dumps(asdict(self.task.config), indent=1, default=str) + "\n"
         self.path.with_name("config.json").write_text(text, encoding="utf-8")
+        return state
 
 
 @contextmanager
@@ -786,14 +787,13 @@ def finish(task: Task, store: Store | None = None, progress=False, on_epoch=None
     with reproducible(config.seed):
         training = task.make_training(config, task.verbs)
     state = store.load() if store else None
-    is_finished = state is not None and len(state["history"]) == config.epochs  # on any disk
-    with store.locked() if store and not is_finished else nullcontext():
-        if store and not is_finished:
-            state = store.load()  # another process may have gone on
-        with reproducible(config.seed):
-            if state is not None:
-                training.restore(state)
-            run_epochs(training, task, store, progress, on_epoch)
+    is_finished = state is not None and len(state["history"]) == config.epochs
+    # what is finished is read on any disk; with the rest another process may have gone on
+    turn = nullcontext(state) if store is None or is_finished else store.locked()
+    with turn as state, reproducible(config.seed):
+        if state is not None:
+            training.restore(state)
+        run_epochs(training, task, store, progress, on_epoch)
     training.model.requires_grad_(True).eval()  # as when it is loaded
     return Run(training.model, history_table(training.history), config, training.before)
 

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 import lab5_utils as lab
 from lab5_train import Run, atomic_write
 
-FIGURES = Path(os.environ.get("LAB5_FIGURES") or lab.HERE / "figures")
+FIGURES = Path(os.environ.get("LAB5_FIGURES") or lab.data_folder() / "figures")
 WIDTH = 5.0  # inches: letters of 6 points or more in a column of 85 mm
 CURVES = {
     "ce": "cross-entropy, nats per word",
@@ -85,7 +85,7 @@ def set_decades(ax: plt.Axes) -> None:
 
 
 def save_fig(fig: plt.Figure, name: str) -> None:
-    """Exports a figure as PDF and PNG into figures/, the same bytes each time. Raises OSError."""
+    """Exports a figure as PDF and PNG, the same bytes each time. Raises OSError."""
     FIGURES.mkdir(parents=True, exist_ok=True)
     formats = {"pdf": {"metadata": {"CreationDate": None}}, "png": {"dpi": 200}}
     for suffix, options in formats.items():

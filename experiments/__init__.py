@@ -1,8 +1,11 @@
 """Scripts that make the tables of the notebooks; each runs as `python -m experiments.NAME`."""
 
+import math
+import time
 from pathlib import Path
 
 import pandas as pd
+from joblib import Parallel, delayed
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -18,3 +21,33 @@ def replace_rows(path, rows, column):
         is_replaced = written.set_index(columns).index.isin(rows.set_index(columns).index)
         rows = pd.concat([written[~is_replaced], rows])
     rows.sort_values([*columns, "seed"]).to_csv(path, index=False)
+
+
+def score_item(score, item):
+    """Returns the rows of an item, which begin with what it is."""
+    return pd.DataFrame([item | row for row in score(**item)]).round(4)
+
+
+def score_items(path, score, items):
+    """Trains and scores items, a core each; puts their rows into a CSV as soon as there are any.
+
+    What an item has, such as its seed, is what `score` is asked for, and begins its rows.
+    """
+    calls = [delayed(score_item)(score, item) for item in items]
+    for rows in Parallel(-1, return_as="generator_unordered")(calls):
+        replace_rows(path, rows, list(items[0]))
+        print(rows.to_string(), flush=True)
+
+
+def timed(folder, name, make):
+    """Returns what `make` makes, and its CPU seconds, noted in the folder that it makes.
+
+    They are NaN if the folder was there and holds no note of this name.
+    """
+    is_new = not folder.exists()
+    start = time.process_time()
+    made = make()
+    note = folder / f"{name}.txt"
+    if is_new:
+        note.write_text(f"{time.process_time() - start:.1f}\n")
+    return made, float(note.read_text()) if note.exists() else math.nan

@@ -10,13 +10,13 @@ share of right conversions, and what these rows score, drawn at random.
 
 import random
 from collections import Counter, defaultdict
-from itertools import permutations, product
+from itertools import product
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 import lab5_utils as lab
-from experiments.words import is_regular
+from experiments.scores import by_rows, score_english
 from lab5_selftaught import common_prefix
 
 SHORTEST_STEM = 3
@@ -82,16 +82,6 @@ def rows_by_counting(verbs):
     return rows + list(zip(*columns, strict=True))
 
 
-def conversions(rows, verbs):
-    """Returns which of the conversions of verbs are right by these rows, (N, 12)."""
-    row_of = {(tense, form): row for row in rows for tense, form in enumerate(row)}
-    right = []
-    for verb in verbs:
-        for source, target in permutations(range(4), 2):
-            right.append(row_of[source, verb[source]][target] == verb[target])
-    return np.array(right).reshape(len(verbs), -1)
-
-
 def draw(rows, verbs, draws=DRAWS):
     """Draws rows at random; returns the exact Gaussian score and the mean distinct in 100."""
     rng = random.Random(0)
@@ -105,10 +95,8 @@ def main():
     """Prints the shares of right conversions, and the scores of rows drawn at random."""
     verbs = lab.distinct_verbs(None)
     rows = rows_by_counting(verbs)
-    right = conversions(rows, verbs)
-    regular = np.array([is_regular(verb) for verb in verbs])
-    print(f"conversions: {right.mean():.3f} of {right.size:,}")
-    print(f"regular verbs: {right[regular].mean():.3f}, irregular: {right[~regular].mean():.3f}")
+    for name, share in score_english(by_rows(rows), verbs).items():
+        print(f"{name}: {share:.3f}")
     exact, distinct = draw(rows, verbs)
     known = len(set(rows) & set(verbs))
     print(f"{known:,} of {len(rows):,} rows are rows of the table")

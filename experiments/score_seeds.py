@@ -1,14 +1,18 @@
-"""Trains recipes with several seeds and prints their scores.
+"""Trains recipes of the lab's model with several seeds, for results/05_*.csv.
 
-    .venv/bin/python -m experiments.score_seeds [recipe ...]
-    .venv/bin/python -m experiments.score_seeds --data folder
-    .venv/bin/python -m experiments.score_seeds --ablation
+    .venv/bin/python -m experiments.score_seeds [part ...] [--data FOLDER]
 
-The first trains the recipes of RECIPES, or those that are named, with five seeds, and renews their
-rows in results/03_seeds.csv: scores of the last epoch and, where there is a second phase, of the
-model before it; 10,000 draws. All of them take two hours on two cores, the first three ten minutes.
-With --data it trains on another folder's English table and its pairs, and writes nothing. With
---ablation it takes parts of the lab's recipe away, three seeds. What is trained is kept in runs/.
+- seeds: one change at a time, five seeds: 05_seeds.csv
+- ablation: `Config()` without one of its parts, three seeds: 05_ablation.csv
+- languages: a weight found for English and the target rate, two seeds: 05_languages.csv
+
+Without a part: all, in six core-hours, a run a core. A second call goes on: what is trained is kept
+in runs/, and rows take the place of those of the same recipe and seed. Scores are of the last epoch
+and, where the encoder is refined, of the model before it; 10,000 draws. Shares are 0..1. `never`:
+rows that no draw is; `gate_ed`, `gate_other`: forms of verbs with a past in -ed, and of others,
+whose gate opens exactly at the end of the common prefix. `core_seconds` are those of the training,
+its scores on the way included. With --data another folder's English table and pairs are used, and
+files are named after it.
 """
 
 import argparse
@@ -17,109 +21,118 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
+import lab5_train
 import lab5_utils as lab
-from experiments import RESULTS, replace_rows
-from experiments.words import is_regular
-from lab5_train import Config, sweep
+from experiments import RESULTS, score_items, scores, timed
+from lab5_train import Config, load_or_train
 
-
-class GateWithoutPrice(lab.GatedDecoder):
-    """May open as early as it likes."""
-
-    price = 0.0
-
-
-lab.DECODERS["no price"] = GateWithoutPrice
-BY_THE_BOOK = {"strategy": "monotonic", "kl_weight": 0.3, "refine": 0.0, "epochs": 16}
-ORIGINAL = {"strategy": "cyclical-sigmoid", "kl_weight": 0.5, "epochs": 60}
-SMALLER = {"hidden_size": 128, "embedding_size": 32, "batch_size": 64}
+TABLES = sorted(Path(__file__).resolve().parent.glob("tables/*"))
+TO_A_WEIGHT = partial(Config, strategy="monotonic", refine=0.0)
+AT_THREE_TENTHS = partial(TO_A_WEIGHT, kl_weight=0.3)
+SMALLER = {"hidden_size": 128, "embedding_size": 32, "batch_size": 64, "epochs": 60}
 ADAM = {"optimizer": "adam", "learning_rate": 0.004}
-RECIPES = {  # the first three as in notebook 02
-    "the original": partial(Config.classic, **ORIGINAL, **SMALLER, **ADAM),
-    "the plain model": partial(Config, **BY_THE_BOOK, decoding="direct"),
-    "with a tense gate": partial(Config, **BY_THE_BOOK),
-    "by the lab's rules": Config,
+RECIPES = {
+    "the original": partial(
+        Config.classic, strategy="cyclical-sigmoid", kl_weight=0.5, **SMALLER, **ADAM
+    ),
+    "plain, 16 epochs": partial(AT_THREE_TENTHS, epochs=16, decoding="direct"),
+    "gate, 16 epochs": partial(AT_THREE_TENTHS, epochs=16),
+    "plain, 84 epochs": partial(AT_THREE_TENTHS, decoding="direct"),
+    "gate, 84 epochs": AT_THREE_TENTHS,
+    "Config()": Config,
 }
 ABLATION = {
-    "the recipe": Config,
-    "no price on the gate": partial(Config, decoding="no price"),
+    "Config()": Config,
     "no gate": partial(Config, decoding="direct"),
-    "monotonic, to the weight at which the target rate settles": partial(
-        Config, strategy="monotonic", kl_weight=0.78
-    ),
+    "no price": partial(Config, decoding="no price"),
+    "not flattened": partial(Config, decoding="not flattened"),
+    "no pressure: β to 0.3": partial(Config, strategy="monotonic", kl_weight=0.3),
+    "no target: β to 0.78": partial(Config, strategy="monotonic", kl_weight=0.78),
 }
+SCHEDULES = {name: ABLATION[name] for name in ("no target: β to 0.78", "Config()")}
+BEFORE = ", before refining"
 
 
-def conversions_by_kind(model, verbs):
-    """Returns the share of right conversions of regular and irregular verbs, 0..1 by name."""
-    right = lab.convert_verbs(model, verbs) == np.array(verbs)[:, None]  # (N, 4, 4)
-    irregular = np.array([not is_regular(verb) for verb in verbs])  # (N,)
-    different = ~np.eye(right.shape[1], dtype=bool)
-    past = np.zeros_like(different)
-    past[lab.PAST, :] = True
-    past[:, lab.PAST] = True
-    return {
-        "regular": right[~irregular][:, different].mean(),
-        "irregular": right[irregular][:, different].mean(),
-        "irregular, to or from the past": right[irregular][:, different & past].mean(),
-    }
+def score_model(model, verbs, is_english):
+    """Returns all scores of a model, by name."""
+    found = lab.score(model, verbs)
+    once = lab.distinct_verbs(verbs)
+    found["never"] = len(once) - lab.gaussian_score(lab.sample_prior(model, 10_000), once).distinct
+    if is_english:
+        found |= scores.score_english(model.convert, once)
+    if isinstance(model.decoder, lab.GatedDecoder):
+        at_end = scores.at_common_prefix(scores.gates(model, once), once)
+        found["gate"] = at_end.mean()
+        in_ed = np.array([verb[-1].endswith("ed") for verb in once])
+        if is_english:
+            found |= {"gate_ed": at_end[in_ed].mean(), "gate_other": at_end[~in_ed].mean()}
+    return found
 
 
-def show(title, table):
-    """Prints a table, a row a seed, with a column a seed, and their mean and sd."""
-    columns = table.astype(float).T
-    columns = columns.assign(mean=columns.mean(axis=1), sd=columns.std(axis=1))
-    print(f"\n{title}")
-    print(columns.round(4).to_string(), flush=True)
-
-
-def score_recipe(name, runs, verbs):
-    """Returns the scores of a recipe's runs at their last epochs, and before a second phase."""
-    models = {name: [run.model for run in runs]}
-    if runs[0].before is not None:
-        models[f"{name}, before the second phase"] = [run.before for run in runs]
+def score_run(recipes, verbs, recipe, seed, is_english=True):
+    """Returns the rows of a run: at its last epoch and, if it is refined, before that."""
+    config = recipes[recipe](seed=seed)
+    task = lab5_train.check_task(config, verbs, None, None, lab5_train.new_training)
+    folder = lab5_train.Store(task, lab5_train.RUNS).folder
+    train = partial(load_or_train, config, verbs, progress=False)
+    run, seconds = timed(folder, "core_seconds", train)
+    models = {recipe: run.model}
+    if run.before is not None:
+        models[recipe + BEFORE] = run.before
     rows = []
-    for recipe, of_recipe in models.items():
-        for run, model in zip(runs, of_recipe, strict=True):
-            scores = lab.score(model, verbs)
-            scores |= conversions_by_kind(model, lab.distinct_verbs(verbs))
-            rows.append({"recipe": recipe, "seed": run.config.seed} | scores)
+    for name, model in models.items():
+        found = score_model(model, verbs, is_english)
+        if model is run.before:
+            found["beta"] = run.history.loc[config.kl_epochs, "beta"]
+        rows.append({"row": name, **found, "core_seconds": seconds})
     return rows
 
 
-def train_and_score(recipes, seeds):
-    """Trains each recipe with each seed; returns their scores, and prints them recipe by recipe."""
-    verbs = lab.load_verbs()
-    rows = []
-    for name, recipe in recipes.items():
-        runs = sweep([recipe(seed=seed) for seed in range(seeds)], verbs)
-        rows += score_recipe(name, runs, verbs)
-    table = pd.DataFrame(rows)
-    for recipe, of_recipe in table.groupby("recipe", sort=False):
-        show(recipe, of_recipe.drop(columns="recipe").set_index("seed"))
-    return table
+def score_recipe(recipe, seed):
+    """Returns the rows of one change at a time."""
+    return score_run(RECIPES, lab.load_verbs(), recipe, seed)
+
+
+def score_part(recipe, seed):
+    """Returns the rows of `Config()` without a part."""
+    return score_run(ABLATION, lab.load_verbs(), recipe, seed)
+
+
+def score_language(language, recipe, seed):
+    """Returns the rows of a language."""
+    verbs = lab.load_verbs(TABLES[0].with_name(language) / "train.txt")
+    return score_run(SCHEDULES, verbs, recipe, seed, is_english=False)
+
+
+def items_of(recipes, seeds, **others):
+    """Returns the items of a part, seed by seed."""
+    return [others | {"recipe": name, "seed": seed} for seed in range(seeds) for name in recipes]
+
+
+LANGUAGES = [item for folder in TABLES for item in items_of(SCHEDULES, 2, language=folder.name)]
+PARTS = {  # what returns rows, and what of
+    "seeds": (score_recipe, items_of(RECIPES, 5)),
+    "ablation": (score_part, items_of(ABLATION, 3)),
+    "languages": (score_language, LANGUAGES),
+}
 
 
 def main():
-    """Reads the arguments, trains, scores, and renews the table of seeds."""
+    """Reads the arguments; trains, scores and writes part by part."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("recipes", nargs="*", metavar="recipe", default=list(RECIPES))
+    parser.add_argument("parts", nargs="*", metavar="part", default=list(PARTS))
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--ablation", action="store_true")
     asked = parser.parse_args()
-    unknown = set(asked.recipes) - set(RECIPES)
+    unknown = set(asked.parts) - set(PARTS)
     if unknown:
-        parser.error(f"{', '.join(sorted(unknown))}: not one of {', '.join(RECIPES)}")
+        parser.error(f"{', '.join(sorted(unknown))}: not one of {', '.join(PARTS)}")
+    table = ""
     if asked.data:
         os.environ["LAB5_DATA"] = str(asked.data.absolute())
-    if asked.ablation:
-        train_and_score(ABLATION, seeds=3)
-        return
-    table = train_and_score({name: RECIPES[name] for name in asked.recipes}, seeds=5)
-    if not asked.data:
-        replace_rows(RESULTS / "03_seeds.csv", table.round(5), column="recipe")
+        table = f"_{asked.data.name}"
+    for name in asked.parts:
+        score_items(RESULTS / f"05_{name}{table}.csv", *PARTS[name])
 
 
 if __name__ == "__main__":

@@ -17,23 +17,21 @@ those of `self_taught`, NaN if the lab's model was there before.
 import argparse
 import math
 import random
-import time
-from itertools import permutations
+from functools import partial
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from scipy import stats
 
 import lab5_selftaught as taught
 import lab5_train
 import lab5_utils as lab
-from experiments import RESULTS, replace_rows
+from experiments import RESULTS, score_items, timed
 from experiments.count_full import likenesses, rows_by_counting, rows_of_endings
 from experiments.held_out import exact_match, split_verbs
 from experiments.make_train import AUXILIARIES, agreed_forms, lemmas
-from experiments.score_languages import TABLES
+from experiments.score_seeds import TABLES
+from experiments.scores import by_rows, score_any, score_english
 from experiments.words import is_regular, lemminflect_rules, neighbour, spelling_rule
 from lab5_train import Config, load_or_train
 
@@ -80,13 +78,8 @@ def teach_and_time(lists, seed, held_out):
     """Returns what taught itself, and its CPU seconds, noted beside the run that came first."""
     first = (Config(seed=seed), taught.table_of(lists), [], None, lab5_train.new_training)
     folder = lab5_train.Store(lab5_train.check_task(*first), lab5_train.RUNS).folder
-    is_new = not folder.exists()
-    start = time.process_time()
-    found = taught.self_taught(lists, seed, held_out)
-    noted = folder / f"core_seconds_{lab.SOURCES[taught.__name__][:16]}.txt"  # by this code
-    if is_new:
-        noted.write_text(f"{time.process_time() - start:.1f}\n")
-    return found, float(noted.read_text()) if noted.exists() else math.nan
+    note = f"core_seconds_{lab.SOURCES[taught.__name__][:16]}"  # by this code
+    return timed(folder, note, partial(taught.self_taught, lists, seed, held_out))
 
 
 def systems_of(verbs, seed, held_out=()):
@@ -115,55 +108,6 @@ def alike_joins(lists):
 
 
 # ---- Scores ----
-def by_rows(rows):
-    """Returns what converts by looking words up in rows; of a word in none it makes nothing."""
-    row_of = {(tense, form): row for row in rows for tense, form in enumerate(row)}
-
-    def convert(words, source_tense, target_tense):
-        found = [row_of.get((source_tense, word)) for word in words]
-        return [row[target_tense] if row else "" for row in found]
-
-    return convert
-
-
-def right_conversions(convert, verbs):
-    """Returns which conversions are right (N, F, F), by verb, source and target tense."""
-    forms = np.array(verbs)  # (N, F)
-    right = np.ones((*forms.shape, forms.shape[1]), dtype=bool)
-    for source, target in permutations(range(forms.shape[1]), 2):
-        converted = convert(forms[:, source].tolist(), source, target)
-        right[:, source, target] = forms[:, target] == converted
-    return right
-
-
-def shares(right):
-    """Returns the shares of right rows, from their lemmas, and of right conversions (N, F, F)."""
-    different = ~np.eye(right.shape[1], dtype=bool)
-    rows = right[:, lab.LEMMA].all(1)
-    return {"rows": rows.mean(), "conversions": right[:, different].mean()}
-
-
-def score_any(convert, verbs):
-    """Returns the scores that every language has."""
-    return shares(right_conversions(convert, verbs))
-
-
-def score_english(convert, verbs):
-    """Returns the same, and the scores that only English has."""
-    right = right_conversions(convert, verbs)
-    irregular = np.array([not is_regular(verb) for verb in verbs])
-    bleu4 = []
-    for source, target, *tenses in lab.load_test_pairs():
-        bleu4.append(lab.bleu4(*convert([source], *tenses), target))
-    return {
-        **shares(right),
-        "regular": shares(right[~irregular])["conversions"],
-        "irregular": shares(right[irregular])["conversions"],
-        "irregular_pasts": right[irregular, lab.LEMMA, lab.PAST].mean(),
-        "bleu4": np.mean(bleu4),
-    }
-
-
 def answer(model, verbs):
     """Returns a model's rows of verbs, from their lemmas; copies where it has not the letters."""
     alphabet = set(model.vocabulary.alphabet)
@@ -279,19 +223,6 @@ PARTS = {  # the table, what returns rows, and what of
 
 
 # ---- All of it ----
-def score_item(score, item):
-    """Returns the rows of an item, which begin with what it is."""
-    return pd.DataFrame([item | row for row in score(**item)]).round(4)
-
-
-def run_part(file, score, items):
-    """Trains and scores all items of a part, a core each; writes its table as it grows."""
-    calls = [delayed(score_item)(score, item) for item in items]
-    for rows in Parallel(-1, return_as="generator_unordered")(calls):
-        replace_rows(RESULTS / file, rows, list(items[0]))
-        print(rows.to_string(), flush=True)
-
-
 def leads(table, score):
     """Returns how far self-taught is ahead of each rival on the same tenths: mean, 95 % interval.
 
@@ -324,8 +255,9 @@ def main():
     if unknown:
         parser.error(f"{', '.join(sorted(unknown))}: not one of {', '.join(PARTS)}")
     for name in asked:
-        run_part(*PARTS[name])
-        show(PARTS[name][0])
+        file, score, items = PARTS[name]
+        score_items(RESULTS / file, score, items)
+        show(file)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """The split: verbs held out, with what prefixes make of them; how what is found is scored."""
 
+from itertools import permutations
+
 import pandas as pd
 import pytest
 from conftest import lab, small
 from pytest import approx
 
-from experiments import count_full, replace_rows, score_selftaught
+from experiments import count_full, replace_rows, score_selftaught, scores
 from experiments.held_out import exact_match, find_root, split_verbs
 
 EMPTY = [(5, 0, 10), (50, 10, 10), (50, -1, 10), (50, 0, 1)]
@@ -68,25 +70,29 @@ def test_the_form_that_was_given_does_not_count_and_kinds_are_told_apart():
 
 def test_rows_and_models_are_scored_like_the_count_and_the_lab(verbs):
     rows = count_full.rows_by_counting(verbs)
-    scores = score_selftaught.score_english(score_selftaught.by_rows(rows), verbs)
-    assert scores["conversions"] == approx(count_full.conversions(rows, verbs).mean())
-    assert scores["rows"] == approx(len(set(rows) & set(verbs)) / len(verbs))
-    assert scores["bleu4"] == 1, "sent and sends are in one row"
+    found = scores.score_english(scores.by_rows(rows), verbs)
+    right = 0
+    for source, target in permutations(range(4), 2):
+        made = {row[source]: row[target] for row in rows}
+        right += sum(made[verb[source]] == verb[target] for verb in verbs)
+    assert found["conversions"] == approx(right / 12 / len(verbs))
+    assert found["rows"] == approx(len(set(rows) & set(verbs)) / len(verbs))
+    assert found["bleu4"] == 1, "sent and sends are in one row"
     endings = count_full.rows_of_endings(score_selftaught.lists_of(verbs))
     assert rows[: len(endings)] == endings
     model = lab.make_model(small(), lab.vocabulary_of(verbs))
-    scores = score_selftaught.score_any(model.convert, verbs[:40])
-    assert scores["conversions"] == lab.conversion_accuracy(model, verbs[:40])
+    found = scores.score_any(model.convert, verbs[:40])
+    assert found["conversions"] == lab.conversion_accuracy(model, verbs[:40])
     answered = score_selftaught.answer(model, [*verbs[:40], ("ñu", "ñus", "ñuing", "ñued")])
     assert answered[:40] == model.generate(model.encode([verb[0] for verb in verbs[:40]], 0)[0])
     assert answered[40] == ("ñu",) * 4, "has not the letter"
 
 
 def test_differences_are_paired_by_tenth():
-    scores = {"self-taught": [0.5, 0.7, 0.9], "rival": [0.4, 0.6, 0.8]}
+    shares = {"self-taught": [0.5, 0.7, 0.9], "rival": [0.4, 0.6, 0.8]}
     rows = [
         {"tenth": tenth, "system": system, "forms": score}
-        for system, of_system in scores.items()
+        for system, of_system in shares.items()
         for tenth, score in enumerate(of_system)
     ]
     (lead,) = score_selftaught.leads(pd.DataFrame(rows), "forms").to_numpy()

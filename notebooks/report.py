@@ -1,20 +1,23 @@
 """Makes one page of all notebooks, which needs no network.
 
-    .venv/bin/python notebooks/report.py [FOLDER]
+    .venv/bin/python notebooks/report.py [FOLDER] [--run]
 
-writes notebooks.html into a folder, by default report/. Each notebook whose name begins with two
-digits, such as 04_mine.ipynb, is a section; they stand in the order of their names. A link from
+writes notebooks.html into a folder, by default report/. With --run all notebooks are run first, in
+the order of their names; the page shows what came out, and the notebooks stay as they are. Each
+notebook whose name begins with two digits, such as 04_mine.ipynb, is a section. A link from
 one notebook to another leads to its section. A link to any other file is left out, its text stays:
 the page can be moved, and the file would not come along.
 """
 
 import argparse
 import re
+import time
 from pathlib import Path
 from urllib.parse import quote
 
 import nbformat
 import pypandoc
+from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).resolve().parent
 FOLDER = NOTEBOOKS.parent / "report"
@@ -37,6 +40,19 @@ OPTIONS = [
 ]
 # a URL's scheme is named in full: what stands before the colon of C:/lab is a drive
 LINK_TO_FILE = r'<a\s+href="(?!#|https?:|mailto:)[^"]*"[^>]*>(.*?)</a>'
+
+
+# ---- Notebooks ----
+def run(path: Path):
+    """Returns a notebook with the outputs of a run; its file stays. Raises CellExecutionError."""
+    print(path.name, end=": ", flush=True)
+    start = time.monotonic()
+    notebook = nbformat.read(path, 4)
+    quiet = ["--log-level=ERROR"]  # or each kernel warns that it does not encrypt what it says
+    resources = {"metadata": {"path": str(NOTEBOOKS)}}
+    NotebookClient(notebook, timeout=None, extra_arguments=quiet, resources=resources).execute()
+    print(f"{time.monotonic() - start:.0f} s", flush=True)
+    return notebook
 
 
 # ---- From a notebook to Markdown ----
@@ -65,10 +81,9 @@ def section_id(path: Path) -> str:
     return "notebook-" + re.sub(r"\W+", "-", path.stem)
 
 
-def section(path: Path) -> str:
+def section(path: Path, notebook) -> str:
     """Returns a notebook as Markdown, under its title, or under its name if it has none."""
-    cells = nbformat.read(path, 4).cells
-    text = "\n\n".join(map(cell_as_markdown, cells))
+    text = "\n\n".join(map(cell_as_markdown, notebook.cells))
     if not text.startswith("# "):
         text = f"# {path.stem}\n\n{text}"
     title, _, rest = text.partition("\n")
@@ -91,20 +106,23 @@ def with_links_inside(page: str, paths: list[Path]) -> str:
     return re.sub(LINK_TO_FILE, r"\1", page, flags=re.DOTALL)
 
 
-def page_of(paths: list[Path]) -> str:
-    """Returns notebooks as one page of HTML with contents."""
-    text = "\n\n".join(map(section, paths))
-    return with_links_inside(to_html(text, OPTIONS), paths)
+def page_of(notebooks: dict) -> str:
+    """Returns notebooks, by path, as one page of HTML with contents."""
+    text = "\n\n".join(section(path, notebook) for path, notebook in notebooks.items())
+    return with_links_inside(to_html(text, OPTIONS), list(notebooks))
 
 
 def main() -> None:
     """Writes the page into the folder that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help="default: report/")
-    folder = parser.parse_args().folder.resolve()  # a link may lead where no folder is yet
+    parser.add_argument("--run", action="store_true", help="run the notebooks first")
+    options = parser.parse_args()
+    folder = options.folder.resolve()  # a link may lead where no folder is yet
     folder.mkdir(parents=True, exist_ok=True)
     paths = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-    (folder / "notebooks.html").write_text(page_of(paths), encoding="utf-8")
+    notebooks = {path: run(path) if options.run else nbformat.read(path, 4) for path in paths}
+    (folder / "notebooks.html").write_text(page_of(notebooks), encoding="utf-8")
     print(f"notebooks.html is in {folder}")
 
 

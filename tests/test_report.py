@@ -172,3 +172,19 @@ def test_the_folder_may_be_on_another_drive(small_script, tmp_path, monkeypatch)
     monkeypatch.setattr(sys, "argv", ["report.py", str(tmp_path)])
     runpy.run_path(str(small_script), run_name="__main__")
     assert (tmp_path / "notebooks.html").stat().st_size > 1000
+
+
+def test_it_runs_notebooks_before_and_leaves_them_as_they_are(tmp_path):
+    folder = tmp_path / "a project" / "notebooks"
+    folder.mkdir(parents=True)
+    cells = [new_code_cell("print('found', 6 * 7)"), new_code_cell("import os; os.getcwd()")]
+    nbformat.write(new_notebook(cells=cells), folder / "01_sum.ipynb")
+    before = (folder / "01_sum.ipynb").read_bytes()
+    command = [sys.executable, shutil.copy(SCRIPT, folder), tmp_path / "page", "--run"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "TCP" not in done.stderr, "a warning that frightens"
+    assert re.search(r"^01_sum\.ipynb: \d+ s$", done.stdout, re.M)
+    page = text_of((tmp_path / "page" / "notebooks.html").read_text("utf-8"))
+    assert "found 42" in page and "a project/notebooks" in page.replace("\\", "/")
+    assert (folder / "01_sum.ipynb").read_bytes() == before

@@ -37,7 +37,7 @@ ASSIGNMENT = "lab5"
 CONFIG = """c = get_config()
 c.ExecutePreprocessor.timeout = 1800  # seconds a cell may take; training takes more than 30
 """
-OF_CELLS = ("handout", "tags", "alt")  # what a cell may have in its metadata
+OF_CELLS = ("handout", "tags", "alt", "jupyter")  # what a cell may have in its metadata
 KNOWN = ("blank", "answer", "points", "minutes", "leave", "instead", "then")  # in "handout"
 HIDDEN = {  # numbers of the hidden tests, by blank
     "to_numbers": {"word": "quizzes", "expected": (17, 21, 9, 26, 26, 5, 19, 0)},

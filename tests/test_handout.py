@@ -69,11 +69,13 @@ DRAW = "mu + (0.5 * logvar).exp() * torch.randn(mu.shape)"
 KL = "0.5 * (mu**2 + logvar.exp() - 1 - logvar).sum(1)"
 STEPS = "steps=lab.MAX_LETTERS + 1"
 FED = "            letter = scores[-1].argmax(2)\n"
+NOTHING_SHARED = "    if not set(output) & set(target):\n        return 0.0\n"
 HITS = "sum(min(found.count(run), wanted.count(run)) for run in set(found))"
 ROWS = "[verb for verb in generated if verb in known]"
 SHARE = "return len(rows) / len(generated), len(set(rows))"
-BLEND = """    free = decoder.free_run(z, words.tense, words.letters.shape[1])
-    return (1 - tf_ratio) * free + tf_ratio * decoder"""
+COIN = "torch.rand(len(z)) >= tf_ratio"
+OWN = "((own.argmax(2) == lab.EOS).cumsum(1) == 0).sum(1)"
+FREE = "scores.index_put((free,), own)"
 CONDITION = "condition = self.condition(tense)"
 CLIP = 'clip_grad_norm_(group["params"], 5.0)'
 FIRST_TENSE = "condition = self.condition(tense[:1]).expand(len(tense), C)"
@@ -128,14 +130,20 @@ MISTAKES = [  # notebook, what loses its points, a right piece of code, a wrong 
     ("02", "cross_entropy", "(nats * mask).sum(1)", "(nats * mask).sum()"),
     ("02", "cross_entropy", "< lengths[:, None]", "< lengths[:, None] - 1"),
     ("02", "cross_entropy", "torch.arange(letters.shape[1]) < lengths[:, None]", "letters != 0"),
-    ("02", "spell", "torch.rand(()) < tf_ratio", "True"),
-    ("02", "spell", "    if torch.rand(()) < tf_ratio:\n        return decoder", BLEND),
-    ("02", "spell", "torch.rand(()) < tf_ratio", "tf_ratio == 1"),
-    ("02", "spell", "torch.rand(()) < tf_ratio", "torch.rand(()) > tf_ratio"),
+    ("02", "spell", COIN, "torch.zeros(len(z), dtype=torch.bool)"),
+    ("02", "spell", COIN, "torch.rand(len(z)) <= tf_ratio"),
+    ("02", "spell", COIN, "(torch.rand(()) >= tf_ratio).expand(len(z))"),  # of a batch
+    ("02", "spell", COIN, "torch.full((len(z),), tf_ratio < 1)"),
+    ("02", "spell", OWN, "(own.argmax(2) != lab.EOS).sum(1)"),
+    ("02", "spell", "letters_before_eos + 1)", "letters_before_eos)"),
+    ("02", "spell", "torch.minimum(lengths[free], letters_before_eos + 1)", "lengths[free]"),
+    ("02", "spell", "lengths = words.lengths.clone()", "lengths = words.lengths"),
+    ("02", "spell", FREE, f"{FREE}.detach()"),
+    ("02", "spell", FREE, "torch.lerp(decoder.free_run(z, words.tense, 5), scores, tf_ratio)"),
     ("02", "step", "ce + beta * kl", "ce + kl"),
     ("02", "step", "z = reparameterize(mu, logvar)\n    scores", "z = mu\n    scores"),
     ("02", "step", "spell(z, words, tf_ratio)\n    ce", "spell(z, words, 1.0)\n    ce"),
-    ("02", "step", "words.letters, words.lengths).mean", "words.letters, words.lengths - 1).mean"),
+    ("02", "step", "words.letters, lengths).mean", "words.letters, words.lengths).mean"),
     ("02", "step", "ce + beta * kl", "ce + beta * kl / 27"),
     ("02", "step", "    optimizer.zero_grad()\n", ""),
     ("02", "step", CLIP, CLIP.replace("5.0", "1e9")),
@@ -143,7 +151,7 @@ MISTAKES = [  # notebook, what loses its points, a right piece of code, a wrong 
     ("02", "step", CLIP, CLIP.replace('group["params"]', "encoder.parameters()")),
     ("02", "step", '    group["lr"] = rate\n', ""),
     ("02", "step", "return ce.item(), kl.item()", "return ce.item(), beta * kl.item()"),
-    ("02", "step", "words.lengths).mean()", "words.lengths).sum()"),
+    ("02", "step", "words.letters, lengths).mean()", "words.letters, lengths).sum()"),
     ("03", "bleu4", "ngrams(output, n), ngrams(target, n)", "ngrams(target, n), ngrams(output, n)"),
     ("03", "bleu4", "(hits or 0.1)", "(hits or 1e-12)"),
     ("03", "bleu4", "    logarithms = []\n", "    return lab.bleu4(output, target)\n"),
@@ -151,7 +159,8 @@ MISTAKES = [  # notebook, what loses its points, a right piece of code, a wrong 
     ("03", "bleu4", HITS, "sum(run in wanted for run in found)"),
     ("03", "bleu4", "min(1, exp(1 - len(target) / len(output))) * ", ""),
     ("03", "bleu4", "range(1, 5)", "range(1, 3)"),
-    ("03", "bleu4", "    if not output:\n        return 0.0\n", ""),
+    ("03", "bleu4", NOTHING_SHARED, ""),
+    ("03", "bleu4", NOTHING_SHARED, "    if not output:\n        return 0.0\n"),
     ("03", "gaussian_score", ROWS, "[v for v in generated for row in verbs if v == row]"),
     ("03", "gaussian_score", SHARE, "return len(set(rows)) / len(generated), len(set(rows))"),
     ("03", "gaussian_score", SHARE, "return len(rows) / len(generated), len(rows)"),
@@ -171,7 +180,21 @@ def test_a_mistake_costs_its_own_points_and_no_others(checks, sources, mistake, 
     assert re.search(rf"^{check}: (?!right)", capsys.readouterr().out, re.M)
 
 
-CAST = "torch.bernoulli(torch.tensor(tf_ratio)) == 1"
+CAST = "torch.bernoulli(torch.full((len(z),), tf_ratio)) == 0"
+SPELL = """    lengths = words.lengths.clone()
+    free = torch.rand(len(z)) >= tf_ratio  # (B,)
+    if free.any():
+"""
+BOTH_WAYS = """    forced = torch.rand(len(z)) < tf_ratio
+    own = decoder.free_run(z, words.tense, words.letters.shape[1])
+    ends = [(row + [0]).index(0) + 1 for row in own.argmax(2).tolist()]
+    counted = torch.minimum(torch.tensor(ends), words.lengths)
+    return (
+        torch.where(forced[:, None, None], scores, own),
+        torch.where(forced, words.lengths, counted),
+    )
+    if free.any():
+"""
 PACKED = """packed = nn.utils.rnn.pack_padded_sequence(
             self.embedding(letters), lengths, batch_first=True, enforce_sorted=False
         )
@@ -193,8 +216,9 @@ RIGHT = [  # the same, otherwise written
     ),
     ("02", "free_run(z, tenses, steps=", "free_run(z, tense=tenses, steps="),
     ("02", CE, IN_PLACE),
-    ("02", "return decoder(z, words.tense", "return decoder.forward(z, words.tense"),
-    ("02", "torch.rand(()) < tf_ratio", CAST),
+    ("02", "scores = decoder(z, words.tense", "scores = decoder.forward(z, words.tense"),
+    ("02", COIN, CAST),
+    ("02", SPELL, BOTH_WAYS),
     ("02", DRAW, f"{NORMAL}.rsample()"),
     ("02", KL, "torch.distributions.kl_divergence(MINE, PRIOR).sum(1)"),
     (

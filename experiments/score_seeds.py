@@ -40,6 +40,7 @@ RECIPES = {
     "gate, 16 epochs": partial(AT_THREE_TENTHS, epochs=16),
     "plain, 84 epochs": partial(AT_THREE_TENTHS, decoding="direct"),
     "gate, 84 epochs": AT_THREE_TENTHS,
+    "pressed, 84 epochs": partial(Config, refine=0.0),
     "Config()": Config,
 }
 ABLATION = {

@@ -7,7 +7,11 @@ from pathlib import Path
 import pandas as pd
 from joblib import Parallel, delayed
 
-RESULTS = Path(__file__).resolve().parent / "results"
+import lab5_train
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+TABLES = {path.parent.name: path for path in sorted(HERE.glob("tables/*/train.txt"))}  # by language
 
 
 def replace_rows(path, rows, column):
@@ -39,15 +43,18 @@ def score_items(path, score, items):
         print(rows.to_string(), flush=True)
 
 
-def timed(folder, name, make):
-    """Returns what `make` makes, and its CPU seconds, noted in the folder that it makes.
+def timed(note, make, config, verbs, pairs=None):
+    """Returns what `make` makes, and its CPU seconds; it begins with a run of these.
 
-    They are NaN if the folder was there and holds no note of this name.
+    The seconds are noted in the run's folder. They are NaN if the folder was there and holds no
+    note of this name.
     """
+    task = lab5_train.check_task(config, verbs, pairs, None, lab5_train.new_training)
+    folder = lab5_train.Store(task, lab5_train.RUNS).folder
     is_new = not folder.exists()
     start = time.process_time()
     made = make()
-    note = folder / f"{name}.txt"
+    path = folder / f"{note}.txt"
     if is_new:
-        note.write_text(f"{time.process_time() - start:.1f}\n")
-    return made, float(note.read_text()) if note.exists() else math.nan
+        path.write_text(f"{time.process_time() - start:.1f}\n")
+    return made, float(path.read_text()) if path.exists() else math.nan

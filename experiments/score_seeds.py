@@ -22,14 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
-import lab5_train
 import lab5_utils as lab
-from experiments import RESULTS, score_items, scores, timed
+from experiments import RESULTS, TABLES, score_items, scores, timed
 from lab5_train import Config, load_or_train
 
-TABLES = sorted(Path(__file__).resolve().parent.glob("tables/*"))
-TO_A_WEIGHT = partial(Config, strategy="monotonic", refine=0.0)
-AT_THREE_TENTHS = partial(TO_A_WEIGHT, kl_weight=0.3)
+AT_THREE_TENTHS = partial(Config, strategy="monotonic", kl_weight=0.3, refine=0.0)
 SMALLER = {"hidden_size": 128, "embedding_size": 32, "batch_size": 64, "epochs": 60}
 ADAM = {"optimizer": "adam", "learning_rate": 0.004}
 RECIPES = {
@@ -52,7 +49,16 @@ ABLATION = {
     "no target: β to 0.78": partial(Config, strategy="monotonic", kl_weight=0.78),
 }
 SCHEDULES = {name: ABLATION[name] for name in ("no target: β to 0.78", "Config()")}
-BEFORE = ", before refining"
+
+
+def score_gates(model, verbs, is_english):
+    """Returns the shares of gates that open at the end of the common prefix, by name."""
+    at_end = scores.at_common_prefix(scores.gates(model, verbs), verbs)
+    if not is_english:
+        return {"gate": at_end.mean()}
+    in_ed = np.array([verb[lab.PAST].endswith("ed") for verb in verbs])
+    parts = {"gate": at_end, "gate_ed": at_end[in_ed], "gate_other": at_end[~in_ed]}
+    return {name: part.mean() for name, part in parts.items()}
 
 
 def score_model(model, verbs, is_english):
@@ -63,47 +69,26 @@ def score_model(model, verbs, is_english):
     if is_english:
         found |= scores.score_english(model.convert, once)
     if isinstance(model.decoder, lab.GatedDecoder):
-        at_end = scores.at_common_prefix(scores.gates(model, once), once)
-        found["gate"] = at_end.mean()
-        in_ed = np.array([verb[-1].endswith("ed") for verb in once])
-        if is_english:
-            found |= {"gate_ed": at_end[in_ed].mean(), "gate_other": at_end[~in_ed].mean()}
+        found |= score_gates(model, once, is_english)
     return found
 
 
-def score_run(recipes, verbs, recipe, seed, is_english=True):
+def score_run(recipes, recipe, seed, language=None):
     """Returns the rows of a run: at its last epoch and, if it is refined, before that."""
+    verbs = lab.load_verbs(TABLES.get(language))
     config = recipes[recipe](seed=seed)
-    task = lab5_train.check_task(config, verbs, None, None, lab5_train.new_training)
-    folder = lab5_train.Store(task, lab5_train.RUNS).folder
     train = partial(load_or_train, config, verbs, progress=False)
-    run, seconds = timed(folder, "core_seconds", train)
+    run, seconds = timed("core_seconds", train, config, verbs)
     models = {recipe: run.model}
     if run.before is not None:
-        models[recipe + BEFORE] = run.before
+        models[f"{recipe}, before refining"] = run.before
     rows = []
     for name, model in models.items():
-        found = score_model(model, verbs, is_english)
+        found = score_model(model, verbs, is_english=language is None)
         if model is run.before:
             found["beta"] = run.history.loc[config.kl_epochs, "beta"]
         rows.append({"row": name, **found, "core_seconds": seconds})
     return rows
-
-
-def score_recipe(recipe, seed):
-    """Returns the rows of one change at a time."""
-    return score_run(RECIPES, lab.load_verbs(), recipe, seed)
-
-
-def score_part(recipe, seed):
-    """Returns the rows of `Config()` without a part."""
-    return score_run(ABLATION, lab.load_verbs(), recipe, seed)
-
-
-def score_language(language, recipe, seed):
-    """Returns the rows of a language."""
-    verbs = lab.load_verbs(TABLES[0].with_name(language) / "train.txt")
-    return score_run(SCHEDULES, verbs, recipe, seed, is_english=False)
 
 
 def items_of(recipes, seeds, **others):
@@ -111,11 +96,11 @@ def items_of(recipes, seeds, **others):
     return [others | {"recipe": name, "seed": seed} for seed in range(seeds) for name in recipes]
 
 
-LANGUAGES = [item for folder in TABLES for item in items_of(SCHEDULES, 2, language=folder.name)]
+LANGUAGES = [item for name in TABLES for item in items_of(SCHEDULES, 2, language=name)]
 PARTS = {  # what returns rows, and what of
-    "seeds": (score_recipe, items_of(RECIPES, 5)),
-    "ablation": (score_part, items_of(ABLATION, 3)),
-    "languages": (score_language, LANGUAGES),
+    "seeds": (partial(score_run, RECIPES), items_of(RECIPES, 5)),
+    "ablation": (partial(score_run, ABLATION), items_of(ABLATION, 3)),
+    "languages": (partial(score_run, SCHEDULES), LANGUAGES),
 }
 
 

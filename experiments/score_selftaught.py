@@ -24,13 +24,11 @@ import pandas as pd
 from scipy import stats
 
 import lab5_selftaught as taught
-import lab5_train
 import lab5_utils as lab
-from experiments import RESULTS, score_items, timed
+from experiments import RESULTS, TABLES, score_items, timed
 from experiments.count_full import likenesses, rows_by_counting, rows_of_endings
 from experiments.held_out import exact_match, split_verbs
 from experiments.make_train import AUXILIARIES, agreed_forms, lemmas
-from experiments.score_seeds import TABLES
 from experiments.scores import by_rows, score_any, score_english
 from experiments.words import is_regular, lemminflect_rules, neighbour, spelling_rule
 from lab5_train import Config, load_or_train
@@ -76,10 +74,9 @@ def train_lab(lists, seed, **changes):
 
 def teach_and_time(lists, seed, held_out):
     """Returns what taught itself, and its CPU seconds, noted beside the run that came first."""
-    first = (Config(seed=seed), taught.table_of(lists), [], None, lab5_train.new_training)
-    folder = lab5_train.Store(lab5_train.check_task(*first), lab5_train.RUNS).folder
     note = f"core_seconds_{lab.SOURCES[taught.__name__][:16]}"  # by this code
-    return timed(folder, note, partial(taught.self_taught, lists, seed, held_out))
+    teach = partial(taught.self_taught, lists, seed, held_out)
+    return timed(note, teach, Config(seed=seed), taught.table_of(lists), [])
 
 
 def systems_of(verbs, seed, held_out=()):
@@ -203,7 +200,7 @@ def score_controls(seed):
 
 def score_language(language, seed):
     """Returns the rows of a language; no form stands in a column of two verbs of its table."""
-    verbs = lab.load_verbs(TABLES[0].with_name(language) / "train.txt")
+    verbs = lab.load_verbs(TABLES[language])
     training, asked = split_verbs(verbs, seed, prefixes=None)
     hidden = lemmas_of(asked)
     rows = score_systems(systems_of(training, seed, hidden), training, score_any, asked)
@@ -213,7 +210,7 @@ def score_language(language, seed):
 
 SEEDS = [{"seed": seed} for seed in range(5)]
 TENTHS = [{"tenth": tenth, "seed": tenth} for tenth in range(5)]
-LANGUAGES = [{"language": folder.name, "seed": seed} for folder in TABLES for seed in range(2)]
+LANGUAGES = [{"language": language, "seed": seed} for language in TABLES for seed in range(2)]
 PARTS = {  # the table, what returns rows, and what of
     "table": ("06_selftaught.csv", score_table, SEEDS),
     "unseen": ("06_unseen.csv", score_tenth, TENTHS),

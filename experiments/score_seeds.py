@@ -91,12 +91,12 @@ def score_run(recipes, recipe, seed, language=None):
     return rows
 
 
-def items_of(recipes, seeds, **others):
+def items_of(recipes, seeds):
     """Returns the items of a part, seed by seed."""
-    return [others | {"recipe": name, "seed": seed} for seed in range(seeds) for name in recipes]
+    return [{"recipe": name, "seed": seed} for seed in range(seeds) for name in recipes]
 
 
-LANGUAGES = [item for name in TABLES for item in items_of(SCHEDULES, 2, language=name)]
+LANGUAGES = [{"language": name} | item for item in items_of(SCHEDULES, 2) for name in TABLES]
 PARTS = {  # what returns rows, and what of
     "seeds": (partial(score_run, RECIPES), items_of(RECIPES, 5)),
     "ablation": (partial(score_run, ABLATION), items_of(ABLATION, 3)),

@@ -210,7 +210,7 @@ def score_language(language, seed):
 
 SEEDS = [{"seed": seed} for seed in range(5)]
 TENTHS = [{"tenth": tenth, "seed": tenth} for tenth in range(5)]
-LANGUAGES = [{"language": language, "seed": seed} for language in TABLES for seed in range(2)]
+LANGUAGES = [{"language": language, "seed": seed} for seed in range(2) for language in TABLES]
 PARTS = {  # the table, what returns rows, and what of
     "table": ("06_selftaught.csv", score_table, SEEDS),
     "unseen": ("06_unseen.csv", score_tenth, TENTHS),

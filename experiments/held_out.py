@@ -10,6 +10,7 @@ import lab5_utils as lab
 LISTED = "a be broad co counter de dis en for fore in inter mis off out over pre re sub trans un"
 ENGLISH = f"{LISTED} under up with".split()
 SHORTEST_ROOT = 4  # letters, where any prefix counts
+LONG = 12  # letters
 
 
 def find_root(lemma, lemmas, prefixes):
@@ -53,9 +54,10 @@ def exact_match(answers, verbs, regular=None):
     """Returns the shares, 0..1, of right forms and of right rows.
 
     The first form was given, and does not count. If `regular` says of each verb whether it is: also
-    the shares of forms of regular verbs, of others, and of the others' pasts.
+    the shares of forms of regular verbs, of others, of the others' pasts, and of long forms.
     """
-    right = (np.array(answers) == np.array(verbs))[:, 1:]  # (N, F − 1)
+    asked = np.array(verbs)[:, 1:]  # (N, F − 1)
+    right = np.array(answers)[:, 1:] == asked  # (N, F − 1)
     shares = {"forms": right.mean(), "rows": right.all(1).mean()}
     if regular is None:
         return shares
@@ -65,4 +67,5 @@ def exact_match(answers, verbs, regular=None):
         "regular": right[np.array(regular)].mean(),
         "irregular": irregular.mean(),
         "irregular_pasts": irregular[:, lab.PAST - 1].mean(),
+        "long": right[np.char.str_len(asked) >= LONG].mean(),
     }

@@ -1,18 +1,20 @@
-"""Trains recipes of the lab's model with several seeds, for results/05_*.csv.
+"""Trains recipes of the lab's model with several seeds, for results/02_*, 04_* and 05_*.csv.
 
     .venv/bin/python -m experiments.score_seeds [part ...] [--data FOLDER]
 
 - seeds: one change at a time, five seeds: 05_seeds.csv
 - ablation: `Config()` without one of its parts, three seeds: 05_ablation.csv
+- annealing: six KL schedules of the plain model at one mean weight, five seeds: 04_annealing.csv
+- trials: the plain model with other batches and rates, two seeds: 02_trials.csv
 - languages: a weight found for English and the target rate, two seeds: 05_languages.csv
 
-Without a part: all, in six core-hours, a run a core. A second call goes on: what is trained is kept
-in runs/, and rows take the place of those of the same recipe and seed. Scores are of the last epoch
-and, where the encoder is refined, of the model before it; 10,000 draws. Shares are 0..1. `never`:
-rows that no draw is; `gate_ed`, `gate_other`: forms of verbs with a past in -ed, and of others,
-whose gate opens exactly at the end of the common prefix. `core_seconds` are those of the training,
-its scores on the way included. With --data another folder's English table and pairs are used, and
-files are named after it.
+Without a part: all, in seven core-hours, a run a core. A second call goes on: what is trained is
+kept in runs/, and rows take the place of those of the same recipe and seed. Scores are of the last
+epoch and, where the encoder is refined, of the model before it; 10,000 draws. Shares are 0..1.
+`never`: rows that no draw is; `gate_ed`, `gate_other`: forms of verbs with a past in -ed, and of
+others, whose gate opens exactly at the end of the common prefix. `core_seconds` are those of the
+training, its scores on the way included. With --data another folder's English table and pairs are
+used, and files are named after it.
 """
 
 import argparse
@@ -24,16 +26,17 @@ import numpy as np
 
 import lab5_utils as lab
 from experiments import RESULTS, TABLES, score_items, scores, timed
-from lab5_train import Config, load_or_train
+from lab5_train import STRATEGIES, Config, load_or_train
 
 AT_THREE_TENTHS = partial(Config, strategy="monotonic", kl_weight=0.3, refine=0.0)
+PLAIN = partial(AT_THREE_TENTHS, epochs=16, decoding="direct")
 SMALLER = {"hidden_size": 128, "embedding_size": 32, "batch_size": 64, "epochs": 60}
 ADAM = {"optimizer": "adam", "learning_rate": 0.004}
 RECIPES = {
     "the original": partial(
         Config.classic, strategy="cyclical-sigmoid", kl_weight=0.5, **SMALLER, **ADAM
     ),
-    "plain, 16 epochs": partial(AT_THREE_TENTHS, epochs=16, decoding="direct"),
+    "plain, 16 epochs": PLAIN,
     "gate, 16 epochs": partial(AT_THREE_TENTHS, epochs=16),
     "plain, 84 epochs": partial(AT_THREE_TENTHS, decoding="direct"),
     "gate, 84 epochs": AT_THREE_TENTHS,
@@ -48,9 +51,38 @@ ABLATION = {
     "no pressure: β to 0.3": partial(Config, strategy="monotonic", kl_weight=0.3),
     "no target: β to 0.78": partial(Config, strategy="monotonic", kl_weight=0.78),
 }
-SCHEDULES = {name: ABLATION[name] for name in ("no target: β to 0.78", "Config()")}
+TRIALS = {
+    "batches of 32": partial(PLAIN, batch_size=32),
+    "batches of 128": partial(PLAIN, batch_size=128),
+    "a rate of 0.003": partial(PLAIN, learning_rate=0.003),
+    "a rate of 0.012": partial(PLAIN, learning_rate=0.012),
+}
+TARGETS = {name: ABLATION[name] for name in ("no target: β to 0.78", "Config()")}
 
 
+# ---- Schedules of notebook 04 ----
+STEPS = 1232  # of the plain model's training
+STRATEGIES["slow monotonic"] = lambda progress, excess: min(1.0, progress / 0.3)
+STRATEGIES["backwards"] = lambda progress, excess: min(1.0, 2 * (4 * (1 - progress) % 1))
+
+
+def at_mean_weight(strategy):
+    """Returns the plain model's recipe, with a schedule whose mean weight is 0.3."""
+    shape = [STRATEGIES[strategy](step / STEPS, 0.0) for step in range(1, STEPS + 1)]
+    return partial(PLAIN, strategy=strategy, kl_weight=0.3 / np.mean(shape))
+
+
+ANNEALING = {
+    "constant": at_mean_weight("constant"),
+    "monotonic": at_mean_weight("slow monotonic"),
+    "four cycles": at_mean_weight("cyclical-linear"),
+    "backwards": at_mean_weight("backwards"),
+    "two sigmoids": at_mean_weight("cyclical-sigmoid"),
+    "target rate": partial(PLAIN, strategy="target-rate", kl_weight=1.0, target_kl=7.5),
+}
+
+
+# ---- Scores ----
 def score_gates(model, verbs, is_english):
     """Returns the shares of gates that open at the end of the common prefix, by name."""
     at_end = scores.at_common_prefix(scores.gates(model, verbs), verbs)
@@ -96,11 +128,13 @@ def items_of(recipes, seeds):
     return [{"recipe": name, "seed": seed} for seed in range(seeds) for name in recipes]
 
 
-LANGUAGES = [{"language": name} | item for item in items_of(SCHEDULES, 2) for name in TABLES]
-PARTS = {  # what returns rows, and what of
-    "seeds": (partial(score_run, RECIPES), items_of(RECIPES, 5)),
-    "ablation": (partial(score_run, ABLATION), items_of(ABLATION, 3)),
-    "languages": (partial(score_run, SCHEDULES), LANGUAGES),
+LANGUAGES = [{"language": name} | item for item in items_of(TARGETS, 2) for name in TABLES]
+PARTS = {  # the table, what returns rows, and what of
+    "seeds": ("05_seeds", partial(score_run, RECIPES), items_of(RECIPES, 5)),
+    "annealing": ("04_annealing", partial(score_run, ANNEALING), items_of(ANNEALING, 5)),
+    "trials": ("02_trials", partial(score_run, TRIALS), items_of(TRIALS, 2)),
+    "ablation": ("05_ablation", partial(score_run, ABLATION), items_of(ABLATION, 3)),
+    "languages": ("05_languages", partial(score_run, TARGETS), LANGUAGES),
 }
 
 
@@ -118,7 +152,8 @@ def main():
         os.environ["LAB5_DATA"] = str(asked.data.absolute())
         table = f"_{asked.data.name}"
     for name in asked.parts:
-        score_items(RESULTS / f"05_{name}{table}.csv", *PARTS[name])
+        file, score, items = PARTS[name]
+        score_items(RESULTS / f"{file}{table}.csv", score, items)
 
 
 if __name__ == "__main__":

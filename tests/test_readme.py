@@ -1,6 +1,8 @@
 """What the READMEs say: commands, links, code, results and the files they name."""
 
+import csv
 import re
+import statistics
 from unittest.mock import patch
 
 import numpy as np
@@ -8,7 +10,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT, lab, lab5_figures, lab5_train, taught
 
-from experiments import RESULTS, score_selftaught
+from experiments import RESULTS, write_tables
 
 MODULES = {
     "lab": lab,
@@ -117,139 +119,30 @@ def test_what_is_said_of_additions_works():
 
 
 # ---- Results ----
-COLUMNS = {  # of the table of seeds, by the first word of a heading
-    "conversions": "conversion",
-    "regular": "regular",
-    "irregular": "irregular",
-    "from": "gaussian_exact",
-    "distinct": "distinct",
-    "BLEU-4": "bleu4",
-}
-RECIPES = {  # by the beginning of a row
-    "the original": "the original",
-    "plain, 16 epochs": "plain, 16 epochs",
-    "with a gate, 16 epochs": "gate, 16 epochs",
-    "`Config()`, 63 epochs": "Config(), before refining",
-    "then refined, 84 epochs": "Config()",
-}
+RESULTS_IN = ["README.md", "experiments/README.md"]
 
 
-def results_of(row_name):
-    """Returns the cells of a row of README's tables that have a mean and an sd, by heading."""
-    for table in re.findall(r"(?:^\|.+\n)+", README.replace("&nbsp;", " "), re.MULTILINE):
-        headings, _, *rows = [re.split(r" ?\| ?", line) for line in table.splitlines()]
-        for row in rows:
-            if row[1].startswith(row_name):
-                cells = zip(headings, row, strict=True)
-                return {name: cell for name, cell in cells if "±" in cell}
-    raise LookupError(row_name)
+@pytest.mark.parametrize("name", RESULTS_IN)
+def test_tables_are_those_of_their_files(name):
+    assert write_tables.with_tables(TEXTS[name], write_tables.make_tables()) == TEXTS[name]
 
 
-def numbers_in(cell):
-    """Returns the numbers of a cell, as they are written."""
-    return re.findall(r"-?\d+\.\d+", cell.replace("−", "-"))
+def test_every_table_stands_in_a_text():
+    texts = "".join(TEXTS[name] for name in RESULTS_IN)
+    for name in write_tables.make_tables():
+        assert texts.count(f"<!-- {name} -->\n|") == texts.count(f"|\n<!-- /{name} -->") == 1, name
 
 
-def are_written(cell, values):
-    """Tells whether a cell has these numbers, in order and rounded; an sd of 0 may be left out."""
-    written = numbers_in(cell)
-    left_out = list(values)[len(written) :]
-    digits = [len(text.partition(".")[2]) for text in written]
-    rounded = [round(value, n) for value, n in zip(values, digits, strict=False)]
-    return written and not any(np.round(left_out, 9)) and list(map(float, written)) == rounded
+def test_a_cell_is_the_mean_and_the_deviation_of_its_file():
+    with open(RESULTS / "05_seeds.csv", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["row"] == "Config()"]
+    values = [float(row["conversions"]) for row in rows]
+    expected = f"{statistics.mean(values):.3f}&nbsp;±&nbsp;{statistics.stdev(values):.3f}"
+    (line,) = re.findall(r"^\| `Config\(\)`.+$", README, re.MULTILINE)
+    assert line.split(" | ")[1] == expected
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_results_are_those_of_the_table_of_seeds(name):
-    seeds = pd.read_csv(RESULTS / "05_seeds.csv")
-    scores = seeds[seeds["row"] == RECIPES[name]]
-    assert sorted(scores["seed"]) == [0, 1, 2, 3, 4]
-    written = results_of(name)
-    assert len(written) >= 3
-    for heading, cell in written.items():
-        values = scores[COLUMNS[heading.split()[0]]]
-        assert are_written(cell, values.agg(["mean", "std"])), heading
-
-
-TOLD = {  # by the beginning of a row: its system over seeds, and of verbs never met
-    "`self_taught`": ("self-taught", "self-taught"),
-    "a count, then copying": ("count", "the count's rows, the neighbour"),
-    "copying the most similar verb": (None, "neighbour"),
-    "a spelling rule": (None, "spelling rule"),
-    "lemminflect's rules": (None, "lemminflect's rules"),
-}
-
-
-@pytest.mark.parametrize("name", TOLD)
-def test_results_beside_what_is_told_are_those_of_their_tables(name):
-    (row,) = re.findall(rf"^\| {re.escape(name)}.+$", README, re.MULTILINE)
-    cells = row.replace("&nbsp;", " ").strip("| ").split(" | ")
-    conversions, pasts, never_met, of_these = cells[-4:]
-    over_seeds, unseen = TOLD[name]
-    if over_seeds:
-        table = pd.read_csv(RESULTS / "06_selftaught.csv")
-        scores = table[table["system"] == over_seeds]
-        assert scores["seed"].tolist() == [0, 1, 2, 3, 4]
-        assert are_written(conversions, scores["conversions"].agg(["mean", "std"]))
-        assert are_written(pasts, scores["irregular_pasts"].agg(["mean", "std"]))
-    table = pd.read_csv(RESULTS / "06_unseen.csv")
-    of_system = table[table["system"] == unseen]
-    assert are_written(never_met, of_system["forms"].agg(["mean", "std"]))
-    assert are_written(of_these, of_system["irregular_pasts"].agg(["mean", "std"]))
-
-
-def test_results_of_the_count_are_those_of_its_table():
-    counts = pd.read_csv(ROOT / "figures" / "05_rivals.csv", index_col=0).loc["a better count"]
-    columns = ["conversions", "regular", "irregular", "Gaussian", "distinct"]
-    row = re.search(r"^\| \[a count\]\S+ .+? \|(.+)\| – \|$", README, re.MULTILINE)[1]
-    for text, found in zip(row.split("|"), counts[columns], strict=True):
-        assert are_written(text, [found])
-
-
-# ---- The experiments' README ----
-UNSEEN = {  # by the beginning of a row: its system
-    "self-taught": "self-taught",
-    "the count's rows, the same conjugator": "the count's rows, the same conjugator",
-    "the count's rows, the neighbour": "the count's rows, the neighbour",
-    "the neighbour": "neighbour",
-    "a spelling rule": "spelling rule",
-    "lemminflect's rules": "lemminflect's rules",
-}
-TABLES_OF_SEEDS = {  # by the beginning of a row: its system over seeds
-    "the lab's model alone": "model alone",
-    "self-taught": "self-taught",
-    "the conjugator itself": "self-taught, its model",
-    "a count in a closed table": "count",
-    "a count, common endings": "count, its endings alone",
-}
-
-
-def rows_between(marker):
-    """Returns the rows of a table of experiments/README.md, split into cells."""
-    text = TEXTS["experiments/README.md"]
-    table = re.search(rf"<!-- {marker} -->\n(.+?)<!-- /{marker} -->", text, re.DOTALL)[1]
-    return [re.split(r" *\| *", line)[1:-1] for line in table.splitlines()[2:]]
-
-
-@pytest.mark.parametrize("name", UNSEEN)
-def test_verbs_never_met_are_those_of_their_table(name):
-    table = pd.read_csv(RESULTS / "06_unseen.csv")
-    of_system = table[table["system"] == UNSEEN[name]]
-    assert sorted(of_system["tenth"]) == [0, 1, 2, 3, 4]
-    ahead = score_selftaught.leads(table, "forms")
-    ((_, _, forms, lead, pasts),) = [row for row in rows_between("unseen") if row[0] == name]
-    assert are_written(forms, of_system["forms"].agg(["mean", "std"]))
-    assert are_written(pasts, of_system["irregular_pasts"].agg(["mean", "std"]))
-    if name != "self-taught":
-        assert len(numbers_in(lead)) == 3
-        assert are_written(lead, ahead.loc[UNSEEN[name]])
-
-
-@pytest.mark.parametrize("name", TABLES_OF_SEEDS)
-def test_rows_found_are_those_of_their_table(name):
-    table = pd.read_csv(RESULTS / "06_selftaught.csv")
-    of_system = table[table["system"] == TABLES_OF_SEEDS[name]]
-    (row,) = [row for row in rows_between("selftaught") if row[0].startswith(name)]
-    columns = ["rows", "conversions", "regular", "irregular", "irregular_pasts", "bleu4"]
-    for cell, column in zip(row[1:], columns, strict=True):
-        assert are_written(cell, of_system[column].agg(["mean", "std"])), column
+def test_cells_of_nothing_and_of_one_value():
+    assert write_tables.cell(pd.Series([np.nan, np.nan]), 3) == "–"
+    assert write_tables.cell(pd.Series([np.nan, 0.12345]), 3) == "0.123"
+    assert write_tables.cell(pd.Series([2, 2]), 1) == "2.0"

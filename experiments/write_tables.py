@@ -1,0 +1,247 @@
+"""Writes the tables of README.md and experiments/README.md from the files that hold their numbers.
+
+    .venv/bin/python -m experiments.write_tables
+
+A table stands between `<!-- NAME -->` and `<!-- /NAME -->`. A cell is the mean ± the standard
+deviation over what its file has of a row: seeds, or tenths of the table.
+"""
+
+import re
+
+import pandas as pd
+
+from experiments import HERE, RESULTS
+from experiments.score_selftaught import TOLD, leads
+
+ROOT = HERE.parent
+NONE = "–"  # a system has no answer to this
+SCORES = {  # headings: a column, and its digits
+    "conversions": ("conversions", 3),
+    "regular": ("regular", 3),
+    "irregular": ("irregular", 3),
+    "irregular pasts": ("irregular_pasts", 3),
+    "from noise": ("gaussian_exact", 3),
+    "never drawn": ("never", 0),
+    "distinct": ("distinct", 1),
+    "inconsistent": ("gaussian_inconsistent", 3),
+    "BLEU-4": ("bleu4", 3),
+    "BLEU-4, drawn": ("bleu4_drawn", 3),
+    "KL": ("kl_table", 1),
+    "I(x; z)": ("mutual_information", 1),
+    "rows right": ("rows", 3),
+    "verbs never met": ("unseen", 3),
+    "gate": ("gate", 3),
+    "gate, *-ed*": ("gate_ed", 3),
+    "core-seconds": ("core_seconds", 0),
+    "kept": ("kept", 0),
+    "of these right": ("kept_right", 3),
+    "other verbs": ("unseen_forms", 3),
+}
+COUNTS = {"a count in twenty lines": "a count of endings", "a better count": "count"}
+SAME = {  # names of verbs never met's table: those of the others
+    "the count's rows, the neighbour": "count",
+    "the count's rows, the same conjugator": "count's endings, the same conjugator",
+}
+
+
+# ---- What there is ----
+def read(name):
+    """Returns a table of results, with one name for what is the same in all of them."""
+    table = pd.read_csv(RESULTS / name)
+    return table.rename(columns={"row": "system"})
+
+
+def read_counts():
+    """Returns the scores of the two counts, as notebook 05 has saved them."""
+    table = pd.read_csv(ROOT / "figures" / "05_rivals.csv").rename(columns={"who": "system"})
+    names = {"irregular pasts": "irregular_pasts", "Gaussian": "gaussian_exact"}
+    table = table.rename(columns=names)
+    return table[table["system"].isin(COUNTS)].replace({"system": COUNTS})
+
+
+def all_scores():
+    """Returns the scores of all systems, a row for each seed or tenth of a file."""
+    seeds, taught, unseen = map(read, ["05_seeds.csv", "06_selftaught.csv", "06_unseen.csv"])
+    taught = taught[taught["system"] != "count"]  # the counts' own table has more scores
+    unseen = unseen.replace({"system": SAME})[["system", "forms"]]
+    return pd.concat([seeds, taught, read_counts(), unseen.rename(columns={"forms": "unseen"})])
+
+
+def by_language(scores):
+    """Returns scores whose systems are named with their language."""
+    return scores.assign(system=scores["language"].str.title() + ", " + scores["system"])
+
+
+# ---- Markdown ----
+def cell(values, digits):
+    """Returns values as mean ± sd."""
+    values = values.dropna()
+    if values.empty:
+        return NONE
+    mean, sd = (f"{value:.{digits}f}" for value in (values.mean(), values.std(ddof=1)))
+    return mean if len(values) == 1 or not values.std() else f"{mean}&nbsp;±&nbsp;{sd}"
+
+
+def markdown(headings, rows):
+    """Returns a table."""
+    lines = [["", *headings], ["---"] * (len(headings) + 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
+
+
+def table_of(scores, labels, headings):
+    """Returns a table of systems, by the names that `labels` gives them, with these scores."""
+    rows = []
+    for system, label in labels.items():
+        of_system = scores[scores["system"] == system]
+        columns = [SCORES[heading] for heading in headings]
+        cells = [cell(of_system[column], n) if column in scores else NONE for column, n in columns]
+        rows.append([label, *cells])
+    return markdown(headings, rows)
+
+
+def in_languages(scores, labels, headings):
+    """Returns a table of systems in each language that there is."""
+    languages = scores["language"].str.title().unique()
+    named = {
+        f"{at}, {system}": f"{at}, {label}" for at in languages for system, label in labels.items()
+    }
+    return table_of(by_language(scores), named, headings)
+
+
+def table_of_unseen():
+    """Returns the table of verbs never met, with how far self-taught is ahead."""
+    scores = read("06_unseen.csv")
+    ahead = leads(scores, "forms")
+    rows = []
+    for system, told in TOLD.items():
+        of_system = scores[scores["system"] == system]
+        lead = NONE
+        if system in ahead.index:
+            lead = "{:.3f} ({:.3f} to {:.3f})".format(*ahead.loc[system]).replace("-", "−")
+        shares = [cell(of_system[column], 3) for column in ("forms", "irregular_pasts", "long")]
+        rows.append([system, told, shares[0], lead, *shares[1:]])
+    return markdown(
+        ["told", "forms", "self-taught is ahead by", "irregular pasts", "long forms"], rows
+    )
+
+
+# ---- The tables ----
+RIVALS = {
+    "count": "a count of common endings, the rest one to one",
+    "count's endings, the same conjugator": "its common endings, the rest by our conjugator",
+}
+TOLD_MORE = {
+    "neighbour": "the most similar verb, told true rows",
+    "spelling rule": "a spelling rule",
+    "lemminflect's rules": "lemminflect's rules, from a dictionary",
+}
+FEW = {
+    "the original": "a published recipe, made smaller, 60 epochs: it collapses",
+    "plain, 16 epochs": "plain, 16 epochs: the standard model of notebook 02",
+    "gate, 84 epochs": "gate, 84 epochs: told the tense late in the word",
+    "Config()": "`Config()`, 84 epochs: codes pressed together, the encoder then refined",
+    "self-taught": "self-taught: finds the rows, and learns them",
+}
+ALL = {
+    "the original": "the original, made smaller, 60 epochs",
+    "plain, 16 epochs": "plain, 16 epochs",
+    "plain, 84 epochs": "plain, 84 epochs",
+    "gate, 16 epochs": "gate, 16 epochs",
+    "gate, 84 epochs": "gate, 84 epochs",
+    "pressed, 84 epochs": "pressed, 84 epochs",
+    "Config(), before refining": "`Config()` before refining, 63 epochs",
+    "Config()": "`Config()`, 84 epochs",
+    "model alone": "rows that its model finds",
+    "self-taught": "self-taught",
+    "self-taught, its model": "self-taught, its conjugator converts",
+    "a count of endings": "a count of endings, twenty lines",
+}
+ABLATION = {
+    "Config()": "nothing changed",
+    "Config(), before refining": "… before refining",
+    "no gate": "no gate",
+    "no price": "no price on the gate",
+    "not flattened": "not flattened",
+    "no target: β to 0.78": "no target: β rises to 0.78",
+    "no pressure: β to 0.3": "no pressure: β rises to 0.3",
+}
+CONTROLS = {
+    "self-taught": "self-taught",
+    "self-taught, its model": "… its conjugator",
+    "without a gate": "without a gate in the model that finds rows",
+    "without a gate, its model": "… its conjugator",
+    "likeness of letters": "likeness of letters in place of that model",
+    "likeness of letters, its model": "… its conjugator",
+    "the count's rows": "the count's rows",
+    "the count's rows, its model": "… a conjugator of them",
+    "true rows, its model": "a conjugator of the true rows",
+}
+ANNEALING = ["constant", "monotonic", "four cycles", "backwards", "two sigmoids", "target rate"]
+TRIALS = ["batches of 32", "batches of 128", "a rate of 0.003", "a rate of 0.012"]
+LANGUAGES = {
+    "no target: β to 0.78, before refining": "β to 0.78, before refining",
+    "no target: β to 0.78": "β to 0.78",
+    "Config(), before refining": "`Config()` before refining",
+    "Config()": "`Config()`",
+}
+TAUGHT = {
+    "self-taught": "self-taught",
+    "self-taught, its model": "… its conjugator",
+    "count": "a count",
+    "neighbour, told true rows": "the neighbour, told true rows",
+}
+RIGHT = ["conversions", "regular", "irregular", "irregular pasts"]
+FROM_NOISE = ["from noise", "inconsistent", "distinct", "never drawn"]
+
+
+def make_tables():
+    """Returns the tables by name."""
+    scores = all_scores()
+    columns = ["conversions", "regular", "irregular pasts", "from noise", "never drawn", "BLEU-4"]
+    columns += ["verbs never met", "core-seconds"]
+    encoded = ["BLEU-4", "BLEU-4, drawn", "KL", "I(x; z)", "core-seconds"]
+    ablation = [*RIGHT[:3], *FROM_NOISE[:3], "gate, *-ed*"]
+    of_schedules = ["conversions", "irregular pasts", *FROM_NOISE, "BLEU-4", "KL"]
+    of_rows = ["rows right", "conversions", "irregular pasts", "kept", "of these right"]
+    tables = {
+        "results": table_of(scores, FEW | RIVALS | TOLD_MORE, columns),
+        "conversions": table_of(scores, ALL | RIVALS, ["rows right", *RIGHT]),
+        "noise": table_of(scores, ALL | RIVALS, FROM_NOISE + encoded),
+        "ablation": table_of(read("05_ablation.csv"), ABLATION, ablation),
+        "annealing": table_of(read("04_annealing.csv"), same(ANNEALING), of_schedules),
+        "trials": table_of(read("02_trials.csv"), same(TRIALS), of_schedules),
+        "unseen": table_of_unseen(),
+        "controls": table_of(read("06_controls.csv"), CONTROLS, [*of_rows, "other verbs"]),
+    }
+    languages, taught = read("05_languages.csv"), read("06_languages.csv")
+    of_languages = ["conversions", "from noise", "distinct", "KL", "gate"]
+    tables["languages"] = in_languages(languages, LANGUAGES, of_languages)
+    tables["taught"] = in_languages(taught, TAUGHT, ["rows right", "conversions", "other verbs"])
+    return tables
+
+
+def same(names):
+    """Returns labels that are the names."""
+    return {name: name for name in names}
+
+
+def with_tables(text, tables):
+    """Returns a text with its tables as they are now."""
+    for name, table in tables.items():
+        between = rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)"
+        text = re.sub(
+            between, lambda found, table=table: found[1] + table + found[2], text, flags=re.S
+        )
+    return text
+
+
+def main():
+    """Writes the tables into both texts."""
+    tables = make_tables()
+    for path in (ROOT / "README.md", HERE / "README.md"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(with_tables(text, tables), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -62,8 +62,6 @@ TARGETS = {name: ABLATION[name] for name in ("no target: β to 0.78", "Config()"
 
 # ---- Schedules of notebook 04 ----
 STEPS = 1232  # of the plain model's training
-STRATEGIES["slow monotonic"] = lambda progress, excess: min(1.0, progress / 0.3)
-STRATEGIES["backwards"] = lambda progress, excess: min(1.0, 2 * (4 * (1 - progress) % 1))
 
 
 def at_mean_weight(strategy):

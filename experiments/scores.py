@@ -8,6 +8,7 @@ import torch
 import lab5_utils as lab
 from experiments.words import is_regular
 from lab5_selftaught import common_prefix
+from lab5_train import STRATEGIES
 
 
 class GateWithoutPrice(lab.GatedDecoder):
@@ -24,6 +25,8 @@ class GateNotFlattened(lab.GatedDecoder):
 
 lab.DECODERS["no price"] = GateWithoutPrice
 lab.DECODERS["not flattened"] = GateNotFlattened
+STRATEGIES["slow monotonic"] = lambda progress, excess: min(1.0, progress / 0.3)
+STRATEGIES["backwards"] = lambda progress, excess: min(1.0, 2 * (4 * (1 - progress) % 1))
 
 
 # ---- Conversions ----

@@ -67,11 +67,6 @@ def all_scores():
     return pd.concat([seeds, taught, read_counts(), unseen.rename(columns={"forms": "unseen"})])
 
 
-def by_language(scores):
-    """Returns scores whose systems are named with their language."""
-    return scores.assign(system=scores["language"].str.title() + ", " + scores["system"])
-
-
 # ---- Markdown ----
 def cell(values, digits):
     """Returns values as mean ± sd."""
@@ -90,22 +85,27 @@ def markdown(headings, rows):
 
 def table_of(scores, labels, headings):
     """Returns a table of systems, by the names that `labels` gives them, with these scores."""
+    columns = [SCORES[heading] for heading in headings]
     rows = []
     for system, label in labels.items():
         of_system = scores[scores["system"] == system]
-        columns = [SCORES[heading] for heading in headings]
+        seeds = of_system["seed"].count()  # a count has none
         cells = [cell(of_system[column], n) if column in scores else NONE for column, n in columns]
-        rows.append([label, *cells])
-    return markdown(headings, rows)
+        rows.append([label, str(seeds) if seeds else NONE, *cells])
+    return markdown(["seeds", *headings], rows)
 
 
-def in_languages(scores, labels, headings):
-    """Returns a table of systems in each language that there is."""
-    languages = scores["language"].str.title().unique()
-    named = {
-        f"{at}, {system}": f"{at}, {label}" for at in languages for system, label in labels.items()
+def table_of_languages():
+    """Returns the table of a fixed weight and the target rate in each language that was run."""
+    scores = read("05_languages.csv")
+    languages = scores["language"].str.title()
+    scores["system"] = languages + ", " + scores["system"]
+    labels = {
+        f"{language}, {system}": f"{language}, {label}"
+        for language in languages.unique()
+        for system, label in LANGUAGES.items()
     }
-    return table_of(by_language(scores), named, headings)
+    return table_of(scores, labels, ["conversions", "from noise", "distinct", "KL", "gate"])
 
 
 def table_of_unseen():
@@ -184,12 +184,6 @@ LANGUAGES = {
     "Config(), before refining": "`Config()` before refining",
     "Config()": "`Config()`",
 }
-TAUGHT = {
-    "self-taught": "self-taught",
-    "self-taught, its model": "… its conjugator",
-    "count": "a count",
-    "neighbour, told true rows": "the neighbour, told true rows",
-}
 RIGHT = ["conversions", "regular", "irregular", "irregular pasts"]
 FROM_NOISE = ["from noise", "inconsistent", "distinct", "never drawn"]
 
@@ -203,7 +197,7 @@ def make_tables():
     ablation = [*RIGHT[:3], *FROM_NOISE[:3], "gate, *-ed*"]
     of_schedules = ["conversions", "irregular pasts", *FROM_NOISE, "BLEU-4", "KL"]
     of_rows = ["rows right", "conversions", "irregular pasts", "kept", "of these right"]
-    tables = {
+    return {
         "results": table_of(scores, FEW | RIVALS | TOLD_MORE, columns),
         "conversions": table_of(scores, ALL | RIVALS, ["rows right", *RIGHT]),
         "noise": table_of(scores, ALL | RIVALS, FROM_NOISE + encoded),
@@ -212,12 +206,8 @@ def make_tables():
         "trials": table_of(read("02_trials.csv"), same(TRIALS), of_schedules),
         "unseen": table_of_unseen(),
         "controls": table_of(read("06_controls.csv"), CONTROLS, [*of_rows, "other verbs"]),
+        "languages": table_of_languages(),
     }
-    languages, taught = read("05_languages.csv"), read("06_languages.csv")
-    of_languages = ["conversions", "from noise", "distinct", "KL", "gate"]
-    tables["languages"] = in_languages(languages, LANGUAGES, of_languages)
-    tables["taught"] = in_languages(taught, TAUGHT, ["rows right", "conversions", "other verbs"])
-    return tables
 
 
 def same(names):

@@ -68,12 +68,22 @@ def summarize(values: pd.Series, statistic="mean ± sd", decimals=3) -> str:
     return text if len(known) == len(values) else f"{text} ({len(known)} of {len(values)})"
 
 
+def decimals_of(column: pd.Series) -> int:
+    """Returns how many decimals show a column, three at most."""
+    texts = [str(value) for value in column.dropna()]
+    return min(3, max(len(text.partition(".")[2]) for text in texts))
+
+
 def table_as_markdown(table: pd.DataFrame) -> str:
     """Returns a table in Markdown, numbers to the right."""
-    columns = [column.replace("|", r"\|") for column in table]
-    rules = [":--" if table[column].dtype == object else "--:" for column in table]
-    cells = [[as_text(value).replace("|", r"\|") for value in row] for row in table.values]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (columns, rules, *cells))
+    columns = []
+    for name in table:
+        column = table[name]
+        rule = "--:" if pd.api.types.is_numeric_dtype(column) else ":--"
+        decimals = decimals_of(column)
+        cells = [name, rule, *(as_text(value, decimals) for value in column)]
+        columns.append([cell.replace("|", r"\|") for cell in cells])
+    return "\n".join("| " + " | ".join(row) + " |" for row in zip(*columns, strict=True))
 
 
 # ---- Code ----

@@ -46,13 +46,21 @@ FOR_HTML = [
 FOR_PAGE = [*FOR_HTML, "--toc", "--toc-depth=2", "-Mtitle=The tense-conversion lab, all notebooks"]
 # a caption has its number already
 LAYOUT = """
-#set figure(numbering: none, supplement: none)
+#set figure(numbering: none, supplement: none, placement: auto)
+#set table(inset: 4pt)
 #show figure.caption: set text(size: 9pt)
 #show figure.caption: set align(left)
 #show table: set text(size: 9pt)
+#show table: set par(justify: false)
 #show raw.where(block: true): set text(size: 7.5pt)
 """
-FOR_REPORT = ["--citeproc", "--bibliography=references.bib", "--fail-if-warnings"]
+FOR_REPORT = [
+    "--number-sections",
+    "--citeproc",
+    "--bibliography=references.bib",
+    "--fail-if-warnings",
+    "--columns=1000",  # a table with longer lines is stretched
+]
 FOR_TYPST = ["--standalone", "-Vpapersize=a4", "-Vfontsize=10.5pt", f"-Vheader-includes={LAYOUT}"]
 
 

@@ -65,7 +65,8 @@ def summarize(values: pd.Series, statistic="mean ± sd", decimals=3) -> str:
     text = as_text(known.iloc[0] if len(known) == 1 else float(known.mean()), decimals)
     if statistic == "mean ± sd" and len(known) > 1:
         text += f"\u00a0±\u00a0{known.std():.{decimals}f}"
-    return text if len(known) == len(values) else f"{text} ({len(known)} of {len(values)})"
+    missing = len(known) < len(values)
+    return f"{text} ({len(known)}\u00a0of\u00a0{len(values)})" if missing else text
 
 
 def decimals_of(column: pd.Series) -> int:
@@ -124,7 +125,8 @@ class Filler:
             return code_as_markdown(rest)
         if word in ("new", "see"):
             kind, name = rest.split()
-            called, place = self.captions[kind, name], f"{kind}-{name}"
+            called = self.captions[kind, name]
+            place = f"{kind}-{name}"
             return f"[{called}.]{{#{place}}}" if word == "new" else f"[{called}](#{place})"
         name, column, *options = placeholder.split(" / ")
         return summarize(self.rows[name][column], *options)

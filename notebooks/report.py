@@ -11,17 +11,13 @@ the page can be moved, and the file would not come along.
 """
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
 import notebook_page
 import placeholders
 import pypandoc
-
-try:
-    import typst
-except ImportError:  # it is optional
-    typst = None
 
 NOTEBOOKS = Path(__file__).resolve().parent
 ROOT = NOTEBOOKS.parent
@@ -33,7 +29,9 @@ pre.output { background: none; border-left: 3px solid #ddd }
 table { display: block; width: auto; overflow-x: auto; border: 0; font-size: 85% }
 p:has(> math[display=block]) { overflow-x: auto; overflow-y: hidden }
 figure { margin: 1.5em 0 }
-figcaption, caption { font-size: 85%; text-align: left }
+figure img { max-width: min(100%, 38em) }
+figcaption { font-size: 85% }
+caption { position: sticky; left: 0; max-width: 88vw; font-size: 100%; text-align: left }
 </style>"""
 FOR_HTML = [
     "--standalone",
@@ -49,7 +47,7 @@ LAYOUT = """
 #set figure(numbering: none, supplement: none, placement: auto)
 #set table(inset: 4pt)
 #show figure.caption: set text(size: 9pt)
-#show figure.caption: set align(left)
+#show figure.where(kind: image): set image(width: 105mm)
 #show table: set text(size: 9pt)
 #show table: set par(justify: false)
 #show raw.where(block: true): set text(size: 7.5pt)
@@ -73,7 +71,9 @@ def convert(text: str, target: str, options: list[str]) -> str:
 
 def page_of(notebooks: dict) -> str:
     """Returns notebooks, by path, as one page of HTML with contents."""
-    text = "\n\n".join(notebook_page.section(path, notebook) for path, notebook in notebooks.items())
+    text = "\n\n".join(
+        notebook_page.section(path, notebook) for path, notebook in notebooks.items()
+    )
     return notebook_page.with_links_inside(convert(text, "html", FOR_PAGE), notebooks)
 
 
@@ -84,6 +84,8 @@ def report_text() -> str:
 
 def to_pdf(text: str) -> bytes:
     """Returns the report as PDF, with figures that are drawn and not made of points."""
+    import typst  # optional
+
     text = convert(text, "typst-citations", FOR_REPORT + FOR_TYPST)
     text = text.replace('image("../', 'image("/').replace('.png"', '.pdf"')
     return typst.compile(text.encode(), root=str(ROOT), ignore_system_fonts=True)
@@ -94,21 +96,19 @@ def write_report(folder: Path) -> None:
     text = report_text()
     page_of_report = convert(text, "html", FOR_REPORT + FOR_HTML)
     (folder / "report.html").write_text(page_of_report, encoding="utf-8")
-    if typst is None:
+    if find_spec("typst") is None:
         print("report.pdf is left out: it needs a package, pip install typst")
     else:
         (folder / "report.pdf").write_bytes(to_pdf(text))
 
 
 def make_folder(folder: Path) -> Path:
-    """Makes a folder where there is none. Raises FileExistsError for one of other things."""
+    """Makes a folder where there is none. Raises FileExistsError for a file, or other things."""
     folder = folder.resolve()  # a link may lead where no folder is yet
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder} is no folder")
-    others = {path.name for path in folder.glob("*")} - set(WRITTEN)
+    folder.mkdir(parents=True, exist_ok=True)
+    others = {path.name for path in folder.glob("[!.]*")} - set(WRITTEN)
     if others:
         raise FileExistsError(f"{folder} holds other things, such as {min(others)}")
-    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -119,15 +119,17 @@ def main() -> None:
     parser.add_argument("--run", action="store_true", help="run the notebooks first")
     options = parser.parse_args()
     try:
+        report_text()  # an unknown placeholder is refused before anything is run
         folder = make_folder(options.folder)
-        report_text()  # before hours of running: an unknown placeholder is refused
     except (FileExistsError, ValueError) as error:
         parser.error(str(error))
     paths = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-    notebooks = {path: notebook_page.run(path) if options.run else nbformat.read(path, 4) for path in paths}
+    notebooks = {
+        path: notebook_page.run(path) if options.run else nbformat.read(path, 4) for path in paths
+    }
     (folder / "notebooks.html").write_text(page_of(notebooks), encoding="utf-8")
     write_report(folder)
-    print(f"{', '.join(WRITTEN)} are in {folder}")
+    print("written to", folder)
 
 
 if __name__ == "__main__":

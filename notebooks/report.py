@@ -59,7 +59,8 @@ FOR_REPORT = [
     "--fail-if-warnings",
     "--columns=1000",  # a table with longer lines is stretched
 ]
-FOR_TYPST = ["--standalone", "-Vpapersize=a4", "-Vfontsize=10.5pt", f"-Vheader-includes={LAYOUT}"]
+FONT = ["-Vmainfont=Libertinus Serif", "-Vfontsize=10.5pt"]  # typst brings it along
+FOR_TYPST = ["--standalone", *FONT, f"-Vheader-includes={LAYOUT}"]
 
 
 def convert(text: str, target: str, options: list[str]) -> str:

@@ -44,7 +44,7 @@ def run(script, *arguments, cwd=ROOT):
     return done.stdout
 
 
-def copy_script(folder, report="# A report\n"):
+def copy_script(folder, report="---\ntitle: A report\n---\n"):
     """Copies the script and what it needs beside a small report; returns the copy."""
     for name in PARTS:
         shutil.copy(FOLDER / name, folder)
@@ -321,7 +321,7 @@ def test_a_folder_of_other_things_is_refused(small_script, tmp_path):
 
 
 def test_nothing_is_run_or_written_if_a_placeholder_is_unknown(tmp_path):
-    script = copy_script(tmp_path, "It is {{ours / conversion}}.")
+    script = copy_script(tmp_path, report="It is {{ours / conversion}}.")
     assert "{{ours / conversion}}" in refused(script, tmp_path / "page")
     assert not (tmp_path / "page").exists()
 

@@ -15,9 +15,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
-import notebook_page
 import placeholders
 import pypandoc
+from notebook_page import run, section, with_links_inside
 
 NOTEBOOKS = Path(__file__).resolve().parent
 ROOT = NOTEBOOKS.parent
@@ -72,10 +72,8 @@ def convert(text: str, target: str, options: list[str]) -> str:
 
 def page_of(notebooks: dict) -> str:
     """Returns notebooks, by path, as one page of HTML with contents."""
-    text = "\n\n".join(
-        notebook_page.section(path, notebook) for path, notebook in notebooks.items()
-    )
-    return notebook_page.with_links_inside(convert(text, "html", FOR_PAGE), notebooks)
+    text = "\n\n".join(section(path, notebook) for path, notebook in notebooks.items())
+    return with_links_inside(convert(text, "html", FOR_PAGE), notebooks)
 
 
 def report_text() -> str:
@@ -125,9 +123,7 @@ def main() -> None:
     except (FileExistsError, ValueError) as error:
         parser.error(str(error))
     paths = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-    notebooks = {
-        path: notebook_page.run(path) if options.run else nbformat.read(path, 4) for path in paths
-    }
+    notebooks = {path: run(path) if options.run else nbformat.read(path, 4) for path in paths}
     (folder / "notebooks.html").write_text(page_of(notebooks), encoding="utf-8")
     write_report(folder)
     print("written to", folder)

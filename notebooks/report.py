@@ -1,129 +1,132 @@
-"""Makes one page of all notebooks, which needs no network.
+"""Makes the report, as HTML and PDF, and one page of all notebooks; none of them needs a network.
 
     .venv/bin/python notebooks/report.py [FOLDER] [--run]
 
-writes notebooks.html into a folder, by default report/. With --run all notebooks are run first, in
-the order of their names; the page shows what came out, and the notebooks stay as they are. Each
+writes report.html, report.pdf and notebooks.html into a folder, by default report/. The report is
+report.md, with its placeholders filled (placeholders.py). The page shows the notebooks as they are;
+with --run they are run first, in the order of their names, and the files stay as they were. Each
 notebook whose name begins with two digits, such as 04_mine.ipynb, is a section. A link from
 one notebook to another leads to its section. A link to any other file is left out, its text stays:
 the page can be moved, and the file would not come along.
 """
 
 import argparse
-import re
-import time
+from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import quote
 
 import nbformat
+import placeholders
 import pypandoc
-from nbclient import NotebookClient
+from notebook_page import run, section, with_links_inside
 
 NOTEBOOKS = Path(__file__).resolve().parent
-FOLDER = NOTEBOOKS.parent / "report"
+ROOT = NOTEBOOKS.parent
+WRITTEN = ("notebooks.html", "report.html", "report.pdf")
 MARKDOWN = "markdown+lists_without_preceding_blankline-blank_before_blockquote-auto_identifiers"
 STYLE = """<style>
-pre { padding: .5em; font-size: 85%; background: #f6f6f6 }
+pre { padding: .5em; overflow-x: auto; font-size: 85%; background: #f6f6f6 }
 pre.output { background: none; border-left: 3px solid #ddd }
-table { width: auto; border: 0; font-size: 85% }
+table { display: block; width: auto; overflow-x: auto; border: 0; font-size: 85% }
+p:has(> math[display=block]) { overflow-x: auto; overflow-y: hidden }
+figure { margin: 1.5em 0 }
+figure img { max-width: min(100%, 38em) }
+figcaption { font-size: 85% }
+caption { position: sticky; left: 0; max-width: 88vw; font-size: 100%; text-align: left }
 </style>"""
-OPTIONS = [
+FOR_HTML = [
     "--standalone",
     "--embed-resources",
     "--mathml",
-    "--toc",
-    "--toc-depth=2",
-    "-Mtitle=The tense-conversion lab, all notebooks",
     "-Mlang=en",
     "-Vmaxwidth=52em",
     f"-Vheader-includes={STYLE}",
 ]
-# a URL's scheme is named in full: what stands before the colon of C:/lab is a drive
-LINK_TO_FILE = r'<a\s+href="(?!#|https?:|mailto:)[^"]*"[^>]*>(.*?)</a>'
+FOR_PAGE = [*FOR_HTML, "--toc", "--toc-depth=2", "-Mtitle=The tense-conversion lab, all notebooks"]
+# a caption has its number already
+LAYOUT = """
+#set figure(numbering: none, supplement: none, placement: auto)
+#set table(inset: 4pt)
+#show figure.caption: set text(size: 9pt)
+#show figure.where(kind: image): set image(width: 105mm)
+#show table: set text(size: 9pt)
+#show table: set par(justify: false)
+#show raw.where(block: true): set text(size: 7.5pt)
+"""
+FOR_REPORT = [
+    "--number-sections",
+    "--citeproc",
+    "--bibliography=references.bib",
+    "--fail-if-warnings",
+    "--columns=1000",  # a table with longer lines is stretched
+]
+FONT = ["-Vmainfont=Libertinus Serif", "-Vfontsize=10.5pt"]  # typst brings it along
+FOR_TYPST = ["--standalone", *FONT, f"-Vheader-includes={LAYOUT}"]
 
 
-# ---- Notebooks ----
-def run(path: Path):
-    """Returns a notebook with the outputs of a run; its file stays. Raises CellExecutionError."""
-    print(path.name, end=": ", flush=True)
-    start = time.monotonic()
-    notebook = nbformat.read(path, 4)
-    quiet = ["--log-level=ERROR"]  # or each kernel warns that it does not encrypt what it says
-    resources = {"metadata": {"path": str(NOTEBOOKS)}}
-    NotebookClient(notebook, timeout=None, extra_arguments=quiet, resources=resources).execute()
-    print(f"{time.monotonic() - start:.0f} s", flush=True)
-    return notebook
-
-
-# ---- From a notebook to Markdown ----
-def output_as_markdown(output, alt: str) -> str:
-    """Returns an output of a code cell: a picture, a table, or text."""
-    data = output.get("data", {})
-    if "image/png" in data:
-        return f'![](data:image/png;base64,{data["image/png"].strip()}){{alt="{alt}"}}'
-    if "text/html" in data:
-        return f"```{{=html}}\n{data['text/html']}\n```"
-    text = output.get("text") or data.get("text/plain", "")
-    return f"``` {{.output}}\n{text}\n```"
-
-
-def cell_as_markdown(cell) -> str:
-    """Returns a cell as Markdown, code with its outputs."""
-    if cell.cell_type != "code":
-        return cell.source
-    alt = cell.metadata.get("alt", "")
-    outputs = [output_as_markdown(output, alt) for output in cell.outputs]
-    return "\n\n".join([f"```python\n{cell.source}\n```", *outputs])
-
-
-def section_id(path: Path) -> str:
-    """Returns what a link to a notebook's section names."""
-    return "notebook-" + re.sub(r"\W+", "-", path.stem)
-
-
-def section(path: Path, notebook) -> str:
-    """Returns a notebook as Markdown, under its title, or under its name if it has none."""
-    text = "\n\n".join(map(cell_as_markdown, notebook.cells))
-    if not text.startswith("# "):
-        text = f"# {path.stem}\n\n{text}"
-    title, _, rest = text.partition("\n")
-    return f"{title} {{#{section_id(path)}}}\n\n`{path.name}`\n\n{rest}"
-
-
-# ---- From Markdown to a page ----
-def to_html(text: str, options: list[str]) -> str:
-    """Returns a page of Markdown, whose pictures are looked for beside the notebooks."""
+def convert(text: str, target: str, options: list[str]) -> str:
+    """Returns Markdown, whose pictures are looked for beside the notebooks, in another format."""
     return pypandoc.convert_text(
-        text, "html", format=MARKDOWN, extra_args=options, cworkdir=str(NOTEBOOKS)
+        text, target, format=MARKDOWN, extra_args=options, cworkdir=str(NOTEBOOKS)
     )
-
-
-def with_links_inside(page: str, paths: list[Path]) -> str:
-    """Returns a page whose links lead to the notebooks' sections, or to the web."""
-    for path in paths:
-        link = rf'href="{re.escape(quote(path.name))}(#[^"]*)?"'
-        page = re.sub(link, f'href="#{section_id(path)}"', page)
-    return re.sub(LINK_TO_FILE, r"\1", page, flags=re.DOTALL)
 
 
 def page_of(notebooks: dict) -> str:
     """Returns notebooks, by path, as one page of HTML with contents."""
     text = "\n\n".join(section(path, notebook) for path, notebook in notebooks.items())
-    return with_links_inside(to_html(text, OPTIONS), list(notebooks))
+    return with_links_inside(convert(text, "html", FOR_PAGE), notebooks)
+
+
+def report_text() -> str:
+    """Returns the report in Markdown, filled. Raises ValueError, which names a placeholder."""
+    return placeholders.fill((NOTEBOOKS / "report.md").read_text(encoding="utf-8"))
+
+
+def to_pdf(text: str) -> bytes:
+    """Returns the report as PDF, with figures that are drawn and not made of points."""
+    import typst  # optional
+
+    text = convert(text, "typst-citations", FOR_REPORT + FOR_TYPST)
+    text = text.replace('image("../', 'image("/').replace('.png"', '.pdf"')
+    return typst.compile(text.encode(), root=str(ROOT), ignore_system_fonts=True)
+
+
+def write_report(folder: Path) -> None:
+    """Writes the report into a folder, as PDF only where typst is installed."""
+    text = report_text()
+    page_of_report = convert(text, "html", FOR_REPORT + FOR_HTML)
+    (folder / "report.html").write_text(page_of_report, encoding="utf-8")
+    if find_spec("typst") is None:
+        print("report.pdf is left out: it needs a package, pip install typst")
+    else:
+        (folder / "report.pdf").write_bytes(to_pdf(text))
+
+
+def make_folder(folder: Path) -> Path:
+    """Makes a folder where there is none. Raises FileExistsError for a file, or other things."""
+    folder = folder.resolve()  # a link may lead where no folder is yet
+    folder.mkdir(parents=True, exist_ok=True)
+    others = {path.name for path in folder.glob("[!.]*")} - set(WRITTEN)
+    if others:
+        raise FileExistsError(f"{folder} holds other things, such as {min(others)}")
+    return folder
 
 
 def main() -> None:
-    """Writes the page into the folder that the command line names."""
+    """Writes the report and the page into the folder that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help="default: report/")
+    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "report")
     parser.add_argument("--run", action="store_true", help="run the notebooks first")
     options = parser.parse_args()
-    folder = options.folder.resolve()  # a link may lead where no folder is yet
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        report_text()  # an unknown placeholder is refused before anything is run
+        folder = make_folder(options.folder)
+    except (FileExistsError, ValueError) as error:
+        parser.error(str(error))
     paths = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
     notebooks = {path: run(path) if options.run else nbformat.read(path, 4) for path in paths}
     (folder / "notebooks.html").write_text(page_of(notebooks), encoding="utf-8")
-    print(f"notebooks.html is in {folder}")
+    write_report(folder)
+    print("written to", folder)
 
 
 if __name__ == "__main__":

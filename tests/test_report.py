@@ -1,4 +1,4 @@
-"""The page of all notebooks: of the lab's own, and of small ones such as a student might add."""
+"""The report and the page of all notebooks: the lab's own, and small ones as a student has them."""
 
 import re
 import runpy
@@ -8,12 +8,19 @@ import sys
 from html import unescape
 
 import nbformat
+import pandas as pd
 import pytest
 from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
 
-SCRIPT = ROOT / "notebooks" / "report.py"
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+FOLDER = ROOT / "notebooks"
+sys.path.insert(0, str(FOLDER))
+import placeholders  # noqa: E402
+
+SCRIPT = FOLDER / "report.py"
+PARTS = ("report.py", "notebook_page.py", "placeholders.py", "references.bib")
+REPORT = (FOLDER / "report.md").read_text("utf-8")
+NOTEBOOKS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
 SMALL = {
     "04_annealing": [new_markdown_cell("# 04 · Annealing\n\nThe course's text.")],
     "04_annealing-Copy1": [new_markdown_cell("# 04 · Annealing\n\nA copy's text.")],
@@ -37,12 +44,32 @@ def run(script, *arguments, cwd=ROOT):
     return done.stdout
 
 
+def copy_script(folder, report="---\ntitle: A report\n---\n"):
+    """Copies the script and what it needs beside a small report; returns the copy."""
+    for name in PARTS:
+        shutil.copy(FOLDER / name, folder)
+    (folder / "report.md").write_text(report, "utf-8")
+    return folder / SCRIPT.name
+
+
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    """Returns the page of the lab's notebooks."""
+def made(tmp_path_factory):
+    """Returns a folder of all that the script makes."""
     folder = tmp_path_factory.mktemp("page")
     run(SCRIPT, folder)
-    return (folder / "notebooks.html").read_text("utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(made):
+    """Returns the page of the lab's notebooks."""
+    return (made / "notebooks.html").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def report(made):
+    """Returns the report as HTML."""
+    return (made / "report.html").read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +79,7 @@ def small_script(tmp_path_factory):
     folder.mkdir()
     for name, cells in SMALL.items():
         nbformat.write(new_notebook(cells=cells), folder / f"{name}.ipynb")
-    return shutil.copy(SCRIPT, folder / SCRIPT.name)
+    return copy_script(folder)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +151,103 @@ def test_formulas_are_set(page):
     assert "$" not in text
 
 
+# ---- The report ----
+def captions(kind="new"):
+    """Returns kind and name of each caption of the report, or of each reference to one."""
+    return re.findall(r"\{\{" + kind + r" (\w+) (\w+)\}\}", REPORT)
+
+
+@pytest.mark.parametrize(
+    "placeholder",
+    [
+        "{{theirs / conversion}}",
+        "{{ours / conversation}}",
+        "{{ours / conversion / median}}",
+        "{{ours = 05_seed.csv: row=Config()}}",
+        "{{ours = 05_seeds.csv: row=Config}}",
+        "{{show 05_seed.csv}}",
+        "{{code lab5_utils.Encode}}",
+        "{{see figure curve}}",
+        "{{ours}}",
+    ],
+)
+def test_an_unknown_placeholder_is_refused_by_name(placeholder):
+    known = "{{ours = 05_seeds.csv: row=Config()}} {{new figure curves}} {{ours / conversion}}"
+    placeholders.fill(known)
+    with pytest.raises(ValueError, match=re.escape(placeholder)):
+        placeholders.fill(f"{known} {placeholder}")
+
+
+def test_a_number_is_what_pandas_computes():
+    seeds = pd.read_csv(ROOT / "experiments" / "results" / "05_seeds.csv")
+    by_row = seeds.groupby("row")["conversion"].agg(["mean", "std", "count"])
+    known = by_row[by_row["count"] > 1]
+    assert len(known) >= 3
+    for row, (mean, sd, count) in known.iterrows():
+        text = f"{{{{x = 05_seeds.csv: row={row}}}}}{{{{x / conversion}}}} {{{{x / seed / count}}}}"
+        assert placeholders.fill(text) == f"{mean:.3f}\u00a0±\u00a0{sd:.3f} {count:.0f}"
+
+
+def test_a_table_and_a_missing_number_say_how_much_is_known(tmp_path, monkeypatch):
+    monkeypatch.setattr(placeholders, "FOLDERS", (tmp_path,))
+    table = "who,score,draws\nwe,0.25,7\nwe,-0.5,8\nwe,,9\na|b,1.23456,10\n"
+    (tmp_path / "small.csv").write_text(table, "utf-8")
+    text = "{{we = small.csv: who=we}}{{we / score / mean / 2}}, {{we / draws / mean / 0}}"
+    assert placeholders.fill(text) == "−0.12 (2\u00a0of\u00a03), 8"
+    last = placeholders.fill("{{show small.csv}}").split("\n")[1:]
+    assert last[0] == "| :-- | --: | --: |"
+    assert last[3:] == ["| we | – | 9 |", r"| a\|b | 1.235 | 10 |"]
+
+
+def test_code_is_that_of_the_module():
+    shown = placeholders.fill("{{code lab5_train.Training.descend}}")
+    assert shown.startswith("```python\ndef descend(self")
+    source = (ROOT / "lab5_train.py").read_text("utf-8")
+    lines = shown.removeprefix("```python\n").removesuffix("\n```").split("\n")
+    assert "\n".join(f"    {line}" if line else line for line in lines) in source
+
+
+def test_results_are_not_written_by_hand():
+    assert set(re.findall(r"\d*\.\d{3}", REPORT)) == {"0.607"}, "what copying scores"
+
+
+def test_captions_are_numbered_and_mentioned(report):
+    assert len(captions()) == len(set(captions())) > 20
+    assert set(captions()) == set(captions("see"))
+    for kind in ("figure", "table", "listing"):
+        found = re.findall(rf'id="{kind}-\w+"[^>]*>{kind.capitalize()}\s(\d+)\.', report)
+        assert found == [str(n + 1) for n in range(len(found))] != []
+
+
+def test_figures_exist_for_the_screen_and_for_print(report):
+    pictures = re.findall(r"!\[\{\{new figure \w+\}\}.*\]\((.+?)\)", REPORT)
+    assert len(pictures) == sum(kind == "figure" for kind, _ in captions()) > 10
+    for name in pictures:
+        path = (FOLDER / name).resolve()
+        assert path.is_file() and (path.suffix == ".svg" or path.with_suffix(".pdf").is_file())
+    assert report.count("<figure>") == len(pictures)
+
+
+def test_what_is_cited_is_listed_and_what_is_listed_is_cited(report):
+    listed = re.findall(r"^@\w+\{(\w+),", (FOLDER / "references.bib").read_text("utf-8"), re.M)
+    cited = set(re.findall(r"@(\w+)", REPORT))
+    assert sorted(cited) == sorted(listed)
+    for name in listed:
+        assert f'id="ref-{name}"' in report and f'href="#ref-{name}"' in report
+
+
+def test_the_report_is_whole(report, made):
+    text = text_of(re.sub(r"<(script|style)\b.*?</\1>", "", report, flags=re.DOTALL))
+    assert "{{" not in text and "$" not in text and "[@" not in text
+    assert report.count("<math") > 20
+    places = re.findall(r'id="([^"]+)"', report)
+    for target in re.findall(r'<a\s[^>]*href="#([^"]+)"', report):
+        assert target in places
+    assert re.findall(r'(?:src="|url\(|<link [^>]*href=")(?!data:|#)([^")]+)', report) == []
+    pdf = (made / "report.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF") and len(pdf) > 100_000
+
+
 # ---- Notebooks that somebody adds ----
 def test_no_notebook_replaces_another(small_page):
     assert headings(small_page) == ["04 · Annealing", "04 · Annealing", "04_mine", "05 · Links"]
@@ -174,13 +298,41 @@ def test_the_folder_may_be_on_another_drive(small_script, tmp_path, monkeypatch)
     assert (tmp_path / "notebooks.html").stat().st_size > 1000
 
 
+def test_without_typst_only_the_pdf_is_missing(small_script, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "typst", None)
+    monkeypatch.setattr(sys, "argv", ["report.py", str(tmp_path)])
+    runpy.run_path(str(small_script), run_name="__main__")
+    assert "pip install typst" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {"notebooks.html", "report.html"}
+
+
+def refused(script, folder):
+    """Returns what the script says when it refuses to write into a folder."""
+    done = subprocess.run([sys.executable, script, folder], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == "" and "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_folder_of_other_things_is_refused(small_script, tmp_path):
+    (tmp_path / "thesis.html").write_text("mine")
+    assert "thesis.html" in refused(small_script, tmp_path)
+    assert "File exists" in refused(small_script, tmp_path / "thesis.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.html"]
+
+
+def test_nothing_is_run_or_written_if_a_placeholder_is_unknown(tmp_path):
+    script = copy_script(tmp_path, report="It is {{ours / conversion}}.")
+    assert "{{ours / conversion}}" in refused(script, tmp_path / "page")
+    assert not (tmp_path / "page").exists()
+
+
 def test_it_runs_notebooks_before_and_leaves_them_as_they_are(tmp_path):
     folder = tmp_path / "a project" / "notebooks"
     folder.mkdir(parents=True)
     cells = [new_code_cell("print('found', 6 * 7)"), new_code_cell("import os; os.getcwd()")]
     nbformat.write(new_notebook(cells=cells), folder / "01_sum.ipynb")
     before = (folder / "01_sum.ipynb").read_bytes()
-    command = [sys.executable, shutil.copy(SCRIPT, folder), tmp_path / "page", "--run"]
+    command = [sys.executable, copy_script(folder), tmp_path / "page", "--run"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "TCP" not in done.stderr, "a warning that frightens"

@@ -1,4 +1,4 @@
-"""Checks the answers of an assignment, and lends its notebooks what they need.
+"""Checks the answers of an assignment.
 
 `handout.py` copies this file into the assignment. A check takes one answer of a student, a function
 or a class, and nothing else that was written: tensors, words and stand-ins are made here. It raises
@@ -6,32 +6,20 @@ AssertionError, with the likely mistake. Its numbers may be replaced by others: 
 same checks with other numbers. No check holds an answer.
 """
 
-import ast
 import contextlib
-import dis
 import io
 import math
-import re
 import sys
 import warnings
-from pathlib import Path
 from unittest.mock import patch
 
 import torch
-from IPython import get_ipython
-from IPython.core.magic import register_cell_magic
 from torch import nn
 from torch.nn import functional as F
 
 import lab5_utils as lab
-from lab5_figures import FIGURES
 
-FIGURES.mkdir(exist_ok=True)  # tables are written there, too
 VOCABULARY = lab.vocabulary_of(lab.load_verbs())
-YOURS = Path("yours.py")  # what notebook 02 defined, for 03 and 04; beside it, the weights
-CONSTANTS = {"vocabulary", "verbs", "pairs", "table", "number_of"}  # and names in capitals
-DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
-BLANK = "NotImplementedError"  # what an empty answer raises
 
 
 # ---- Points ----
@@ -44,8 +32,8 @@ def award(points, check, answer, **numbers):
     try:
         with quiet():
             check(answer, **numbers)
-    except NotImplementedError as error:
-        print(f"{name}: {error or 'still blank'}")
+    except NotImplementedError:
+        print(f"{name}: still blank")
     except AssertionError as error:
         print(f"{name}: {error}")
     except Exception as error:  # an answer may fail in any way, and the notebook must go on
@@ -114,11 +102,39 @@ def differ(a, b, why):
     assert not torch.allclose(a, b, atol=1e-6), why
 
 
+@contextlib.contextmanager
+def kept(*tensors):
+    """Asserts that an answer leaves the tensors that it is given as they are."""
+    before = [tensor.clone() for tensor in tensors]
+    yield
+    for tensor, old in zip(tensors, before, strict=True):
+        assert torch.equal(tensor, old), "an input was changed in place: work on a copy of it"
+
+
+def reaches(output, sources):
+    """Asserts that a gradient passes from an output back to tensors, which are given by name."""
+    assert output.requires_grad, "no gradient passes: nothing may be detached, or under no_grad"
+    direction = torch.randn(output.shape)  # in a sum, gradients could cancel out
+    total = (output * direction).sum()
+    options = {"allow_unused": True, "retain_graph": True}
+    gradients = torch.autograd.grad(total, list(sources.values()), **options)
+    for name, gradient in zip(sources, gradients, strict=True):
+        stopped = f"no gradient reaches {name}: is something detached on the way?"
+        assert gradient is not None and gradient.abs().sum() > 0, stopped
+
+
+def weights_of(module, *parts):
+    """Returns the weights of some parts of a model, by name."""
+    return {n: weight for n, weight in module.named_parameters() if n.split(".")[0] in parts}
+
+
 # ---- 01: words and tensors ----
 def to_numbers(answer, word="goes", expected=(7, 15, 5, 19, 0)):
     """Checks a word's numbers."""
     found = answer(word)
     assert isinstance(found, torch.Tensor), f"found {type(found).__name__}; expected a tensor"
+    whole = f"found numbers of the type {found.dtype}; expected integers, to look letters up by"
+    assert not found.is_floating_point(), whole
     assert len(found) == len(expected), "a number a letter is expected, and EOS, once, behind them"
     assert found[-1] == lab.EOS, "the last number is not EOS, which is 0"
     assert tuple(found.tolist()) == expected, "letters have other numbers: a is 1, z is 26"
@@ -126,7 +142,8 @@ def to_numbers(answer, word="goes", expected=(7, 15, 5, 19, 0)):
 
 def to_word(answer, numbers=(23, 5, 14, 20), expected="went"):
     """Checks the way back."""
-    assert answer(torch.tensor(numbers)) == expected, "letters have other numbers: a is 1"
+    ended = torch.tensor([*numbers, 0])
+    assert answer(ended) == expected, "letters have other numbers: a is 1, and EOS is no letter"
     padded = torch.tensor([*numbers, 0, 0, 0])
     assert answer(padded) == expected, "padding became letters: a word ends at its first EOS"
     behind = torch.tensor([*numbers, 0, 3, 1, 20])
@@ -137,7 +154,9 @@ def to_word(answer, numbers=(23, 5, 14, 20), expected="went"):
 def encode(encoder, words, tenses):
     """Returns what an encoder makes of words."""
     letters, lengths = VOCABULARY.to_tensor(words)
-    return encoder(letters, lengths, torch.tensor(tenses))
+    tense = torch.tensor(tenses)
+    with kept(letters, lengths, tense):
+        return encoder(letters, lengths, tense)
 
 
 @torch.no_grad()
@@ -170,6 +189,11 @@ def encoder_forward(answer, word="walked", neighbour="understanding"):
     close(logvar, torch.full_like(mu, -3.0), "logvar is what its own layer makes, and comes second")
     encoder.embedding.weight[lab.EOS] += 1
     differ(encode(encoder, [word], [3])[0], mu, "the state is taken before EOS was read")
+    encoder = answer()
+    with torch.enable_grad():
+        mu, logvar = encode(encoder, [word, neighbour], [3, 2])
+        for layer, output in {"mu": mu, "logvar": logvar}.items():
+            reaches(output, weights_of(encoder, "embedding", "condition", "lstm", layer))
 
 
 class Echo(nn.Module):
@@ -244,14 +268,29 @@ def adding_decoder(answer):
     return decoder, symbols
 
 
-@torch.no_grad()
+class SimpleStart:
+    """Begins a word with z alone, in place of a student's own first state."""
+
+    def first_state(self, z, tense):
+        """Returns the first hidden state and cell, each (1, B, H)."""
+        start = F.pad(z, (0, self.lstm.hidden_size - z.shape[1]))[None]
+        return start, start
+
+
+def simple_decoder(answer):
+    """Returns a student's decoder with a simple start, and two codes that take gradients."""
+    decoder = type("Simple", (SimpleStart, answer), {})()
+    return decoder, torch.randn(2, 32, requires_grad=True)
+
+
 def decoder_first_state(answer, tense=1):
     """Checks how z and tense begin a word."""
     decoder = answer()
-    z = torch.randn(3, decoder.from_z.in_features - decoder.condition.embedding_dim)
+    width = decoder.from_z.in_features - decoder.condition.embedding_dim
+    z = torch.randn(3, width, requires_grad=True)
     tenses = torch.full((3,), tense)
     why = "the decoder may know z and the tense, nothing of the encoder"
-    with stand_ins(answer.first_state, encoder=Untouchable(why)):
+    with stand_ins(answer.first_state, encoder=Untouchable(why)), kept(z, tenses):
         h, c = decoder.first_state(z, tenses)
         other_c = decoder.first_state(z, (tenses + 1) % 4)[1]
         moved_c = decoder.first_state(z + 1, tenses)[1]
@@ -261,6 +300,19 @@ def decoder_first_state(answer, tense=1):
     differ(c, other_c, "the tense is not in the first state")
     differ(c, moved_c, "z is not in the first state")
     differ(c[0, 0], c[0, 1], "all words of a batch begin in the same state")
+    calls = []
+    decoder.from_z.register_forward_hook(lambda layer, given, made: calls.append((*given, made)))
+    h, c = decoder.first_state(z, tenses)
+    assert calls, "the cell is what the layer from_z makes"
+    given, made = (tensor.reshape(len(z), -1) for tensor in calls[-1])
+    close(c[0], made, "the cell is what the layer from_z makes, as it is")
+    condition = decoder.condition(tenses)
+    in_order = torch.equal(given[:, :width], z) and torch.equal(given[:, width:], condition)
+    turned = torch.equal(given[:, -width:], z) and torch.equal(given[:, :-width], condition)
+    assert in_order or turned, "from_z is given z and the tense's embedding, as they are"
+    sources = {"z": z, **weights_of(decoder, "condition", "from_z")}
+    reaches(h, sources)
+    reaches(c, sources)
 
 
 @torch.no_grad()
@@ -268,7 +320,9 @@ def decoder_forward(answer, word=(3, 1, 2, 0)):
     """Checks teacher forcing."""
     decoder, symbols = adding_decoder(answer)
     words = [word, (*word[-2::-1], 0)]  # and the same backwards
-    scores = decoder(BEGINNING, TENSES, torch.tensor(words))
+    letters = torch.tensor(words)
+    with kept(letters):
+        scores = decoder(BEGINNING, TENSES, letters)
     assert scores.shape == (2, len(word), symbols), "scores are (B, T, V − 1)"
     expected = [chain(words[n], symbols, len(word), BEGINS[n]) for n in (0, 1)]
     found = scores.argmax(2).tolist()
@@ -280,6 +334,10 @@ def decoder_forward(answer, word=(3, 1, 2, 0)):
     assert found == expected, shift
     raw = F.one_hot(torch.tensor(expected), symbols).float()
     close(scores, raw, "scores are what the layer of letters gives, no probabilities")
+    with torch.enable_grad():
+        decoder, z = simple_decoder(answer)
+        scores = decoder(z, TENSES, letters)
+        reaches(scores[:, -1], {"z": z, **weights_of(decoder, "embedding", "lstm", "letter")})
 
 
 @torch.no_grad()
@@ -289,45 +347,92 @@ def decoder_free_run(answer, steps=6):
     scores = decoder.free_run(BEGINNING, TENSES, steps)
     enough = "scores are (B, steps, V − 1): all steps are made, also behind an EOS"
     assert scores.shape == (2, steps, symbols), enough
-    at_once = torch.full((2, 32), 26.0 - SOS)  # 26 · 27 % 27 = 0: EOS comes first
-    ended = decoder.free_run(at_once, torch.zeros(2, dtype=torch.long), steps)
-    assert ended.shape == scores.shape, enough
     expected = torch.tensor([chain(None, symbols, steps, begins) for begins in BEGINS])
     found = scores.argmax(2)
     first = "the first letter fed is SOS, and the first state is self.first_state"
     assert found[:, 0].equal(expected[:, 0]), first
+    goes_on = "each step goes on from the state of the one before: do not begin anew"
+    first_letters = [follower(begins, symbols) for begins in BEGINS]
+    pairs = zip(BEGINS, first_letters, strict=True)
+    begun_anew = [follower(begins - SOS + letter, symbols) for begins, letter in pairs]
+    assert found[:, 1].tolist() != begun_anew, goes_on
     fed = "each step is fed the likeliest letter of the one before, each word its own"
     assert found[:, 1].equal(expected[:, 1]), fed
-    assert found.equal(expected), "each step goes on from the state of the one before"
+    is_eos = expected == lab.EOS
+    is_behind = is_eos.cumsum(1) > is_eos.int()  # an earlier EOS
+    assert found.where(~is_behind, expected).equal(expected), goes_on
+    likewise = "behind an EOS a word goes on likewise, fed EOS: where it ends is seen later"
+    assert found.equal(expected), likewise
     raw = F.one_hot(expected, symbols).float()
     close(scores, raw, "scores are what the layer of letters gives, no probabilities")
+    at_once = torch.full((2, 32), 26.0 - SOS)  # 26 · 27 % 27 = 0: EOS comes first
+    ended = decoder.free_run(at_once, torch.zeros(2, dtype=torch.long), steps)
+    assert ended.shape == scores.shape, enough
+    with torch.enable_grad():
+        decoder, z = simple_decoder(answer)
+        scores = decoder.free_run(z, TENSES, steps)
+        reaches(scores[:, -1], {"z": z, **weights_of(decoder, "embedding", "lstm", "letter")})
 
 
-def decode(answer, words=("go", "understanding"), tense=2):
-    """Checks spelling from codes."""
-    expected, _ = VOCABULARY.to_tensor(words)
+class Spelling(nn.Module):
+    """Stands for a decoder that spells given words, each from its own code and in its own tense.
+
+    Its hidden state counts the letters that it was fed; its last number says which word it spells.
+    """
+
+    def __init__(self, words, codes, tenses):
+        super().__init__()
+        self.codes, self.tenses = codes, tenses
+        letters, _ = VOCABULARY.to_tensor(words)
+        self.letters = F.pad(letters, (0, 2 * lab.MAX_LETTERS))  # (N, ·): EOS behind each word
+        symbols = VOCABULARY.size
+        before = F.pad(self.letters[:, :-1], (1, 0), value=VOCABULARY.sos)
+        self.fed = F.one_hot(before, symbols).cumsum(1)  # (N, ·, V): what must have been fed
+        self.embedding = nn.Embedding.from_pretrained(torch.eye(symbols, 64))
+        self.lstm = Echo()
+
+    def first_state(self, z, tense):
+        """Returns the first state (1, B, 64) of codes that it knows."""
+        number = torch.cdist(z, self.codes).argmin(1)
+        close(z, self.codes[number], "z is decoded as it is, without new noise")
+        asked = "decode in the tenses that are asked for, each word in its own"
+        assert tense.tolist() == self.tenses[number].tolist(), asked
+        h0 = F.pad(number.float()[:, None], (63, 0))[None]
+        return h0, h0
+
+    def letter(self, hidden):
+        """Returns scores (B, T, V − 1): 1 for the next letter, or for *a* if others were fed."""
+        number = hidden[..., -1].round().long()
+        counts = hidden[..., : VOCABULARY.size].round().long()
+        place = (counts.sum(-1) - 1).clamp(0, self.letters.shape[1] - 1)
+        is_right = (counts == self.fed[number, place]).all(-1)
+        following = self.letters[number, place].where(is_right, torch.tensor(1))
+        return F.one_hot(following, VOCABULARY.size - 1).float()
+
+    def free_run(self, z, tense, steps):
+        """Returns scores (B, steps, V − 1)."""
+        h0, _ = self.first_state(z, tense)
+        letters = self.letters[h0[0, :, -1].long(), :steps]
+        return F.one_hot(letters, VOCABULARY.size - 1).float()
+
+    def forward(self, *arguments):
+        """Refuses to be fed the right letters."""
+        raise AssertionError("nobody knows the right letters here: free_run")
+
+
+def decode(answer, words=("go", "understandingunderstandingunders"), tense=2):
+    """Checks spelling from codes; the words that are spelled may be long."""
     codes = torch.randn(len(words), 32)
-    asked = []
-
-    class Spelling(nn.Module):
-        def free_run(self, z, tense, steps):
-            asked.append((z, tense, steps))
-            letters = F.pad(expected, (0, max(0, steps - expected.shape[1])))[:, :steps]
-            return F.one_hot(letters, VOCABULARY.size - 1).float()
-
-        def forward(self, *arguments):
-            raise AssertionError("nobody knows the right letters here: free_run")
-
-    tenses = torch.full((len(words),), tense)
+    tenses = (torch.arange(len(words)) + tense) % 4
     encoder = Untouchable("only z may be used, nothing of the encoder")
-    with stand_ins(answer, decoder=Spelling(), encoder=encoder):
+    decoder = Spelling(words, codes, tenses)
+    with stand_ins(answer, decoder=decoder, encoder=encoder), kept(codes, tenses):
         found = answer(codes, tenses)
     assert isinstance(found, list | tuple), "return words, not tensors"
-    (z, given, steps) = asked[0]
-    close(z, codes, "z is decoded as it is, without new noise")
-    assert given.tolist() == tenses.tolist(), "decode in the tenses that are asked for"
+    assert len(found) == len(words), f"found {len(found)} words; expected {len(words)}"
     enough = "a word may have MAX_LETTERS letters and EOS, and nobody knows how many it has"
-    assert steps > lab.MAX_LETTERS, enough
+    pairs = list(zip(words, found, strict=True))
+    assert not any(word != part and word.startswith(part) for word, part in pairs), enough
     assert list(found) == list(words), f"found {found}; expected {list(words)}"
 
 
@@ -338,23 +443,32 @@ def kl_divergence(answer, mu=(0.5, -1.0), sigma=(0.5, 2.0)):
     zero = torch.zeros(3, 5)
     close(answer(zero, zero), torch.zeros(3), "KL of the prior itself is 0, one number a word (B,)")
     normal = torch.distributions.Normal
+    mu, logvar = mu.requires_grad_(), (2 * sigma.log()).requires_grad_()
+    sigma = (0.5 * logvar).exp()
     by_torch = torch.distributions.kl_divergence(normal(mu, sigma), normal(0.0, 1.0))
-    found = answer(mu.requires_grad_(), 2 * sigma.log())
-    assert found.requires_grad, "no gradient reaches mu"
-    found, mu = found.detach(), mu.detach()
+    with kept(mu, logvar):
+        kl = answer(mu, logvar)
+    assert kl.requires_grad, "no gradient reaches mu and logvar: nothing may be detached"
+    found = kl.detach()
     assert found.item() >= 0, "KL is never negative: look at the signs"
     half = "the factor ½ is missing"
     assert not math.isclose(found.item(), 2 * by_torch.sum().item(), abs_tol=1e-3), half
     mean = "KL is summed over dimensions, not averaged"
     assert not math.isclose(found.item(), by_torch.mean().item(), abs_tol=1e-3), mean
     close(found, by_torch.sum(1), "other than PyTorch's; logvar is log σ², not σ and not log σ")
+    for name, source in {"mu": mu, "logvar": logvar}.items():
+        reaches(kl, {name: source})
+        (slope,) = torch.autograd.grad(kl.sum(), source, retain_graph=True)
+        (right,) = torch.autograd.grad(by_torch.sum(), source, retain_graph=True)
+        close(slope, right, f"the gradient by {name} is another than PyTorch's")
 
 
 def reparameterize(answer, mean=1.5, sigma=0.3):
     """Checks draws of z by their mean, their spread and their gradients."""
     mu = torch.full((4000, 5), mean, requires_grad=True)
     logvar = torch.full((4000, 5), 2 * math.log(sigma), requires_grad=True)
-    z = answer(mu, logvar)
+    with kept(mu, logvar):
+        z = answer(mu, logvar)
     assert z.shape == mu.shape, "z has the shape of mu"
     assert not z.isnan().any(), "z is not a number: σ = exp(½ logvar), a positive number"
     differ(z, mu, "nothing is drawn")
@@ -364,6 +478,12 @@ def reparameterize(answer, mean=1.5, sigma=0.3):
     close(
         z.std(), sigma, "the spread of the draws is not σ = exp(½ logvar)", tolerance=0.02 * sigma
     )
+    differ(z, answer(mu, logvar), "each call draws the same noise: set no seed in it")
+    torch.manual_seed(1)
+    once = answer(mu, logvar)
+    torch.manual_seed(1)
+    seeded = "the noise is not PyTorch's own, which torch.manual_seed makes repeatable"
+    close(once, answer(mu, logvar), seeded)
     assert z.requires_grad, "no gradient passes: compute z from mu, σ and noise, do not sample it"
     z.sum().backward()
     stopped = "no gradient reaches mu or logvar: a draw lets none pass, so draw noise alone"
@@ -391,7 +511,7 @@ def cross_entropy(answer, lengths=(7, 3)):
     assert not torch.allclose(guessed, (lengths - 1) * math.log(V)), eos
     close(guessed, lengths * math.log(V), "guessing costs ln 27 nats a character, EOS counted")
     scores = torch.zeros(B, T, V, requires_grad=True)
-    assert answer(scores, letters.clone(), lengths).requires_grad, "no gradient reaches the scores"
+    reaches(answer(scores, letters.clone(), lengths), {"the scores": scores})
     certain = 100.0 * F.one_hot(letters, V)
     nothing = answer(certain, letters.clone(), lengths)
     close(nothing, torch.zeros(B), "a certain, right word costs nothing")
@@ -464,18 +584,24 @@ def spell(answer, ratio=0.7):
         return is_forced
 
     with stand_ins(answer, decoder=decoder):
-        coins = {r: torch.stack([forced(r) for _ in range(200)]) for r in (0.0, ratio, 1.0)}
+        calls = {0.0: 20, ratio: 200, 1.0: 20}
+        coins = {r: torch.stack([forced(r) for _ in range(n)]) for r, n in calls.items()}
+        fed, free = answer(z, words, 1.0)[0], answer(z, words, 0.0)[0]
     assert coins[1.0].all(), "with a ratio of 1 all words are fed the right letters"
     assert not coins[0.0].any(), "with a ratio of 0 all words run free"
     together = coins[ratio].all(1) | ~coins[ratio].any(1)
     assert not together.all(), "a coin for each word: some of a batch run free, others do not"
+    varied = (coins[ratio] != coins[ratio][0]).any()
+    assert varied, "the same words run free in each call: set no seed, and throw new coins"
     share = coins[ratio].float().mean()
     why = f"with a ratio of {ratio} the share of forced words was {share:.2f}"
     close(share, ratio, why, tolerance=0.06)
+    reaches(fed, {"the scores of words that are fed the right letters": decoder.forced})
+    reaches(free, {"the scores of words that run free": decoder.own})
 
 
 class Weight(nn.Module):
-    """Stands for an encoder or a decoder with one weight."""
+    """Stands for an encoder with one weight."""
 
     def __init__(self, value):
         super().__init__()
@@ -486,12 +612,37 @@ class Weight(nn.Module):
         return self.weight.expand(len(letters), 1), torch.zeros(len(letters), 1)
 
 
+class SpellingWeight(Weight):
+    """Stands for a decoder with one weight, which `spell` uses and nobody else."""
+
+    def forward(self, *arguments):
+        """Refuses to be called."""
+        raise AssertionError("spell(z, words, tf_ratio) spells: it decides which words run free")
+
+
+def check_move(moved, right, of_kl):
+    """Asserts that a step moved two weights rightly (2,), and names the likely mistake.
+
+    `of_kl` is how far the encoder moves if KL alone reaches it.
+    """
+    assert moved.norm() > 0, "the weights did not move: loss.backward(), and then the step"
+    is_apart = not torch.allclose(moved, right, atol=1e-4)
+    through_z = (
+        "no gradient of CE reaches the encoder: it passes through z, as reparameterize gives it"
+    )
+    assert not (is_apart and math.isclose(moved[0], of_kl, abs_tol=1e-5)), through_z
+    is_along = torch.cosine_similarity(moved, right, dim=0) > 0.9999
+    clipped = "the step has the right direction and a wrong length: clip to the norm 5, no other"
+    assert not (is_apart and is_along), clipped
+    assert not is_apart, "the loss is CE + β KL"
+
+
 def step(answer, beta=0.5, rate=0.1, slopes=(1.0, 0.5)):
     """Checks one step on L = a v (w + 1) + β b w, where w and v are the only weights there are."""
     a, b = slopes
     letters = torch.ones(4, 3, dtype=torch.long)
     words = lab.Words(letters, torch.full((4,), 3), torch.zeros(4, dtype=torch.long))
-    encoder, decoder = Weight(2.0), Weight(1.0)
+    encoder, decoder = Weight(2.0), SpellingWeight(1.0)
     weights = [encoder.weight, decoder.weight]
     optimizer = torch.optim.SGD(weights, lr=1000.0)
 
@@ -516,25 +667,33 @@ def step(answer, beta=0.5, rate=0.1, slopes=(1.0, 0.5)):
     }
 
     def move():
-        """Returns CE and KL of a step, where it went, and where it should have gone."""
-        w, v = (weight.item() for weight in weights)
-        expected = torch.tensor([w - rate * (a * v + beta * b), v - rate * a * (w + 1)])
-        ce, kl = answer(optimizer, words, beta, 0.9, rate)
-        return ce, kl, torch.stack(weights).detach(), expected
+        """Returns CE and KL of a step, where it went from, and where to."""
+        before = torch.stack(weights).detach()
+        with patch.object(optimizer, "step", wraps=optimizer.step) as made, kept(*words):
+            ce, kl = answer(optimizer, words, beta, 0.9, rate)
+        given = "the optimizer that is given makes no step: call its step(), and make no other"
+        assert made.called, given
+        return ce, kl, before, torch.stack(weights).detach()
+
+    def should_move(before):
+        """Returns how far the weights should move (2,)."""
+        w, v = before.tolist()
+        return rate * torch.tensor([a * v + beta * b, a * (w + 1)])
 
     with stand_ins(answer, **parts):
-        ce, kl, found, expected = move()
+        ce, kl, before, after = move()
         close(ce, 3 * a, "CE is the mean over words, in nats, of what z = reparameterize(…) gives")
         close(kl, 2 * b, "KL is the mean over words, in nats, without β")
         assert isinstance(ce, float) and isinstance(kl, float), "return numbers: item()"
-        assert (found - expected).norm() < 10, "set the learning rate before the optimizer's step"
-        close(found, expected, "the loss is CE + β KL")
-        _, _, found, expected = move()
-        close(found, expected, "gradients of earlier steps must be set to zero")
-        before, a = found, 1000.0
-        _, _, found, _ = move()
+        assert (after - before).norm() < 10, "set the learning rate before the optimizer's step"
+        check_move(before - after, should_move(before), of_kl=rate * beta * b)
+        _, _, before, after = move()
+        not_zeroed = "gradients of earlier steps must be set to zero"
+        close(before - after, should_move(before), not_zeroed)
+        a = 1000.0
+        _, _, before, after = move()
         clipped = "the gradient of all weights together is clipped to the norm 5"
-        close((found - before).norm(), 5 * rate, clipped)
+        close((after - before).norm(), 5 * rate, clipped)
 
 
 # ---- 03: scores ----
@@ -585,7 +744,21 @@ def gaussian_score(answer, repeats=10):
     assert (share, distinct) == (1.0, 1), "one row, always: a share of 1, and one distinct row"
 
 
-# ---- 04: a schedule ----
+# ---- 02 and 04: schedules ----
+def monotonic(answer, at=0.05):
+    """Checks a rise in the first tenth; `at` is a place in it."""
+    close(answer(at), 10 * at, "in the first tenth of the training the share rises evenly to 1")
+    for progress in (0.1, 0.35, 1.0):
+        close(answer(progress), 1.0, "from the first tenth on the share is 1")
+
+
+def teacher_forcing(answer, at=0.4):
+    """Checks an even fall from 1 to 0.95; `at` is a place on the way."""
+    close(answer(1e-9), 1.0, "at first all words are fed the right letters: 1")
+    close(answer(1.0), 0.95, "at the end 0.95 of the words are fed the right letters")
+    close(answer(at), 1 - 0.05 * at, "the ratio falls evenly, in a straight line")
+
+
 def four_cycles(answer, at=0.2):
     """Checks the shape of four cycles; `at` is a place in the rising half of each, 0..0.5."""
     for cycle in range(4):
@@ -595,89 +768,76 @@ def four_cycles(answer, at=0.2):
         rising = answer(begins + at / 4)
         close(rising, 2 * at, "in the first half of a cycle the weight rises evenly to 1", 1e-3)
         close(answer(begins + 0.19), 1.0, "in the second half of a cycle the weight is 1", 1e-3)
+        last = "the last step of a cycle still belongs to it: the weight falls with the next"
+        close(answer(begins + 0.25), 1.0, last, 1e-3)
 
 
-# ---- What cells need ----
-def is_missing(name):
-    """Tells whether an answer is blank, or was never made."""
-    value = get_ipython().user_ns.get(name.split(".")[0])
-    for part in name.split(".")[1:]:
-        value = getattr(value, part, None)
-    code = getattr(getattr(value, "__wrapped__", value), "__code__", None)
-    steps = dis.get_instructions(code) if code else []  # none behind a return
-    return value is None or BLANK in {step.argval for step in steps}
+# ---- 05: the gate, and refining ----
+def path_costs(answer, steps=6):
+    """Checks what each path costs against sums over its parts."""
+    parts = [torch.rand(2, steps, requires_grad=True) for _ in range(3)]
+    blind, told, opens = parts
+    with kept(*parts):
+        found = answer(blind, told, opens)
+    assert found.shape == (2, steps), "a cost for each word and each place to open: (B, T)"
+    for k in range(steps):
+        before, behind = blind[:, :k].sum(1), told[:, k:].sum(1)
+        both = "a path that opens before letter k pays for opening there, once"
+        assert not torch.allclose(found[:, k], before + behind, atol=1e-5), both
+        letters = "letters 0 to k − 1 are spelled blind, and letter k and those behind it told"
+        close(found[:, k], before + opens[:, k] + behind, letters)
+    reaches(found, {"blind": blind, "told": told, "opens": opens})
 
 
-@register_cell_magic
-def needs(line, cell):
-    """Runs a cell if all that it needs was answered."""
-    missing = [name for name in line.split() if is_missing(name)]
-    if missing:
-        print("This cell needs what is still missing:", ", ".join(missing))
-        return
-    get_ipython().run_cell(cell)
+def sum_paths(answer, tau=0.4, costs=(3.0, 1.0, 2.0)):
+    """Checks the sum over paths by its definition, and where numbers are large."""
+    T = len(costs)
+    paths = torch.tensor([[*costs, 0.5], [*costs[::-1], 0.1]], requires_grad=True)
+    mask = torch.tensor([[True] * T + [False]] * 2)  # the last character is padding
+    with kept(paths, mask):
+        found = answer(paths, mask)
+    assert found.shape == (2,), "one cost a word: (B,)"
+    chances = (-paths[:, :T]).exp()
+    close(found, -chances.sum(1).log(), "with τ = 1: −log of the sum over p, without the padding")
+    same = answer(torch.full((2, T + 1), 2.0), mask, tau)
+    scale = "T equal paths cost the same whatever τ is; T is the number of characters of the word"
+    close(same, torch.full((2,), 2.0 - math.log(T)), scale)
+    flat = -(T ** (tau - 1) * (chances**tau).sum(1)).log() / tau
+    close(answer(paths, mask, tau), flat, f"for τ = {tau} the cost is another")
+    large = answer(1000 + paths, mask, tau)
+    stable = "e^−1000 is 0 in a computer, and its logarithm −∞: use logsumexp"
+    close(large, 1000 + flat, stable, tolerance=1e-3)
+    reaches(found, {"the costs of the paths": paths})
 
 
-# ---- From one notebook to the next ----
-def definitions(cells):
-    """Returns the code of cells that defines things: imports, functions, classes, constants."""
-    kept = []
-    for cell in cells:
-        try:
-            nodes = ast.parse(re.sub("^%%needs.*", "", cell)).body
-        except SyntaxError:  # a mistake, or another magic
-            continue
-        kept += [node for node in nodes if isinstance(node, DEFINITIONS) or is_constant(node)]
-    return "\n".join(map(ast.unparse, kept))
+def refine_step(answer, rate=0.1, slope=1.5):
+    """Checks a step of the encoder on L = a v (w + 1), where w is the encoder's only weight."""
+    a, v, letters = slope, 0.8, torch.ones(4, 3, dtype=torch.long)
+    words = lab.Words(letters, torch.full((4,), 3), torch.zeros(4, dtype=torch.long))
+    encoder = Weight(2.0)
+    optimizer = torch.optim.SGD(encoder.parameters(), lr=1000.0)
 
+    class Frozen(nn.Module):
+        def forward(self, z, tense, letters):
+            assert letters is words.letters, "all words are fed the right letters: words.letters"
+            return v * z
 
-def is_constant(node):
-    """Tells whether a statement assigns a value, or anything to a name in capitals or CONSTANTS."""
-    if not isinstance(node, ast.Assign):
-        return False
-    parts = [part for target in node.targets for part in ast.walk(target)]
-    names = {part.id for part in parts if isinstance(part, ast.Name)}
-    in_capitals = names != set() and all(name.isupper() for name in names)
-    return bool(names & CONSTANTS) or in_capitals or isinstance(node.value, ast.Constant)
-
-
-def keep_model(encoder, decoder):
-    """Keeps a trained model, and what notebook 02 defined."""
-    YOURS.write_text(definitions(get_ipython().history_manager.input_hist_raw), "utf-8")
-    weights = {"encoder": encoder.state_dict(), "decoder": decoder.state_dict()}
-    torch.save(weights, YOURS.with_suffix(".pt"))
-
-
-def your_notebook():
-    """Returns what notebook 02 defined, and its trained model, by name; None if there is none."""
-    if not YOURS.exists():
-        print("There is no model yet: fill in notebook 02 and run it.")
-        return None
-    names = {"__name__": "yours"}
-    exec(compile(YOURS.read_text("utf-8"), YOURS.name, "exec"), names)
-    weights = torch.load(YOURS.with_suffix(".pt"), weights_only=True)
-    for part in ("encoder", "decoder"):
-        names[part] = names[part.title()]()
-        names[part].load_state_dict(weights[part])
-    return names
-
-
-class YourModel:
-    """Holds the model that notebook 02 trained."""
-
-    latent_size = 32
-
-    def __init__(self, names):
-        self.convert = names["convert"]
-        self.decode = names["decode"]
-
-    def generate(self, z):
-        """Returns the verbs, all four tenses, that are decoded from z (N, Z)."""
-        forms = [self.decode(z, torch.full((len(z),), tense)) for tense in range(4)]
-        return list(zip(*forms, strict=True))
-
-
-def your_model():
-    """Returns the model that notebook 02 trained; None if it did not."""
-    names = your_notebook()
-    return None if names is None else YourModel(names)
+    parts = {
+        "encoder": encoder,
+        "decoder": Frozen(),
+        "reparameterize": lambda mu, logvar: mu + 1,
+        "cross_entropy": lambda scores, letters, lengths: a * scores[:, 0],
+    }
+    with stand_ins(answer, **parts):
+        for w in (2.0, 2.0 - rate * a * v):
+            ce = answer(optimizer, words, rate)
+            close(ce, a * v * (w + 1), "CE is the mean over words, of a draw of each code")
+            assert isinstance(ce, float), "return a number: item()"
+            moved = w - encoder.weight.item()
+            assert moved != 0, "the encoder did not move: backward(), and then the optimizer's step"
+            close(moved, rate * a * v, "the loss is CE alone, and gradients begin at zero", 1e-3)
+        a = 1000.0
+        before = encoder.weight.item()
+        answer(optimizer, words, rate)
+        clipped = "the gradient is clipped to the norm 5"
+        close(abs(encoder.weight.item() - before), 5 * rate, clipped, 1e-3)

@@ -1,4 +1,4 @@
-"""Makes an assignment of the lab: notebooks 01 to 04 with blanks, and what they need.
+"""Makes an assignment of the lab: notebooks 01 to 05 with blanks, and what they need.
 
     .venv/bin/python notebooks/handout.py FOLDER             # to be given to students
     .venv/bin/python notebooks/handout.py FOLDER --nbgrader  # FOLDER/source/lab5, for nbgrader
@@ -8,17 +8,19 @@ What becomes of a cell is said in its metadata, under "handout"; all others are 
 - `blank`, {function: points}, and `minutes`: the body of the function is to be written. The check
   of its name in `checks.py` follows, with the points, and in nbgrader's source once more, hidden,
   with other numbers: HIDDEN.
-- `answer`, a question, with `points` and `minutes`: a text is to be written under the heading.
-- `leave`: the cell is left out; if it is a heading, its section.
+- `answer`, a question, with `points` and `minutes`: a text is to be written under the heading. The
+  cell's own text is the model answer, or what stands under `solution`.
+- `leave`: the cell is left out; if it is a heading, its section, but for cells that are asked for.
 - `instead` and `then`: what stands in its place, and behind it.
 
-Of the modules only what is used comes along, so that no answer does.
+Of `lab5_utils` what reads words comes along, and BLEU-4: no model, so that no answer does.
 """
 
 import argparse
 import ast
 import re
 import sys
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,19 +28,20 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("0[1-4]_*.ipynb"))
-MODULES = ("lab5_figures", "lab5_train", "lab5_utils")  # each uses those behind it
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("0[1-5]_*.ipynb"))
 CHECKS = ROOT / "notebooks" / "checks.py"
 CHECKED = re.findall(r"^def (\w+)\(answer", CHECKS.read_text("utf-8"), re.MULTILINE)
-FILES = ("train.txt", "test.txt", "LICENSE")
+FILES = ("train.txt", "test.txt", "LICENSE", "notebooks/checks.py", "notebooks/assignment.py")
 FOR_THE_PROJECT = "Your own files"  # the heading of readme.txt from which it is about more
-PACKAGES = ("torch", "numpy", "nltk", "pandas", "matplotlib", "seaborn", "jupyter")
+PACKAGES = ("torch", "numpy", "nltk", "pandas", "matplotlib", "seaborn")
+PACKAGES += ("jupyter", "cloudpickle")
 ASSIGNMENT = "lab5"
-CONFIG = """c = get_config()
+STUB = 'raise NotImplementedError("YOUR CODE HERE: this function is still blank")'
+CONFIG = f"""c = get_config()
 c.ExecutePreprocessor.timeout = 1800  # seconds a cell may take; training takes more than 30
+c.ClearSolutions.code_stub = {{"python": {STUB!r}}}
 """
-OF_CELLS = ("handout", "tags", "alt", "jupyter")  # what a cell may have in its metadata
-KNOWN = ("blank", "answer", "points", "minutes", "leave", "instead", "then")  # in "handout"
+KNOWN = ("blank", "answer", "solution", "points", "minutes", "leave", "instead", "then")
 HIDDEN = {  # numbers of the hidden tests, by blank
     "to_numbers": {"word": "quizzes", "expected": (17, 21, 9, 26, 26, 5, 19, 0)},
     "to_word": {"numbers": (26, 1, 16), "expected": "zap"},
@@ -46,85 +49,43 @@ HIDDEN = {  # numbers of the hidden tests, by blank
     "Decoder.first_state": {"tense": 2},
     "Decoder.forward": {"word": (5, 5, 9, 2, 0)},
     "Decoder.free_run": {"steps": 11},
-    "decode": {"words": ("x", "went", "internationalizing"), "tense": 0},
+    "decode": {"words": ("x", "went", "internationalizingdeinstitution"), "tense": 0},
     "kl_divergence": {"mu": (2.0, 0.1, -0.3), "sigma": (1.5, 0.2, 3.0)},
     "reparameterize": {"mean": -0.5, "sigma": 1.7},
     "cross_entropy": {"lengths": (2, 9, 5)},
     "spell": {"ratio": 0.35},
     "step": {"beta": 0.2, "rate": 0.03, "slopes": (0.5, 1.5)},
-    "bleu4": {
-        "pairs": (
-            ("sleeped", "slept", 0.1944),
-            ("assesses", "assess", 0.6804),
-            ("be", "been", 0.1163),
-        ),
-    },
+    "bleu4": {"pairs": (("sleeped", "slept", 0.1944), ("be", "been", 0.1163))},
     "gaussian_score": {"repeats": 3},
+    "monotonic": {"at": 0.08},
+    "teacher_forcing": {"at": 0.7},
     "four_cycles": {"at": 0.4},
+    "path_costs": {"steps": 9},
+    "sum_paths": {"tau": 0.7, "costs": (2.5, 4.0, 0.5, 1.0)},
+    "refine_step": {"rate": 0.03, "slope": 0.6},
 }
 
 
 # ---- Code, read ----
-def statements(source):
-    """Yields the statements of a module, each with the lines from the one before it to its end."""
-    lines = source.split("\n")
-    last = 0
-    for node in ast.parse(source).body:
-        yield node, "\n".join(lines[last : node.end_lineno])
-        last = node.end_lineno
+def parse(source):
+    """Returns the syntax tree of a cell, without its magics."""
+    return ast.parse(re.sub(r"^\s*[%!].*", "", source, flags=re.MULTILINE))
 
 
-def loaded(node):
-    """Returns the names that code works with, "lab" as well as "lab.EOS"."""
-    names = set()
-    for part in ast.walk(node):
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
-            names.add(part.id)
-        if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
-            names.add(f"{part.value.id}.{part.attr}")
-    return names
-
-
-def defined(node):
-    """Returns the names that a statement gives a meaning."""
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return {node.name}
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return {alias.asname or alias.name.split(".")[0] for alias in node.names}
-    inner = [part.target for part in ast.walk(node) if isinstance(part, ast.comprehension)]
-    return stored(node) - set().union(*map(stored, inner))
-
-
-def stored(node):
-    """Returns the names that are assigned anywhere in a statement."""
+def names_in(node, context):
+    """Returns the names that code loads (ast.Load) or assigns (ast.Store)."""
     names = [part for part in ast.walk(node) if isinstance(part, ast.Name)]
-    return {part.id for part in names if isinstance(part.ctx, ast.Store)}
+    return {part.id for part in names if isinstance(part.ctx, context)}
 
 
-def pruned(node, used):
-    """Returns an import of the names that are used; an empty text if none is."""
-    node.names = [
-        alias for alias in node.names if (alias.asname or alias.name.split(".")[0]) in used
-    ]
-    return ast.unparse(node) if node.names else ""
-
-
-def excerpt(source, roots):
-    """Returns the part of a module that defines some names, with all that this part needs."""
-    parts = list(statements(source))
-    wanted, size = {*roots, "annotations"}, -1  # from __future__
-    while size != len(wanted):
-        size = len(wanted)
-        for node, _ in parts:
-            if defined(node) & wanted:
-                wanted |= loaded(node)
-    kept = [f'"""{ast.get_docstring(ast.parse(source)).split(chr(10))[0]}"""', ""]
-    for node, text in parts:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            kept += [pruned(node, wanted)] if defined(node) & wanted else []
-        elif defined(node) & wanted:
-            kept.append(text)
-    return "\n".join(kept) + "\n"
+def words_and_data():
+    """Returns the part of lab5_utils that reads words and data, and its BLEU-4."""
+    source = (ROOT / "lab5_utils.py").read_text("utf-8")
+    reads, _, rest = source.partition("# ---- Model ----")
+    _, _, code = reads.split('"""', 2)  # the docstring is about the whole
+    (bleu4,) = [node for node in ast.parse(rest).body if getattr(node, "name", "") == "bleu4"]
+    title = '"""The lab\'s words and data, and its BLEU-4."""'
+    return title + code + ast.get_source_segment(rest, bleu4) + "\n"
 
 
 # ---- Cells ----
@@ -135,16 +96,19 @@ def level(cell):
 
 
 def taken(notebook):
-    """Yields the cells that the assignment takes, each with what is said of it."""
+    """Yields the cells that the assignment takes, each with what is said of it.
+
+    Where a section is left out, a cell of which more is said is taken nevertheless.
+    """
     left = 0  # the level of the section that is being left out
     for cell in notebook.cells:
         said = cell.metadata.get("handout", {})
         deep = level(cell)
         if deep and deep <= left:
             left = 0
-        if said.get("leave") and deep:
-            left = deep
-        if "answer" in said or not (said.get("leave") or left):
+        if said.get("leave"):
+            left = left or deep
+        elif said or not left:
             yield cell, said
 
 
@@ -211,12 +175,13 @@ points"""
 
 
 def check_said(cell):
-    """Raises ValueError if a cell's metadata has an unknown name, or a value that is none."""
+    """Raises ValueError if what is said of a cell has an unknown name, or a value that is none."""
     said = cell.metadata.get("handout", {})
-    for found, known in ((cell.metadata, OF_CELLS), (said, KNOWN)):
-        unknown = found.keys() - known
-        if unknown:
-            raise ValueError(f"cell {cell.id}: found {min(unknown)!r}; expected {', '.join(known)}")
+    misspelt = get_close_matches("handout", cell.metadata.keys() - {"handout"})
+    unknown = [*misspelt, *(said.keys() - {*KNOWN})]
+    if unknown:
+        expected = ", ".join(("handout", *KNOWN))
+        raise ValueError(f"cell {cell.id}: found {unknown[0]!r}; expected {expected}")
     marks = said.get("blank", {"it": said.get("points", 0)} if "answer" in said else {})
     if not isinstance(marks, dict) or not all(type(n) is int and n > 0 for n in marks.values()):
         raise ValueError(
@@ -229,62 +194,50 @@ def check_said(cell):
 
 def asked(cell, said):
     """Returns the cells that become of a cell, marked for nbgrader; of a blank, its check too."""
-    if "blank" in said:
-        cell.source = delimited(cell.source, said["blank"])
-        checks = [check_of(name, points) for name, points in said["blank"].items()]
-        return [marked(cell, f"blank-{check_name(min(said['blank']))}", solution=True), *checks]
-    if "answer" in said:
-        heading, text = cell.source.split("\n", 1)
-        question = new_markdown_cell(f"{heading}\n\n{said['answer']} ({said['points']} points)")
-        cell.source = f"### BEGIN SOLUTION\n{text.strip()}\n### END SOLUTION"
-        name = re.sub(r"\W+", "-", heading.lower()).strip("-")
-        return [question, marked(cell, f"answer-{name}", said["points"], solution=True)]
+    texts = said.get("instead", [cell.source])
     made = new_code_cell if cell.cell_type == "code" else new_markdown_cell
-    cells = [made(text) for text in said["instead"]] if "instead" in said else [cell]
+    if "blank" in said:
+        name = check_name(min(said["blank"]))
+        answer = made(delimited(texts[0], said["blank"]))
+        checks = [check_of(name, points) for name, points in said["blank"].items()]
+        cells = [marked(answer, f"blank-{name}", solution=True), *checks]
+    elif "answer" in said:
+        cells = question(cell, said)
+    else:
+        cells = [made(text) for text in texts]
     return cells + [new_code_cell(text) for text in said.get("then", [])]
 
 
-class Needs:
-    """Says which answers a cell needs, going through a notebook."""
-
-    def __init__(self, blanks):
-        self.blanks = blanks
-        self.of_name = {}  # of what is assigned: the answers that it needed
-        self.uses = {}  # of functions and classes: the names that they work with
-
-    def behind(self, names, seen=()):
-        """Returns the answers behind some names."""
-        answers = set()
-        for name in names - {*seen}:
-            answers |= {blank for blank in self.blanks if blank.split(".")[0] == name}
-            answers |= self.of_name.get(name, set())
-            answers |= self.behind(self.uses.get(name, set()), {*seen, name})
-        return answers
-
-    def read(self, cell):
-        """Returns the answers that a cell needs to run, and remembers what its names need."""
-        needed, own, lent = set(), set(), "checks.your_" in cell.source
-        for node in ast.parse(cell.source).body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                self.uses[node.name] = loaded(node)
-                continue
-            needed |= self.behind(loaded(node) - own)
-            own |= defined(node)
-        for name in own:
-            self.of_name[name] = {name} if lent else needed
-        return needed
+def question(cell, said):
+    """Returns a question, and the cell for its answer, in which the model answer stands."""
+    heading, text = "", cell.source
+    if level(cell):
+        heading, _, text = text.partition("\n")
+    asks = new_markdown_cell(f"{heading}\n\n{said['answer']} ({said['points']} points)".strip())
+    text = said.get("solution", text).strip()
+    answer = new_markdown_cell(f"### BEGIN SOLUTION\n{text}\n### END SOLUTION")
+    return [asks, marked(answer, f"answer-{cell.id}", said["points"], solution=True)]
 
 
 def guard(cells, blanks):
     """Lets those cells that need an answer run only if there is one."""
-    needs = Needs(blanks)
+    behind = {}  # by name: the answers that it needs
+    for blank in blanks:
+        behind.setdefault(blank.split(".")[0], set()).add(blank)
     for cell in cells:
-        if cell.cell_type == "code" and "nbgrader" not in cell.metadata:
-            needed = needs.read(cell)
-            if needed:
-                cell.source = f"%%needs {' '.join(sorted(needed))}\n{cell.source}"
-        elif cell.cell_type == "code" and cell.metadata["nbgrader"]["solution"]:
-            needs.read(cell)
+        if cell.cell_type != "code":
+            continue
+        needed = set()
+        for node in parse(cell.source).body:
+            answers = set().union(*(behind.get(name, ()) for name in names_in(node, ast.Load)))
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                behind[node.name] = behind.get(node.name, set()) | answers
+                continue
+            needed |= answers
+            for name in names_in(node, ast.Store):
+                behind[name] = {name} if "assignment.your_" in cell.source else answers
+        if needed and "nbgrader" not in cell.metadata:
+            cell.source = f"%%needs {' '.join(sorted(needed))}\n{cell.source}"
 
 
 def number_sections(cells):
@@ -292,15 +245,6 @@ def number_sections(cells):
     numbered = [cell for cell in cells if re.match(r"## \d+ · ", cell.source)]
     for number, cell in enumerate(numbered, 1):
         cell.source = re.sub(r"## \d+", f"## {number}", cell.source, count=1)
-
-
-def clean(cell, number):
-    """Empties a cell of outputs and of what is said of it."""
-    cell["id"] = f"cell-{number:02d}"
-    cell.metadata = {"nbgrader": cell.metadata["nbgrader"]} if "nbgrader" in cell.metadata else {}
-    if cell.cell_type == "code":
-        cell.outputs, cell.execution_count = [], None
-    return cell
 
 
 def make_source(path):
@@ -318,15 +262,8 @@ def make_source(path):
     guard(cells, blanks)
     number_sections(cells)
     cells.append(new_code_cell(f"checks.show_total({points_of(cells, 'code')})"))
-    cells = [clean(cell, number) for number, cell in enumerate(cells)]
-    first = next(cell for cell in cells if cell.cell_type == "code")
-    first.source = re.sub(r"sys\.path.*", "", first.source)  # all is in one folder
-    used = set().union(*(loaded(ast.parse(text)) for text in code_of(cells)))
-    parts = [
-        pruned(node, used) if isinstance(node, ast.Import | ast.ImportFrom) else text
-        for node, text in statements(first.source)
-    ]
-    first.source = "\n".join([part for part in parts if part] + ["", "import checks"])
+    for number, cell in enumerate(cells):
+        cell.id = f"cell-{number:02d}"
     notebook.cells = cells
     return notebook
 
@@ -337,45 +274,15 @@ def points_of(cells, kind):
     return sum(mark.get("points", 0) for mark in marks)
 
 
-def code_of(cells):
-    """Yields the code of cells, without magics."""
-    for cell in cells:
-        if cell.cell_type == "code":
-            yield re.sub("^%%.*", "", cell.source)
-
-
 def emptied(cell):
     """Returns a cell of a source without its solution, as nbgrader releases it."""
     hidden = r"### BEGIN HIDDEN TESTS\n.*?### END HIDDEN TESTS\n"
     cell.source = re.sub(hidden, "", cell.source, flags=re.DOTALL)
-    stub = "YOUR ANSWER HERE"
-    if cell.cell_type == "code":
-        stub = r"\1# YOUR CODE HERE\n\1raise NotImplementedError()"
+    stub = rf"\1{STUB}" if cell.cell_type == "code" else "YOUR ANSWER HERE"
     solution = r"^( *)### BEGIN SOLUTION\n.*?^ *### END SOLUTION"
     cell.source = re.sub(solution, stub, cell.source, flags=re.DOTALL | re.MULTILINE)
     cell.metadata.pop("nbgrader", None)
     return cell
-
-
-def modules_for(texts):
-    """Returns the parts of the modules that code uses, by file."""
-    texts = list(texts)
-    made = {}
-    for module in MODULES:
-        names = set().union(*(names_from(module, ast.parse(text)) for text in texts))
-        source = (ROOT / f"{module}.py").read_text("utf-8")
-        made[f"{module}.py"] = excerpt(source, names)
-        texts.append(made[f"{module}.py"])
-    return made
-
-
-def names_from(module, tree):
-    """Returns the names of a module that code imports, or uses as lab.name."""
-    names = {name[4:] for name in loaded(tree) if name[:4] == "lab." and module == "lab5_utils"}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == module:
-            names |= {alias.name for alias in node.names}
-    return names
 
 
 def requirements():
@@ -386,23 +293,21 @@ def requirements():
 
 def make_handout(for_nbgrader):
     """Returns all files of the assignment, bytes by name, and prints what is asked in each."""
-    files = {name: (ROOT / name).read_bytes() for name in FILES}
+    files = {Path(name).name: (ROOT / name).read_bytes() for name in FILES}
     readme = (ROOT / "readme.txt").read_text("utf-8")
     files["readme.txt"] = readme.split(FOR_THE_PROJECT)[0].encode()
     files["requirements.txt"] = requirements().encode()
-    files[CHECKS.name] = CHECKS.read_bytes()
-    texts = [CHECKS.read_text("utf-8")]
+    files["lab5_utils.py"] = words_and_data().encode()
     for path in NOTEBOOKS:
         notebook = make_source(path)
         checked, read = (points_of(notebook.cells, kind) for kind in ("code", "markdown"))
         print(f"{path.name}: {checked} points that are checked, {read} for texts")
-        texts += code_of(notebook.cells)
         for drawing in re.findall(r"\((\w+\.svg)\)", str(notebook.cells)):
             files[drawing] = (ROOT / "notebooks" / drawing).read_bytes()
         if not for_nbgrader:
             notebook.cells = [emptied(cell) for cell in notebook.cells]
         files[path.name] = nbformat.writes(notebook).encode()
-    return files | {name: text.encode() for name, text in modules_for(texts).items()}
+    return files
 
 
 def main():

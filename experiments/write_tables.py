@@ -8,6 +8,7 @@ deviation over what its file has of a row: seeds, or tenths of the table.
 
 import re
 
+import numpy as np
 import pandas as pd
 
 from experiments import HERE, RESULTS
@@ -74,7 +75,8 @@ def cell(values, digits):
     if values.empty:
         return NONE
     mean, sd = (f"{value:.{digits}f}" for value in (values.mean(), values.std(ddof=1)))
-    return mean if len(values) == 1 or not values.std() else f"{mean}&nbsp;±&nbsp;{sd}"
+    are_equal = np.allclose(values, values.iloc[0], atol=1e-9)  # or there is one
+    return mean if are_equal else f"{mean}&nbsp;±&nbsp;{sd}"
 
 
 def markdown(headings, rows):
@@ -97,7 +99,7 @@ def table_of(scores, labels, headings):
 
 def table_of_languages():
     """Returns the table of a fixed weight and the target rate in each language that was run."""
-    scores = read("05_languages.csv")
+    scores = read("05_languages.csv").rename(columns={"conversion": "conversions"})
     languages = scores["language"].str.title()
     scores["system"] = languages + ", " + scores["system"]
     labels = {
@@ -218,10 +220,8 @@ def same(names):
 def with_tables(text, tables):
     """Returns a text with its tables as they are now."""
     for name, table in tables.items():
-        between = rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)"
-        text = re.sub(
-            between, lambda found, table=table: found[1] + table + found[2], text, flags=re.S
-        )
+        before, after = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        text = re.sub(f"{before}.*?{after}", f"{before}{table}\n{after}", text, flags=re.DOTALL)
     return text
 
 

@@ -202,7 +202,7 @@ def make_tables():
     return {
         "results": table_of(scores, FEW | RIVALS | TOLD_MORE, columns),
         "conversions": table_of(scores, ALL | RIVALS, ["rows right", *RIGHT]),
-        "noise": table_of(scores, ALL | RIVALS, FROM_NOISE + encoded),
+        "noise": table_of(scores, ALL | RIVALS, [*FROM_NOISE, *encoded, "gate, *-ed*"]),
         "ablation": table_of(read("05_ablation.csv"), ABLATION, ablation),
         "annealing": table_of(read("04_annealing.csv"), same(ANNEALING), of_schedules),
         "trials": table_of(read("02_trials.csv"), same(TRIALS), of_schedules),

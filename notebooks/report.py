@@ -21,7 +21,7 @@ from notebook_page import run, section, with_links_inside
 
 NOTEBOOKS = Path(__file__).resolve().parent
 ROOT = NOTEBOOKS.parent
-WRITTEN = ("notebooks.html", "report.html", "report.pdf")
+WRITTEN = ("notebooks.html", "report.html", "report.pdf", "page.html")  # the last by page.py
 MARKDOWN = "markdown+lists_without_preceding_blankline-blank_before_blockquote-auto_identifiers"
 STYLE = """<style>
 pre { padding: .5em; overflow-x: auto; font-size: 85%; background: #f6f6f6 }

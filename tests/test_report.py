@@ -299,11 +299,13 @@ def test_the_folder_may_be_on_another_drive(small_script, tmp_path, monkeypatch)
 
 
 def test_without_typst_only_the_pdf_is_missing(small_script, tmp_path, monkeypatch, capsys):
+    (tmp_path / "page.html").write_text("made by page.py")  # is no other thing
     monkeypatch.setitem(sys.modules, "typst", None)
     monkeypatch.setattr(sys, "argv", ["report.py", str(tmp_path)])
     runpy.run_path(str(small_script), run_name="__main__")
     assert "pip install typst" in capsys.readouterr().out
-    assert {path.name for path in tmp_path.iterdir()} == {"notebooks.html", "report.html"}
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {"notebooks.html", "report.html", "page.html"}
 
 
 def refused(script, folder):

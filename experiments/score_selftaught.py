@@ -26,7 +26,12 @@ from scipy import stats
 import lab5_selftaught as taught
 import lab5_utils as lab
 from experiments import RESULTS, TABLES, score_items, timed
-from experiments.count_full import likenesses, rows_by_counting, rows_of_endings
+from experiments.count_full import (
+    likenesses,
+    most_alike,
+    rows_by_counting,
+    rows_of_endings,
+)
 from experiments.held_out import exact_match, split_verbs
 from experiments.make_train import AUXILIARIES, agreed_forms, lemmas
 from experiments.scores import by_rows, score_any, score_english
@@ -113,6 +118,13 @@ def alike_joins(lists):
     return joins
 
 
+def rows_by_likeness(lists):
+    """Returns the rows of lemmas and the words that look most like them, each in one row."""
+    lemmas, *others = lists
+    partners = [most_alike(lemmas, words) for words in others]
+    return [(lemma, *(partner[lemma] for partner in partners)) for lemma in lemmas]
+
+
 # ---- Scores ----
 def answer(model, verbs):
     """Returns a model's rows of verbs, from their lemmas; copies where it has not the letters."""
@@ -156,6 +168,8 @@ def score_table(seed):
     endings = systems["count, its endings alone"].rows
     conjugator = taught.teach(lists, joins_of(endings, lists), seed)
     systems["count's endings, the same conjugator"] = System(*conjugator, endings)
+    alike = rows_by_likeness(lists)
+    systems["likeness of letters, one to one"] = System(alike, None, alike)
     return score_systems(systems, verbs, score_english)
 
 

@@ -39,9 +39,9 @@ SCORES = {  # headings: a column, and its digits
     "other verbs": ("unseen_forms", 3),
 }
 COUNTS = {"a count in twenty lines": "a count of endings", "a better count": "count"}
-SAME = {  # names of verbs never met's table: those of the others
-    "the count's rows, the neighbour": "count",
-    "the count's rows, the same conjugator": "count's endings, the same conjugator",
+ASKED = {  # names of verbs never met's table: those of the others
+    "self-taught": "self-taught, its model",
+    "the count's rows, the same conjugator": "the count's rows, its model",
 }
 
 
@@ -62,21 +62,25 @@ def read_counts():
 
 def all_scores():
     """Returns the scores of all systems, a row for each seed or tenth of a file."""
-    seeds, taught, unseen = map(read, ["05_seeds.csv", "06_selftaught.csv", "06_unseen.csv"])
+    files = ["05_seeds.csv", "06_selftaught.csv", "06_controls.csv", "06_unseen.csv"]
+    seeds, taught, controls, unseen = map(read, files)
     taught = taught[taught["system"] != "count"]  # the counts' own table has more scores
-    unseen = unseen.replace({"system": SAME})[["system", "forms"]]
-    return pd.concat([seeds, taught, read_counts(), unseen.rename(columns={"forms": "unseen"})])
+    controls = controls[controls["system"] == "the count's rows, its model"]
+    unseen = unseen.replace({"system": ASKED})[["system", "forms"]]
+    unseen = unseen.rename(columns={"forms": "unseen"})
+    return pd.concat([seeds, taught, read_counts(), controls, unseen])
 
 
 # ---- Markdown ----
-def cell(values, digits):
-    """Returns values as mean ± sd."""
+def cell(values, digits, seeds=0):
+    """Returns values as mean ± sd, and how many there are if that is less than the seeds."""
     values = values.dropna()
     if values.empty:
         return NONE
     mean, sd = (f"{value:.{digits}f}" for value in (values.mean(), values.std(ddof=1)))
     are_equal = np.allclose(values, values.iloc[0], atol=1e-9)  # or there is one
-    return mean if are_equal else f"{mean}&nbsp;±&nbsp;{sd}"
+    text = mean if are_equal else f"{mean}&nbsp;±&nbsp;{sd}"
+    return f"{text} ({len(values)})" if len(values) < seeds else text
 
 
 def markdown(headings, rows):
@@ -92,7 +96,8 @@ def table_of(scores, labels, headings):
     for system, label in labels.items():
         of_system = scores[scores["system"] == system]
         seeds = of_system["seed"].count()  # a count has none
-        cells = [cell(of_system[column], n) if column in scores else NONE for column, n in columns]
+        values = [of_system.get(column, pd.Series(dtype=float)) for column, _ in columns]
+        cells = [cell(v, n, seeds) for v, (_, n) in zip(values, columns, strict=True)]
         rows.append([label, str(seeds) if seeds else NONE, *cells])
     return markdown(["seeds", *headings], rows)
 
@@ -131,18 +136,22 @@ def table_of_unseen():
 RIVALS = {
     "count": "a count of common endings, the rest one to one",
     "count's endings, the same conjugator": "its common endings, the rest by our conjugator",
+    "the count's rows, its model": "the count's rows, learned by the same conjugator",
 }
-TOLD_MORE = {
-    "neighbour": "the most similar verb, told true rows",
+NEVER_MET = {  # who only conjugates
+    "the count's rows, the neighbour": "the most similar verb in the count's rows",
+    "neighbour": "the most similar verb in true rows",
     "spelling rule": "a spelling rule",
     "lemminflect's rules": "lemminflect's rules, from a dictionary",
 }
 FEW = {
     "the original": "a published recipe, made smaller, 60 epochs: it collapses",
     "plain, 16 epochs": "plain, 16 epochs: the standard model of notebook 02",
-    "gate, 84 epochs": "gate, 84 epochs: told the tense late in the word",
-    "Config()": "`Config()`, 84 epochs: codes pressed together, the encoder then refined",
-    "self-taught": "self-taught: finds the rows, and learns them",
+    "plain, 84 epochs": "the same, 84 epochs",
+    "gate, 84 epochs": "with a gate: told the tense late in the word",
+    "Config()": "`Config()`: codes pressed together, the encoder then refined",
+    "self-taught": "self-taught: the rows that it finds",
+    "self-taught, its model": "self-taught: the conjugator that learned them",
 }
 ALL = {
     "the original": "the original, made smaller, 60 epochs",
@@ -156,6 +165,7 @@ ALL = {
     "model alone": "rows that its model finds",
     "self-taught": "self-taught",
     "self-taught, its model": "self-taught, its conjugator converts",
+    "likeness of letters, one to one": "likeness of letters alone, one to one",
     "a count of endings": "a count of endings, twenty lines",
 }
 ABLATION = {
@@ -200,7 +210,7 @@ def make_tables():
     of_schedules = ["conversions", "irregular pasts", *FROM_NOISE, "BLEU-4", "KL"]
     of_rows = ["rows right", "conversions", "irregular pasts", "kept", "of these right"]
     return {
-        "results": table_of(scores, FEW | RIVALS | TOLD_MORE, columns),
+        "results": table_of(scores, FEW | RIVALS | NEVER_MET, columns),
         "conversions": table_of(scores, ALL | RIVALS, ["rows right", *RIGHT]),
         "noise": table_of(scores, ALL | RIVALS, [*FROM_NOISE, *encoded, "gate, *-ed*"]),
         "ablation": table_of(read("05_ablation.csv"), ABLATION, ablation),

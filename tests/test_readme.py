@@ -139,10 +139,11 @@ def test_a_cell_is_the_mean_and_the_deviation_of_its_file():
     values = [float(row["conversions"]) for row in rows]
     expected = f"{statistics.mean(values):.3f}&nbsp;±&nbsp;{statistics.stdev(values):.3f}"
     (line,) = re.findall(r"^\| `Config\(\)`.+$", README, re.MULTILINE)
-    assert line.split(" | ")[1] == expected
+    assert line.split(" | ")[1:3] == ["5", expected]
 
 
 def test_cells_of_nothing_and_of_one_value():
     assert write_tables.cell(pd.Series([np.nan, np.nan]), 3) == "–"
     assert write_tables.cell(pd.Series([np.nan, 0.12345]), 3) == "0.123"
     assert write_tables.cell(pd.Series([2, 2]), 1) == "2.0"
+    assert write_tables.cell(pd.Series([1, np.nan, 3]), 0, seeds=3) == "2&nbsp;±&nbsp;1 (2)"

@@ -58,14 +58,18 @@ def test_without_a_list_of_prefixes_whatever_stands_in_front_is_one():
 
 
 # ---- Scores ----
-ASKED = [("go", "goes", "going", "went"), ("ask", "asks", "asking", "asked")]
-ANSWERS = [("", "goes", "going", "goed"), ("", "asks", "asking", "asked")]
+ASKED = [
+    ("go", "goes", "going", "went"),
+    ("interview", "interviews", "interviewing", "interviewed"),
+]
+ANSWERS = [("", "goes", "going", "goed"), ("", "interviews", "interviewing", "interviewed")]
 
 
 def test_the_form_that_was_given_does_not_count_and_kinds_are_told_apart():
     assert exact_match(ANSWERS, ASKED) == {"forms": approx(5 / 6), "rows": 0.5}
     kinds = exact_match(ANSWERS, ASKED, [False, True])
     assert kinds.items() >= {"regular": 1, "irregular": approx(2 / 3), "irregular_pasts": 0}.items()
+    assert kinds["long"] == 1, "interviewing alone has twelve letters"
 
 
 def test_rows_and_models_are_scored_like_the_count_and_the_lab(verbs):

@@ -10,7 +10,7 @@ import torch
 from conftest import ROOT, lab, lab5_train, small, taught
 
 SCRIPT = SimpleNamespace(**runpy.run_path(str(ROOT / "notebooks" / "page.py")))
-REPORT = SimpleNamespace(**runpy.run_path(str(ROOT / "notebooks" / "report.py")))
+SECTIONS = SimpleNamespace(**runpy.run_path(str(ROOT / "notebooks" / "notebook_page.py")))
 ABOUT = {
     "run": "a-run",
     "seed": 0,
@@ -115,8 +115,8 @@ def test_it_is_one_file_of_at_most_two_and_a_half_megabytes(verbs):
     vocabulary = lab.vocabulary_of(verbs)
     configs = (lab5_train.Config(), lab5_train.Config(**taught.CONJUGATOR))
     network, pupil = (lab.make_model(config, vocabulary) for config in configs)
-    network.decoder.gate_mlp[2].bias.data[vocabulary.eos] = 100.0  # its map is spelled at once
-    network.decoder.letter.bias.data[vocabulary.eos] = 100.0
+    network.decoder.gate_mlp[2].bias.data[lab.EOS] = 100.0  # its map is spelled at once
+    network.decoder.letter.bias.data[lab.EOS] = 100.0
     page = SCRIPT.page_of(network, pupil, verbs, ABOUT)
     assert len(page.encode()) < 2.5e6
     for place in (*SCRIPT.PLACES, SCRIPT.DATA):
@@ -126,7 +126,7 @@ def test_it_is_one_file_of_at_most_two_and_a_half_megabytes(verbs):
 
 def test_links_lead_within_the_page_or_to_the_page_of_notebooks(html):
     notebooks = (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")
-    sections = {f"notebooks.html#{REPORT.section_id(path)}" for path in notebooks}
+    sections = {f"notebooks.html#{SECTIONS.section_id(path)}" for path in notebooks}
     places = {f"#{place}" for place in re.findall(r'id="([^"]+)"', html)}
     links = set(re.findall(r'<a\s+href="([^"]+)"', html))
     assert len(links) >= 6

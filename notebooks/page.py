@@ -5,7 +5,7 @@
 writes page.html into a folder, by default report/. It is template.html of the folder page/, with
 its style, its programs and two models in it: the lab's own of notebook 05, and the conjugator of
 notebook 06, both of seed 0. They are loaded from runs/; what is missing there is trained, in about
-ten minutes. Matrices are rounded to 8 bits. The page's links lead to notebooks.html, which
+ten minutes. Matrices are rounded to 8 bits. The page's last links lead to notebooks.html, which
 report.py writes into the same folder.
 """
 
@@ -25,6 +25,7 @@ import lab5_selftaught as taught
 import lab5_train
 import lab5_utils as lab
 from experiments.score_selftaught import lemmas_of, lists_of, rarer_verbs
+from experiments.words import is_regular
 
 FOLDER = NOTEBOOKS.parent / "report"
 PARTS = NOTEBOOKS / "page"
@@ -37,6 +38,9 @@ PLACES = {  # what stands in the template where a part belongs
 DATA = '"DATA"'  # and where the models do
 LARGEST = 127  # of 8 bits
 SEED = 0
+WIDE, HIGH = 180, 127  # points of the map
+SIDES = {"right": 3.5, "up": 2.5}  # of the map, in standard deviations of noise
+USUAL = 0.99  # of the words of the table cost less than what the page calls usual
 torch.set_num_threads(1)  # as in the notebook: sums differ in their last digits with more
 
 
@@ -81,11 +85,54 @@ def describe_model(model: lab.CVAE) -> dict:
     }
 
 
+# ---- The map and the table ----
+def axes_of(model: lab.CVAE) -> list[int]:
+    """Returns which two numbers of a code have the largest weights, the largest first."""
+    sizes = model.decoder.from_z.weight.detach().norm(dim=0)
+    return sizes.argsort(descending=True)[:2].tolist()
+
+
+def codes_of_map(model: lab.CVAE) -> torch.Tensor:
+    """Returns the codes of the map's points (HIGH · WIDE, Z), in rows from the upper left."""
+    right, up = axes_of(model)
+    z = torch.zeros(HIGH, WIDE, model.latent_size)
+    z[..., right] = SIDES["right"] * ((2 * torch.arange(WIDE) + 1) / WIDE - 1)
+    z[..., up] = SIDES["up"] * (1 - (2 * torch.arange(HIGH)[:, None] + 1) / HIGH)
+    return z.flatten(0, 1)
+
+
+def describe_map(model: lab.CVAE, verbs: list[lab.Verb]) -> dict:
+    """Returns the map as the page reads it: equal points that follow each other are counted."""
+    numbers = {verb[lab.LEMMA]: number for number, verb in enumerate(verbs, 1)}
+    lemmas = model.decode(codes_of_map(model), lab.LEMMA)
+    points = torch.tensor([numbers.get(lemma, 0) for lemma in lemmas], dtype=torch.int16)
+    points, counts = points.unique_consecutive(return_counts=True)
+    size = {"wide": WIDE, "high": HIGH, "sides": SIDES, "axes": axes_of(model)}
+    return size | {"points": as_text(points), "counts": as_text(counts.to(torch.int16))}
+
+
+def usual_nats(model: lab.CVAE, verbs: list[lab.Verb]) -> float:
+    """Returns below what nearly all words of a table cost a model, in nats."""
+    costs = []
+    for tense, words in enumerate(zip(*verbs, strict=True)):
+        mu, _ = model.encode(words, tense)
+        costs.append(taught.nats_of(model, mu, taught.words_of(model, words, tense)))
+    return torch.cat(costs).quantile(USUAL).item()
+
+
+def irregular_pasts(model: lab.CVAE, verbs: list[lab.Verb]) -> list[bool]:
+    """Returns for each irregular verb whether a model makes its past from its first form."""
+    irregular = [verb for verb in verbs if not is_regular(verb)]
+    pasts = model.convert([verb[lab.LEMMA] for verb in irregular], lab.LEMMA, lab.PAST)
+    return [past == verb[lab.PAST] for past, verb in zip(pasts, irregular, strict=True)]
+
+
 # ---- The page ----
 def page_of(network: lab.CVAE, pupil: lab.CVAE, verbs: list[lab.Verb], about: dict) -> str:
     """Returns the page of a network with a gate, of its pupil, and of the verbs of the table."""
     data = {
         "about": about,
+        "map": describe_map(rounded(network), verbs),
         "tenses": lab.TENSES,
         "longest": lab.MAX_LETTERS,
         "verbs": verbs,
@@ -130,12 +177,17 @@ def load_models(verbs: list[lab.Verb]) -> tuple[lab.CVAE, lab.CVAE, list[lab.Ver
 def make_page(verbs: list[lab.Verb]) -> str:
     """Returns the page of the models of notebooks 05 and 06. Raises as `check_lists`."""
     network, pupil, sure = load_models(verbs)
+    network_pasts = irregular_pasts(rounded(network), verbs)
     about = {
         "run": store_of_run().folder.name,
         "seed": SEED,
         "commit": commit(),
         "sure": len(sure),
         "right": len(set(sure) & set(verbs)),
+        "usual": round(usual_nats(rounded(network), verbs), 1),
+        "irregular": len(network_pasts),
+        "network_pasts": sum(network_pasts),
+        "pupil_pasts": sum(irregular_pasts(rounded(pupil), verbs)),
     }
     return page_of(network, pupil, verbs, about)
 

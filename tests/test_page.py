@@ -10,8 +10,18 @@ import torch
 from conftest import ROOT, lab, lab5_train, small, taught
 
 SCRIPT = SimpleNamespace(**runpy.run_path(str(ROOT / "notebooks" / "page.py")))
-REPORT = SimpleNamespace(**runpy.run_path(str(ROOT / "notebooks" / "report.py")))
-ABOUT = {"run": "a-run", "seed": 0, "commit": "none", "sure": 30, "right": 29}
+SECTIONS = SimpleNamespace(**runpy.run_path(str(ROOT / "notebooks" / "notebook_page.py")))
+ABOUT = {
+    "run": "a-run",
+    "seed": 0,
+    "commit": "none",
+    "sure": 30,
+    "right": 29,
+    "usual": 1.4,
+    "irregular": 12,
+    "network_pasts": 4,
+    "pupil_pasts": 5,
+}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 QUIET = [  # as root, without a graphics card, and without a browser's own requests
     "--no-sandbox",
@@ -105,6 +115,8 @@ def test_it_is_one_file_of_at_most_two_and_a_half_megabytes(verbs):
     vocabulary = lab.vocabulary_of(verbs)
     configs = (lab5_train.Config(), lab5_train.Config(**taught.CONJUGATOR))
     network, pupil = (lab.make_model(config, vocabulary) for config in configs)
+    network.decoder.gate_mlp[2].bias.data[lab.EOS] = 100.0  # its map is spelled at once
+    network.decoder.letter.bias.data[lab.EOS] = 100.0
     page = SCRIPT.page_of(network, pupil, verbs, ABOUT)
     assert len(page.encode()) < 2.5e6
     for place in (*SCRIPT.PLACES, SCRIPT.DATA):
@@ -114,7 +126,7 @@ def test_it_is_one_file_of_at_most_two_and_a_half_megabytes(verbs):
 
 def test_links_lead_within_the_page_or_to_the_page_of_notebooks(html):
     notebooks = (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")
-    sections = {f"notebooks.html#{REPORT.section_id(path)}" for path in notebooks}
+    sections = {f"notebooks.html#{SECTIONS.section_id(path)}" for path in notebooks}
     places = {f"#{place}" for place in re.findall(r'id="([^"]+)"', html)}
     links = set(re.findall(r'<a\s+href="([^"]+)"', html))
     assert len(links) >= 6
@@ -234,11 +246,62 @@ BAD = {
 @pytest.mark.parametrize("word", BAD)
 def test_what_is_no_word_gets_a_sentence(tab, word):
     tab.page.fill("#word", word)
-    assert BAD[word] in tab.page.inner_text("#note")
-    assert tab.page.locator("#type .letter").count() == 0
+    assert BAD[word] in tab.page.inner_text("#problem")
+    assert tab.page.locator("#type .letter:visible").count() == 0
     tab.page.fill("#from", word)
     assert BAD[word] in tab.page.inner_text("#stops")
     assert tab.page.locator("#share").is_disabled()
+
+
+def test_nothing_below_moves_while_a_word_is_none(tab):
+    place = "() => get('examples').getBoundingClientRect().top"
+    before = tab.call(place)
+    tab.page.fill("#word", "")
+    assert tab.call(place) == before
+    tab.page.fill("#word", "walked")
+    assert tab.page.locator("#type .letter:visible").count() > 8
+
+
+def test_a_wrong_form_of_a_verb_of_the_table_is_marked(tab, verbs):
+    verb = verbs[7]
+    tab.page.fill("#word", verb[0])
+    tab.page.select_option("#tense", "0")
+    for name in ("network", "pupil"):
+        spelled = tab.call(
+            "(...all) => generate(MODELS[all[0]], encode(MODELS[all[0]], all[1], 0))", name, verb[0]
+        )
+        shown = tab.page.locator(f"#{name} .form").all_inner_texts()
+        for form, right, text in zip(spelled, verb, shown, strict=True):
+            assert ("✓" in text) == (form == right)
+            assert (f"✗ should be {right}" in text) == (form != right)
+    rows = tab.call("(row) => verdictOn('xx', new Set(row))", verb)
+    assert f"should be {verb[0]} or {verb[1]}" in rows
+    tab.page.fill("#word", "blurp")
+    assert not re.search("[✓✗]", tab.page.inner_text("#answer"))
+
+
+def test_a_form_that_was_read_in_another_tense_is_offered(tab, verbs):
+    tab.page.fill("#word", verbs[7][3])
+    tab.page.select_option("#tense", "2")
+    assert "It has read" not in tab.page.inner_text("#note")
+    tab.page.click("#note [data-form='simple past']")
+    assert tab.page.input_value("#tense") == "3"
+    assert "It has read this word" in tab.page.inner_text("#note")
+    tab.page.fill("#word", "blurp")
+    assert "It has never read this word" in tab.page.inner_text("#note")
+
+
+def test_a_term_is_explained_by_keyboard(tab, html):
+    terms = set(re.findall(r'popovertarget="([^"]+)"', html))
+    assert len(terms) == 5
+    for term in terms:
+        assert f'<div popover id="{term}">' in html
+    tab.page.focus("[popovertarget=term-kl]")
+    assert not tab.page.is_visible("#term-kl")
+    tab.page.keyboard.press("Enter")
+    assert tab.page.is_visible("#term-kl")
+    tab.page.keyboard.press("Escape")
+    assert not tab.page.is_visible("#term-kl")
 
 
 def test_a_capital_is_read_as_a_small_letter(tab, verbs):
@@ -269,18 +332,59 @@ def test_the_point_is_moved_by_arrow_keys_and_by_dragging(tab):
     tab.page.wait_for_function("(text) => get('here').innerText.includes(text)", arg=forms[3])
 
 
-def test_the_map_has_the_verb_of_each_point(tab, models):
-    tab.page.locator("#plane").scroll_into_view_if_needed()
+def lemmas_at(model, verbs, codes):
+    """Returns what a model spells from codes; "" for what is no verb of a table."""
+    lemmas = {verb[0] for verb in verbs}
+    return [word if word in lemmas else "" for word in model.decode(codes, 0)]
+
+
+CODES_OF_CELLS = """(cells) => cells.map(({x, y}) => Array.from(codeAt(
+    3.5 * ((2 * x + 1) / WIDE - 1), 2.5 * (1 - (2 * y + 1) / HIGH))))"""
+LEMMAS_OF_CELLS = "(cells) => cells.map(({x, y}) => lemmaAt(x, y))"
+
+
+def test_the_first_map_is_there_at_once_and_has_the_verb_of_each_point(tab, models, verbs):
+    chosen = torch.randperm(180 * 127, generator=torch.Generator().manual_seed(0))[:200]
+    cells = [{"x": number % 180, "y": number // 180} for number in chosen.tolist()]
     tab.page.wait_for_function("atlas.done === CELLS.length")
-    cells = tab.call("() => CELLS.filter((cell) => cell.step === 8)")
-    codes = tab.call(
-        """(cells) => cells.map(({x, y}) => Array.from(codeAt(
-            3.5 * ((2 * x + 1) / WIDE - 1), 2.5 * (1 - (2 * y + 1) / HIGH))))""",
-        cells,
-    )
-    shown = tab.call("(cells) => cells.map(({x, y}) => lemmaAt(x, y))", cells)
+    shown = tab.call(LEMMAS_OF_CELLS, cells)
     assert len(set(shown)) > 5
-    assert shown == models["network"].decode(torch.tensor(codes), 0)
+    assert not tab.page.is_visible("#drawing")
+    codes = torch.tensor(tab.call(CODES_OF_CELLS, cells))
+    assert codes.count_nonzero(1).max() == 2
+    assert shown == lemmas_at(models["network"], verbs[7::41], codes)
+    tab.page.click("#other-plane")
+    assert tab.page.is_visible("#drawing")
+    tab.page.click("#first-plane")
+    assert tab.call(LEMMAS_OF_CELLS, cells) == shown
+
+
+def test_another_map_is_drawn_and_has_the_verb_of_each_point(tab, models, verbs):
+    tab.page.click("#other-plane")
+    tab.page.wait_for_function("atlas.done === CELLS.length", timeout=120_000)
+    assert not tab.page.is_visible("#drawing")
+    cells = tab.call("() => CELLS.filter((cell) => cell.step === 8)")
+    shown = tab.call(LEMMAS_OF_CELLS, cells)
+    codes = torch.tensor(tab.call(CODES_OF_CELLS, cells))
+    assert codes.count_nonzero(1).min() > 2
+    assert len(set(shown)) > 5
+    assert shown == lemmas_at(models["network"], verbs[7::41], codes)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_point_stays_on_the_canvas_while_forms_wrap(browser, path, width):
+    tab = Tab(browser, path, viewport={"width": width, "height": 800})
+    tab.page.wait_for_function("atlas.done === CELLS.length")
+    for right, up in ((-9, -9), (9, 9), (9, -9)):
+        tab.call("(right, up) => { movePoint(right, up); showPoint(); }", right, up)
+        tab.call("() => (get('here').innerHTML = formsAsHtml(Array(4).fill('e'.repeat(300))))")
+        canvas = tab.page.locator("#atlas").bounding_box()
+        point = tab.page.locator("#point").bounding_box()
+        assert tab.page.locator("#here").bounding_box()["height"] > canvas["height"]
+        for axis, size, expected in (("x", "width", right > 0), ("y", "height", up < 0)):
+            middle = point[axis] + point[size] / 2 - canvas[axis]
+            assert middle == pytest.approx(canvas[size] * expected, abs=1)
+    tab.page.close()
 
 
 def test_a_line_leads_from_one_verb_to_the_other(tab, models, verbs):
@@ -306,18 +410,35 @@ def test_draws_are_counted(tab):
 def test_marks_tell_rows_from_words_of_several_rows(tab, verbs):
     one, other = verbs[7], verbs[48]
     mixed = [one[0], *other[1:]]
-    marks = tab.call("(all) => all.map(markOf)", [list(one), mixed, ["xx", *one[1:]]])
-    assert marks == ["✓", "≈", "✗"]
+    rows = [list(one), mixed, ["xx", *one[1:]]]
+    assert tab.call("(all) => all.map(markOf)", rows) == ["✓", "≈", "✗"]
+    right, near, wrong = tab.call("(all) => all.map(formsAsHtml)", rows)
+    assert ", ".join(one) in right
+    assert f"forms of {one[0]} and {other[0]}" in near
+    assert re.findall("<s[^>]*>([^<]*)</s>", wrong) == ["xx"]
 
 
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_is_wider_than_the_window(browser, path, width, scheme):
+@pytest.mark.parametrize("letter", [16, 32])
+def test_nothing_is_wider_than_the_window(browser, path, width, scheme, letter):
     size = {"width": width, "height": 800}
     tab = Tab(browser, path, viewport=size, color_scheme=scheme)
+    tab.page.add_style_tag(content=f"html {{ font-size: {letter}px }}")
     tab.page.fill("#word", "e" * 32)
     tab.page.click("#draw")
     assert tab.call("() => document.documentElement.scrollWidth") == width
+    lines = tab.call("""() => [...document.querySelectorAll("#type .letters")].map((word) =>
+        new Set([...word.children].map((letter) => letter.offsetTop)).size)""")
+    assert lines == [1] * 8, "a word stands in one line"
+    room = tab.call("""() => {
+        const menu = get("tense"), style = getComputedStyle(menu), pen = new OffscreenCanvas(9, 9)
+            .getContext("2d");
+        pen.font = style.font;
+        const widths = [...menu.options].map((option) => pen.measureText(option.text).width);
+        return menu.clientWidth - 2 * parseFloat(style.paddingLeft) - Math.max(...widths);
+    }""")
+    assert room > 12, "no form in the menu is cut off"
     assert tab.complaints == []
     tab.page.close()
 

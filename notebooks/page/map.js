@@ -1,17 +1,10 @@
 // ---- The point ----
-const SIDES = { right: 3.5, up: 2.5 }; // of the map, in standard deviations of noise
+const { wide: WIDE, high: HIGH, sides: SIDES } = DATA.map; // sides in standard deviations of noise
+const FIRST_AXES = DATA.map.axes.map((k) => new Float32Array(network.latentSize).fill(1, k, k + 1));
 const place = { right: 0.6, up: 0.4 };
-let axes = strongestAxes(); // the codes to the right, and up
+let axes = FIRST_AXES; // the codes to the right, and up
 let lastMove = 0; // when the point was moved, in milliseconds
 let isFrameAsked = false;
-
-function strongestAxes() {
-  const size = (k) => Math.hypot(...network.fromZ.matrix.map((row) => row[k]));
-  const order = Array.from({ length: network.latentSize }, (_, k) => k);
-  order.sort((a, b) => size(b) - size(a));
-  const unit = (k) => new Float32Array(network.latentSize).fill(1, k, k + 1);
-  return order.slice(0, 2).map(unit);
-}
 
 function randomAxes() {
   const unit = (vector) => vector.map((x) => x / Math.hypot(...vector));
@@ -39,8 +32,7 @@ function movePoint(right, up) {
 }
 
 function followPointer(event) {
-  if (!event.buttons) return;
-  const box = get("plane").getBoundingClientRect();
+  const box = get("atlas").getBoundingClientRect();
   const right = (2 * (event.clientX - box.left)) / box.width - 1;
   const up = 1 - (2 * (event.clientY - box.top)) / box.height;
   movePoint(right * SIDES.right, up * SIDES.up);
@@ -52,11 +44,10 @@ const ARROWS = {
   ArrowUp: [0, 1],
   ArrowDown: [0, -1],
 };
-whenever("plane", "pointerdown", (event) => {
-  get("plane").setPointerCapture(event.pointerId);
-  followPointer(event);
-});
-whenever("plane", "pointermove", followPointer);
+// A finger that moves up or down scrolls the page: it moves no point before it goes sideways.
+whenever("plane", "click", followPointer);
+whenever("plane", "pointerdown", (event) => get("plane").setPointerCapture(event.pointerId));
+whenever("plane", "pointermove", (event) => event.buttons && followPointer(event));
 whenever("plane", "keydown", (event) => {
   const arrow = ARROWS[event.key];
   if (!arrow) return;
@@ -64,10 +55,8 @@ whenever("plane", "keydown", (event) => {
   movePoint(place.right + 0.1 * arrow[0], place.up + 0.1 * arrow[1]);
 });
 
-// ---- The map, from coarse to fine while nothing else is to be done ----
-const WIDE = 112;
-const HIGH = 80;
-const PIXELS = 10; // of a cell
+// ---- The map: the first is in the file; others are drawn from coarse to fine ----
+const PIXELS = 6; // of a cell
 const NAME = 12; // size of a name on the map, in pixels of the page
 const CELLS = [8, 4, 2, 1].flatMap(cellsOf); // in the order in which they are spelled
 const SLICE = 12; // milliseconds of work between two looks at the reader
@@ -87,7 +76,15 @@ function cellsOf(step) {
   return cells;
 }
 
-const lemmaAt = (x, y) => (x < WIDE && y < HIGH ? atlas.lemmas[y * WIDE + x] : undefined);
+const lemmaAt = (x, y) => (x >= 0 && x < WIDE ? atlas.lemmas[y * WIDE + x] : undefined);
+
+// The lemma of each cell of the first map, row by row; "" for no verb of the table.
+function firstLemmas() {
+  const points = new Int16Array(bytesOf(DATA.map.points));
+  const counts = new Int16Array(bytesOf(DATA.map.counts));
+  const lemmas = ["", ...DATA.verbs.map((verb) => verb[0])];
+  return Array.from(points).flatMap((point, k) => Array(counts[k]).fill(lemmas[point]));
+}
 
 // The lemma of four coarser cells around this one, if they agree: then nothing is spelled.
 function sharedLemma({ x, y, step }) {
@@ -99,15 +96,16 @@ function sharedLemma({ x, y, step }) {
   return step < 8 && others.every((other) => other === lemma) ? lemma : undefined;
 }
 
-function spellCell(cell) {
-  const right = SIDES.right * ((2 * cell.x + 1) / WIDE - 1);
-  const up = SIDES.up * (1 - (2 * cell.y + 1) / HIGH);
-  atlas.lemmas[cell.y * WIDE + cell.x] = sharedLemma(cell) ?? decode(network, codeAt(right, up), 0);
+function lemmaOf({ x, y }) {
+  const right = SIDES.right * ((2 * x + 1) / WIDE - 1);
+  const up = SIDES.up * (1 - (2 * y + 1) / HIGH);
+  const word = decode(network, codeAt(right, up), 0);
+  return COLUMNS[0].has(word) ? word : "";
 }
 
 function colourOf(lemma) {
+  if (!lemma) return isDark.matches ? "#8b93a1" : "#5b616c";
   const letter = network.alphabet.indexOf(lemma[0]);
-  if (!COLUMNS[0].has(lemma)) return isDark.matches ? "#3a3e46" : "#b9bcc2";
   const lightness = (isDark.matches ? 28 : 76) + 6 * (letter % 3);
   return `hsl(${137.5 * letter} 45% ${lightness}%)`; // letters that follow each other differ
 }
@@ -129,34 +127,54 @@ function paintBorders() {
   }
 }
 
-// Writes a verb in the middle of its region, if there is room.
-function paintNames() {
-  pen.fillStyle = isDark.matches ? "#fffd" : "#000c";
-  const size = (NAME * WIDE * PIXELS) / get("atlas").clientWidth;
-  pen.font = `${size}px system-ui, sans-serif`;
-  pen.textAlign = "center";
-  pen.textBaseline = "middle";
-  const regions = new Map();
-  for (const cell of CELLS) {
-    const lemma = lemmaAt(cell.x, cell.y);
-    if (!regions.has(lemma)) regions.set(lemma, []);
-    regions.get(lemma).push(cell);
+// For each name, its cell that lies deepest in a region, and how many steps from the border.
+function deepestCells(nameAt) {
+  const depths = Array(WIDE * HIGH).fill(Infinity);
+  const depth = (name, x, y) => (nameAt(x, y) === name ? depths[y * WIDE + x] : 0);
+  const deepest = new Map();
+  const visit = (k, direction) => {
+    const [x, y] = [k % WIDE, Math.floor(k / WIDE)];
+    const name = nameAt(x, y);
+    const beside = Math.min(depth(name, x + direction, y), depth(name, x, y + direction));
+    depths[k] = Math.min(depths[k], 1 + beside);
+    return { name, x, y, depth: depths[k] };
+  };
+  for (let k = 0; k < depths.length; k++) visit(k, -1);
+  for (let k = depths.length - 1; k >= 0; k--) {
+    const cell = visit(k, 1);
+    if (cell.name && cell.depth > (deepest.get(cell.name)?.depth ?? 0))
+      deepest.set(cell.name, cell);
   }
-  for (const [lemma, cells] of regions) {
-    const middle = (axis) =>
-      Math.round(cells.reduce((sum, cell) => sum + cell[axis], 0) / cells.length);
-    const [x, y] = [middle("x"), middle("y")];
-    const half = Math.ceil(pen.measureText(lemma).width / 2 / PIXELS);
-    const around = [-half, 0, half].flatMap((dx) =>
-      [-1, 0, 1].map((dy) => lemmaAt(x + dx, y + dy)),
-    );
-    const hasRoom = COLUMNS[0].has(lemma) && around.every((other) => other === lemma);
-    if (hasRoom) pen.fillText(lemma, (x + 0.5) * PIXELS, (y + 0.5) * PIXELS);
+  return [...deepest.values()];
+}
+
+function write(text, { x, y }, size, opacity) {
+  pen.globalAlpha = opacity;
+  pen.font = `${size}px system-ui, sans-serif`;
+  pen.fillText(text, (x + 0.5) * PIXELS, (y + 0.5) * PIXELS);
+  pen.globalAlpha = 1;
+}
+
+// Writes verbs and first letters into the middle of their regions, where there is room.
+function paintNames() {
+  const size = (NAME * WIDE * PIXELS) / get("atlas").clientWidth;
+  Object.assign(pen, { textAlign: "center", textBaseline: "middle" });
+  pen.font = `${size}px system-ui, sans-serif`;
+  pen.fillStyle = isDark.matches ? "#fff" : "#000";
+  const room = (name) => (pen.measureText(name).width + size) / 2 / PIXELS;
+  const verbs = deepestCells(lemmaAt).filter(({ name, depth }) => depth > room(name));
+  verbs.forEach((verb) => write(verb.name, verb, size, 0.85));
+  const named = new Set(verbs.map((verb) => verb.name));
+  for (const cell of deepestCells((x, y) => lemmaAt(x, y)?.[0])) {
+    const isFree = cell.depth * PIXELS > size && !named.has(lemmaAt(cell.x, cell.y));
+    if (isFree) write(cell.name.toUpperCase(), cell, Math.max(size, cell.depth * PIXELS), 0.35);
   }
 }
 
 function paintAtlas() {
+  pen.clearRect(0, 0, WIDE * PIXELS, HIGH * PIXELS);
   CELLS.slice(0, atlas.done).forEach(paintCell);
+  get("drawing").hidden = atlas.done === CELLS.length;
   if (atlas.done < CELLS.length) return;
   paintBorders();
   paintNames();
@@ -166,8 +184,9 @@ function workOnAtlas() {
   const begin = performance.now();
   const hasTime = begin - lastMove > PAUSE;
   while (hasTime && atlas.done < CELLS.length && performance.now() - begin < SLICE) {
-    spellCell(CELLS[atlas.done]);
-    paintCell(CELLS[atlas.done]);
+    const cell = CELLS[atlas.done];
+    atlas.lemmas[cell.y * WIDE + cell.x] = sharedLemma(cell) ?? lemmaOf(cell);
+    paintCell(cell);
     atlas.done += 1;
   }
   atlas.isWorking = atlas.isVisible && atlas.done < CELLS.length;
@@ -179,14 +198,16 @@ function wakeAtlas() {
   if (!atlas.isWorking && atlas.isVisible && atlas.done < CELLS.length) workOnAtlas();
 }
 
-function showPlane(directions) {
+// Shows a map whose lemmas are known, or one that is still to be drawn.
+function showPlane(directions, lemmas = []) {
   axes = directions;
-  atlas.done = 0;
-  atlas.lemmas = [];
-  pen.clearRect(0, 0, WIDE * PIXELS, HIGH * PIXELS);
+  Object.assign(atlas, { lemmas, done: lemmas.length });
+  paintAtlas();
   showPoint();
   wakeAtlas();
 }
+
+const showFirstPlane = () => showPlane(FIRST_AXES, firstLemmas());
 
 new IntersectionObserver(([entry]) => {
   atlas.isVisible = entry.isIntersecting;
@@ -194,4 +215,4 @@ new IntersectionObserver(([entry]) => {
 }).observe(get("plane"));
 isDark.addEventListener("change", paintAtlas);
 whenever("other-plane", "click", () => showPlane(randomAxes()));
-whenever("first-plane", "click", () => showPlane(strongestAxes()));
+whenever("first-plane", "click", showFirstPlane);

@@ -1,5 +1,9 @@
 // ---- Words ----
-const COLUMNS = DATA.tenses.map((_, tense) => new Set(DATA.verbs.map((verb) => verb[tense])));
+// For each tense: its forms, and of which verb each is one.
+const COLUMNS = DATA.tenses.map(
+  (_, tense) => new Map(DATA.verbs.map((verb) => [verb[tense], verb[0]])),
+);
+const FORMS = DATA.tenses.map((name) => name.replace("third person", "he/she/it form"));
 const ROWS = new Set(DATA.verbs.map((verb) => verb.join(" ")));
 
 // What is wrong with a word, in a sentence; nothing if it can be read.
@@ -30,10 +34,11 @@ function guessTense(word) {
 const get = (id) => document.getElementById(id);
 const whenever = (id, event, action) => get(id).addEventListener(event, action);
 
+const TALLEST = 8; // a number of a code from which on a bar is as high as the strip
+
 function codeAsHtml(z) {
-  const scale = Math.max(3, ...z.map(Math.abs));
   const bar = (number, k) => {
-    const height = (19 * Math.abs(number)) / scale;
+    const height = 19 * Math.min(1, Math.abs(number) / TALLEST);
     const top = number > 0 ? 20 - height : 20;
     return `<rect x="${4 * k + 0.5}" y="${top}" width="3" height="${height}" stroke="none" />`;
   };
@@ -44,7 +49,14 @@ function codeAsHtml(z) {
     ${Array.from(z, bar).join("")}</svg>`;
 }
 
-function lettersAsHtml(letters, tense) {
+// Says whether a form is one of those that are right; of a verb that is not in the table, nothing.
+function verdictOn(form, right) {
+  if (!right.size) return "";
+  if (right.has(form)) return `<span class="right">✓</span>`;
+  return `<span class="wrong">✗ should be ${[...right].join(" or ")}</span>`;
+}
+
+function lettersAsHtml(letters, tense, rows) {
   const tile = ({ text, probability, isOpen, opens }) => {
     const kinds = `letter ${isOpen ? "told" : ""} ${opens ? "opens" : ""}`;
     const percent = `${text || "end"}: ${Math.round(100 * probability)} %`;
@@ -53,50 +65,69 @@ function lettersAsHtml(letters, tense) {
   const word = wordOf(letters);
   const gate = letters.findIndex((letter) => letter.opens);
   const opened = gate < 0 ? "" : `; the gate opens behind “${word.slice(0, gate)}”`;
-  return `<div class="form">${DATA.tenses[tense]}
-    <div class="letters" role="img" aria-label="${word}${opened}">
+  const right = new Set(rows.map((row) => row[tense]));
+  return `<div class="form">${FORMS[tense]} ${verdictOn(word, right)}
+    <div class="letters" role="img" aria-label="${word}${opened}" style="--count: ${letters.length}">
     ${letters.map(tile).join("")}</div></div>`;
 }
 
+const KINDS = { "✓": "right", "≈": "near", "✗": "wrong" };
+
+function markOf(forms) {
+  if (ROWS.has(forms.join(" "))) return "✓";
+  return forms.every((form, tense) => COLUMNS[tense].has(form)) ? "≈" : "✗";
+}
+
 function formsAsHtml(forms) {
-  const mark = (form, tense) =>
-    `<span class="${COLUMNS[tense].has(form) ? "known" : ""}">${form || "–"}</span>`;
-  return `<div class="forms">${forms.map(mark).join(" ")}</div>`;
+  const mark = markOf(forms);
+  const lemmas = new Set(forms.map((form, tense) => COLUMNS[tense].get(form)));
+  const why =
+    mark === "≈" ? ` <span class="near">(forms of ${[...lemmas].join(" and ")})</span>` : "";
+  const shown = forms.map((form, tense) =>
+    COLUMNS[tense].has(form) ? form : `<s class="wrong">${form || "–"}</s>`,
+  );
+  return `<div class="forms"><b class="${KINDS[mark]}">${mark}</b> ${shown.join(", ")}${why}</div>`;
 }
 
 // ---- Type a verb ----
+const NATS = `<button class="term" popovertarget="term-nat">nats</button>`;
 const EXAMPLES = ["walked", "stopping", "broke", "blogged", "vlogging", "photobombs"];
 
 function noteOn(word, tense, costs) {
-  const name = DATA.tenses[tense];
   const shown = `<b>${word}</b>`;
-  const price = costs && `${costs[tense].toFixed(1)} nats, and more as any other form`;
-  const took = `The network takes ${shown} for the ${name}: as that it costs ${price}.`;
-  const met = COLUMNS[tense].has(word)
-    ? "It has read this word, but nobody told it which other words belong to it."
-    : `It has never read this word as a ${name}, so watch the pupil.`;
-  return `${costs ? took : `You say that ${shown} is the ${name}.`} ${met}`;
+  const price = costs && `${costs[tense].toFixed(1)} ${NATS} (usual: below ${DATA.about.usual})`;
+  const took = costs
+    ? `The network takes ${shown} for the ${FORMS[tense]}: as that it costs least, ${price}.`
+    : `You say that ${shown} is the ${FORMS[tense]}.`;
+  const read = FORMS.filter((_, other) => COLUMNS[other].has(word));
+  if (!read.length) return `${took} It has never read this word, so watch the pupil.`;
+  if (COLUMNS[tense].has(word)) {
+    return `${took} It has read this word, but nobody told it which others belong to it.`;
+  }
+  const offers = read.map((form) => `<button class="chip" data-form="${form}">${form}</button>`);
+  return `${took} But it has read it as another form: ${offers.join(" ")}`;
 }
 
 function answer() {
   const typed = get("word").value;
   const word = plain(typed);
   const problem = complaint(word);
-  for (const name of Object.keys(MODELS)) get(name).innerHTML = "";
-  get("note").textContent = problem;
+  get("problem").textContent = problem;
+  get("answer").classList.toggle("is-hidden", Boolean(problem));
   if (problem) return;
   const chosen = get("tense").value;
   const { tense, costs } = chosen ? { tense: Number(chosen) } : guessTense(word);
   const small = typed === typed.toLowerCase() ? "" : "Capital letters are read as small ones. ";
   get("note").innerHTML = small + noteOn(word, tense, costs);
+  const rows = DATA.verbs.filter((verb) => verb[tense] === word);
   for (const [name, model] of Object.entries(MODELS)) {
     const z = encode(model, word, tense);
-    const forms = spellForms(model, z).map(lettersAsHtml);
-    get(name).innerHTML = codeAsHtml(z) + forms.join("");
+    const forms = spellForms(model, z).map((letters, n) => lettersAsHtml(letters, n, rows));
+    get(name).innerHTML = forms.join("") + codeAsHtml(z);
   }
 }
 
-DATA.tenses.forEach((name, tense) => get("tense").add(new Option(name, tense)));
+FORMS.forEach((name, tense) => get("tense").add(new Option(name, tense)));
 for (const example of EXAMPLES) {
   const chip = document.createElement("button");
   chip.className = "chip";
@@ -110,6 +141,11 @@ for (const example of EXAMPLES) {
 }
 whenever("word", "input", answer);
 whenever("tense", "change", answer);
+whenever("note", "click", ({ target }) => {
+  if (!target.dataset.form) return;
+  get("tense").value = FORMS.indexOf(target.dataset.form);
+  answer();
+});
 
 // ---- A straight line ----
 const STOPS = 40;
@@ -152,11 +188,6 @@ const noise = () => Float32Array.from({ length: network.latentSize }, normal);
 
 const tally = { draws: 0, rows: 0, distinct: new Set() };
 
-function markOf(forms) {
-  if (ROWS.has(forms.join(" "))) return "✓";
-  return forms.every((form, tense) => COLUMNS[tense].has(form)) ? "≈" : "✗";
-}
-
 function showTally() {
   const { draws, rows, distinct } = tally;
   get("tally").textContent = draws
@@ -167,14 +198,12 @@ function showTally() {
 function drawOne() {
   const z = noise();
   const forms = generate(network, z);
-  const mark = markOf(forms);
   tally.draws += 1;
-  if (mark === "✓") {
+  if (markOf(forms) === "✓") {
     tally.rows += 1;
     tally.distinct.add(forms.join(" "));
   }
-  const kind = mark === "✓" ? "" : "wrong";
-  return `<li>${codeAsHtml(z)}<b class="${kind}">${mark}</b> ${forms.join(", ")}</li>`;
+  return `<li>${codeAsHtml(z)}${formsAsHtml(forms)}</li>`;
 }
 
 function draw() {

@@ -384,7 +384,9 @@ class Spelling(nn.Module):
         super().__init__()
         self.codes, self.tenses = codes, tenses
         letters, _ = VOCABULARY.to_tensor(words)
-        self.letters = F.pad(letters, (0, 2 * lab.MAX_LETTERS))  # (N, ·): EOS behind each word
+        self.letters = F.pad(letters, (0, 2 * lab.MAX_LETTERS))  # (N, ·): EOS behind each word,
+        is_behind = (self.letters == lab.EOS).cumsum(1) > 1
+        self.letters[is_behind] = 1  # and then a's, which are no part of it
         symbols = VOCABULARY.size
         before = F.pad(self.letters[:, :-1], (1, 0), value=VOCABULARY.sos)
         self.fed = F.one_hot(before, symbols).cumsum(1)  # (N, ·, V): what must have been fed
@@ -559,9 +561,11 @@ def spell(answer, ratio=0.7):
     """Checks teacher forcing by its share, and what counts of words that run free."""
     B, T = 6, 5
     ends = [[4], [2], [2, 4], [0], [], [3, 1]]  # where a word that runs free says EOS
-    own = torch.tensor([min(places, default=T - 1) + 1 for places in ends])  # what counts then
-    letters = torch.tensor([[3, 3, 3, 3, 0]]).repeat(B, 1)
-    words = lab.Words(letters, torch.full((B,), T), torch.arange(B) % 4)
+    lengths_of_words = torch.tensor([3, T, T, T, 4, T])
+    own = torch.tensor([min(places, default=T) + 1 for places in ends])
+    own = own.minimum(lengths_of_words)  # what counts then
+    letters = 3 * (torch.arange(T) < lengths_of_words[:, None] - 1).long()  # (B, T)
+    words = lab.Words(letters, lengths_of_words.clone(), torch.arange(B) % 4)
     z = torch.arange(B).float()[:, None].expand(B, 32)
     decoder = Speller(words, ends)
 
@@ -577,10 +581,11 @@ def spell(answer, ratio=0.7):
         close(scores, torch.where(is_forced[:, None, None], decoder.forced, decoder.own), wrong)
         assert scores.requires_grad, "gradients must pass through the scores"
         whole = "a word that is fed the right letters counts with its EOS: words.lengths"
-        assert (lengths == T)[is_forced].all(), whole
+        assert (lengths == lengths_of_words)[is_forced].all(), whole
         why = "a word that runs free counts up to its own first EOS, or to the right word's end"
         assert (lengths == own)[~is_forced].all(), why
-        assert (words.lengths == T).all(), "words.lengths were changed: copy them first"
+        changed = "words.lengths were changed: copy them first"
+        assert words.lengths.equal(lengths_of_words), changed
         return is_forced
 
     with stand_ins(answer, decoder=decoder):
@@ -813,7 +818,7 @@ def sum_paths(answer, tau=0.4, costs=(3.0, 1.0, 2.0)):
 def refine_step(answer, rate=0.1, slope=1.5):
     """Checks a step of the encoder on L = a v (w + 1), where w is the encoder's only weight."""
     a, v, letters = slope, 0.8, torch.ones(4, 3, dtype=torch.long)
-    words = lab.Words(letters, torch.full((4,), 3), torch.zeros(4, dtype=torch.long))
+    words = lab.Words(letters, torch.tensor([3, 2, 3, 1]), torch.zeros(4, dtype=torch.long))
     encoder = Weight(2.0)
     optimizer = torch.optim.SGD(encoder.parameters(), lr=1000.0)
 
@@ -822,11 +827,15 @@ def refine_step(answer, rate=0.1, slope=1.5):
             assert letters is words.letters, "all words are fed the right letters: words.letters"
             return v * z
 
+    def cross_entropy(scores, letters, lengths):
+        assert lengths.equal(words.lengths), "the padding does not count: words.lengths"
+        return a * scores[:, 0]
+
     parts = {
         "encoder": encoder,
         "decoder": Frozen(),
         "reparameterize": lambda mu, logvar: mu + 1,
-        "cross_entropy": lambda scores, letters, lengths: a * scores[:, 0],
+        "cross_entropy": cross_entropy,
     }
     with stand_ins(answer, **parts):
         for w in (2.0, 2.0 - rate * a * v):

@@ -113,6 +113,7 @@ CODES = "z = reparameterize(mu, logvar)\n    scores"
 MADE = "    optimizer.step()\n    return ce.item(), kl"
 OTHER = '    torch.optim.SGD(group["params"], rate).step()\n    return ce.item(), kl'
 SPELLED = "spell(z, words, tf_ratio)\n    ce"
+MINIMUM = "torch.minimum(lengths[free], letters_before_eos + 1)"
 DIRECTLY = "decoder(z, words.tense, words.letters), words.lengths\n    ce"
 LOG_SUM = "(-tau * paths).masked_fill(~mask, -torch.inf).logsumexp(1)"
 SUM = "((-tau * paths).exp() * mask).sum(1).log()"
@@ -176,6 +177,7 @@ MISTAKES = [
     ("05", "refine_step", REFINED, REFINED.replace("reparameterize(mu, logvar)", "mu"), "draw"),
     ("05", "refine_step", "    optimizer.zero_grad()\n", "", "begin at zero"),
     ("05", "refine_step", ", 5.0)", ", 50.0)", "norm 5"),
+    ("05", "refine_step", "words.lengths)", "torch.full_like(words.lengths, 3))", "padding"),
     ("01", "to_numbers", " + [lab.EOS]", ""),
     ("01", "to_numbers", "number_of[letter] for", "number_of[letter] - 1 for"),
     ("01", "to_word", "            break", "            continue"),
@@ -229,7 +231,9 @@ MISTAKES = [
     ("02", "spell", COIN, "torch.full((len(z),), tf_ratio < 1)"),
     ("02", "spell", OWN, "(own.argmax(2) != lab.EOS).sum(1)"),
     ("02", "spell", "letters_before_eos + 1)", "letters_before_eos)"),
-    ("02", "spell", "torch.minimum(lengths[free], letters_before_eos + 1)", "lengths[free]"),
+    ("02", "spell", MINIMUM, "lengths[free]"),
+    ("02", "spell", MINIMUM, "(letters_before_eos + 1).clamp(max=words.letters.shape[1])"),
+    ("02", "decode", "scores.argmax(2))", "scores.argmax(2).where(scores.argmax(2) > 0, 1))"),
     ("02", "spell", "lengths = words.lengths.clone()", "lengths = words.lengths"),
     ("02", "spell", FREE, f"{FREE}.detach()"),
     ("02", "spell", FREE, "torch.lerp(decoder.free_run(z, words.tense, 5), scores, tf_ratio)"),

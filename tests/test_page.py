@@ -332,6 +332,29 @@ def test_the_point_is_moved_by_arrow_keys_and_by_dragging(tab):
     tab.page.wait_for_function("(text) => get('here').innerText.includes(text)", arg=forms[3])
 
 
+def test_a_finger_scrolls_up_and_down_and_moves_the_point_sideways(browser, path):
+    size = {"width": 390, "height": 800}
+    tab = Tab(browser, path, viewport=size, has_touch=True, reduced_motion="reduce")
+    tab.call("() => get('walk').scrollIntoView()")
+    box = tab.page.locator("#atlas").bounding_box()
+    finger = tab.page.context.new_cdp_session(tab.page)
+    measured = []
+    for right, down in ((0, -13), (13, 0)):
+        x, y = box["x"] + 100, tab.page.locator("#atlas").bounding_box()["y"] + 150
+        for step in range(11):
+            kind = "touchMove" if step else "touchStart"
+            points = [{"x": x + right * step, "y": y + down * step}]
+            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+            tab.page.wait_for_timeout(20)
+        finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        measured.append(tab.call("() => [scrollY, place.right]"))
+    start = tab.call("() => get('walk').offsetTop")
+    (scrolled, stayed), (rested, moved) = measured
+    assert scrolled > start + 50 and stayed == 0.6
+    assert rested == pytest.approx(scrolled, abs=2) and moved != 0.6
+    tab.page.close()
+
+
 def lemmas_at(model, verbs, codes):
     """Returns what a model spells from codes; "" for what is no verb of a table."""
     lemmas = {verb[0] for verb in verbs}

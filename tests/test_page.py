@@ -399,7 +399,8 @@ def test_the_point_stays_on_the_canvas_while_forms_wrap(browser, path, width):
     tab = Tab(browser, path, viewport={"width": width, "height": 800})
     tab.page.wait_for_function("atlas.done === CELLS.length")
     for right, up in ((-9, -9), (9, 9), (9, -9)):
-        tab.call("(right, up) => { movePoint(right, up); showPoint(); }", right, up)
+        tab.call("(right, up) => movePoint(right, up)", right, up)
+        tab.call("() => new Promise(requestAnimationFrame)")  # the point is shown in a frame
         tab.call("() => (get('here').innerHTML = formsAsHtml(Array(4).fill('e'.repeat(300))))")
         canvas = tab.page.locator("#atlas").bounding_box()
         point = tab.page.locator("#point").bounding_box()

@@ -2,6 +2,7 @@
 const { wide: WIDE, high: HIGH, sides: SIDES } = DATA.map; // sides in standard deviations of noise
 const FIRST_AXES = DATA.map.axes.map((k) => new Float32Array(network.latentSize).fill(1, k, k + 1));
 const place = { right: 0.6, up: 0.4 };
+let before = place; // where the point was when it was touched
 let axes = FIRST_AXES; // the codes to the right, and up
 let lastMove = 0; // when the point was moved, in milliseconds
 let isFrameAsked = false;
@@ -44,9 +45,13 @@ const ARROWS = {
   ArrowUp: [0, 1],
   ArrowDown: [0, -1],
 };
-// A finger that moves up or down scrolls the page: it moves no point before it goes sideways.
 whenever("plane", "click", followPointer);
-whenever("plane", "pointerdown", (event) => get("plane").setPointerCapture(event.pointerId));
+whenever("plane", "pointerdown", (event) => {
+  get("plane").setPointerCapture(event.pointerId);
+  before = { ...place };
+});
+// A finger that begins up or down scrolls the page: the point goes back.
+whenever("plane", "pointercancel", () => movePoint(before.right, before.up));
 whenever("plane", "pointermove", (event) => event.buttons && followPointer(event));
 whenever("plane", "keydown", (event) => {
   const arrow = ARROWS[event.key];

@@ -100,12 +100,12 @@ function noteOn(word, tense, costs) {
     ? `The network takes ${shown} for the ${FORMS[tense]}: as that it costs least, ${price}.`
     : `You say that ${shown} is the ${FORMS[tense]}.`;
   const read = FORMS.filter((_, other) => COLUMNS[other].has(word));
-  if (!read.length) return `${took} It has never read this word, so watch the pupil.`;
+  if (!read.length) return `${took} The network has never read this word, so watch the pupil.`;
   if (COLUMNS[tense].has(word)) {
-    return `${took} It has read this word, but nobody told it which others belong to it.`;
+    return `${took} The network has read this word, but nobody told it which others belong to it.`;
   }
   const offers = read.map((form) => `<button class="chip" data-form="${form}">${form}</button>`);
-  return `${took} But it has read it as another form: ${offers.join(" ")}`;
+  return `${took} The network has read it as another form: ${offers.join(" ")}`;
 }
 
 function answer() {

@@ -145,10 +145,10 @@ NEVER_MET = {  # who only conjugates
     "lemminflect's rules": "lemminflect's rules, from a dictionary",
 }
 FEW = {
-    "the original": "a published recipe, made smaller, 60 epochs: it collapses",
+    "the original": "a published recipe, made smaller, with Adam, 60 epochs: it collapses",
     "plain, 16 epochs": "plain, 16 epochs: the standard model of notebook 02",
     "plain, 84 epochs": "the same, 84 epochs",
-    "gate, 84 epochs": "with a gate: told the tense late in the word",
+    "gate, 84 epochs": "with a gate, 84 epochs: told the tense late in the word",
     "Config()": "`Config()`: codes pressed together, the encoder then refined",
     "self-taught": "self-taught: the rows that it finds",
     "self-taught, its model": "self-taught: the conjugator that learned them",

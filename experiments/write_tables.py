@@ -102,17 +102,19 @@ def table_of(scores, labels, headings):
     return markdown(["seeds", *headings], rows)
 
 
-def table_of_languages():
-    """Returns the table of a fixed weight and the target rate in each language that was run."""
-    scores = read("05_languages.csv").rename(columns={"conversion": "conversions"})
+def in_languages(file, labels, headings):
+    """Returns a table of systems in each language that was run."""
+    scores = read(file)
+    if "conversions" not in scores:
+        scores = scores.rename(columns={"conversion": "conversions"})
     languages = scores["language"].str.title()
     scores["system"] = languages + ", " + scores["system"]
-    labels = {
+    named = {
         f"{language}, {system}": f"{language}, {label}"
         for language in languages.unique()
-        for system, label in LANGUAGES.items()
+        for system, label in labels.items()
     }
-    return table_of(scores, labels, ["conversions", "from noise", "distinct", "KL", "gate"])
+    return table_of(scores, named, headings)
 
 
 def table_of_unseen():
@@ -196,6 +198,13 @@ LANGUAGES = {
     "Config(), before refining": "`Config()` before refining",
     "Config()": "`Config()`",
 }
+TAUGHT = {
+    "model alone": "rows that the model finds",
+    "self-taught": "self-taught",
+    "self-taught, its model": "… its conjugator",
+    "count": "a count",
+    "neighbour, told true rows": "the neighbour, told true rows",
+}
 RIGHT = ["conversions", "regular", "irregular", "irregular pasts"]
 FROM_NOISE = ["from noise", "inconsistent", "distinct", "never drawn"]
 
@@ -208,6 +217,7 @@ def make_tables():
     encoded = ["BLEU-4", "BLEU-4, drawn", "KL", "I(x; z)", "core-seconds"]
     ablation = [*RIGHT[:3], *FROM_NOISE[:3], "gate, *-ed*"]
     of_schedules = ["conversions", "irregular pasts", *FROM_NOISE, "BLEU-4", "KL"]
+    of_languages = ["conversions", "from noise", "distinct", "KL", "gate"]
     of_rows = ["rows right", "conversions", "irregular pasts", "kept", "of these right"]
     return {
         "results": table_of(scores, FEW | RIVALS | NEVER_MET, columns),
@@ -218,7 +228,10 @@ def make_tables():
         "trials": table_of(read("02_trials.csv"), same(TRIALS), of_schedules),
         "unseen": table_of_unseen(),
         "controls": table_of(read("06_controls.csv"), CONTROLS, [*of_rows, "other verbs"]),
-        "languages": table_of_languages(),
+        "languages": in_languages("05_languages.csv", LANGUAGES, of_languages),
+        "taught": in_languages(
+            "06_languages.csv", TAUGHT, ["rows right", "conversions", "other verbs"]
+        ),
     }
 
 

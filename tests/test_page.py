@@ -347,6 +347,7 @@ def test_a_finger_scrolls_up_and_down_and_moves_the_point_sideways(browser, path
             finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
             tab.page.wait_for_timeout(20)
         finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        tab.page.wait_for_timeout(800)  # the page rolls on for a while
         measured.append(tab.call("() => [scrollY, place.right]"))
     start = tab.call("() => get('walk').offsetTop")
     (scrolled, stayed), (rested, moved) = measured

@@ -43,14 +43,19 @@ def score_items(path, score, items):
         print(rows.to_string(), flush=True)
 
 
+def store_of(config, verbs=None, pairs=None):
+    """Returns where a run of the lab's own training is kept."""
+    task = lab5_train.check_task(config, verbs, pairs, None, lab5_train.new_training)
+    return lab5_train.Store(task, lab5_train.RUNS)
+
+
 def timed(note, make, config, verbs, pairs=None):
     """Returns what `make` makes, and its CPU seconds; it begins with a run of these.
 
     The seconds are noted in the run's folder. They are NaN if the folder was there and holds no
     note of this name.
     """
-    task = lab5_train.check_task(config, verbs, pairs, None, lab5_train.new_training)
-    folder = lab5_train.Store(task, lab5_train.RUNS).folder
+    folder = store_of(config, verbs, pairs).folder
     is_new = not folder.exists()
     start = time.process_time()
     made = make()

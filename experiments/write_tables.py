@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from experiments import HERE, RESULTS
+from experiments.score_seeds import ANNEALING, TRIALS
 from experiments.score_selftaught import TOLD, leads
 
 ROOT = HERE.parent
@@ -190,8 +191,6 @@ CONTROLS = {
     "the count's rows, its model": "… a conjugator of them",
     "true rows, its model": "a conjugator of the true rows",
 }
-ANNEALING = ["constant", "monotonic", "four cycles", "backwards", "two sigmoids", "target rate"]
-TRIALS = ["batches of 32", "batches of 128", "a rate of 0.003", "a rate of 0.012"]
 LANGUAGES = {
     "no target: β to 0.78, before refining": "β to 0.78, before refining",
     "no target: β to 0.78": "β to 0.78",

@@ -24,6 +24,7 @@ sys.path[:0] = [str(NOTEBOOKS.parent)]
 import lab5_selftaught as taught
 import lab5_train
 import lab5_utils as lab
+from experiments import store_of
 from experiments.score_selftaught import lemmas_of, lists_of, rarer_verbs
 from experiments.words import is_regular
 
@@ -156,9 +157,7 @@ def commit() -> str:
 
 def store_of_run() -> lab5_train.Store:
     """Returns where the run of notebook 05 is kept."""
-    config = lab5_train.Config(seed=SEED)
-    task = lab5_train.check_task(config, None, None, None, lab5_train.new_training)
-    return lab5_train.Store(task, lab5_train.RUNS)
+    return store_of(lab5_train.Config(seed=SEED))
 
 
 def load_models(verbs: list[lab.Verb]) -> tuple[lab.CVAE, lab.CVAE, list[lab.Verb]]:
@@ -177,14 +176,15 @@ def load_models(verbs: list[lab.Verb]) -> tuple[lab.CVAE, lab.CVAE, list[lab.Ver
 def make_page(verbs: list[lab.Verb]) -> str:
     """Returns the page of the models of notebooks 05 and 06. Raises as `check_lists`."""
     network, pupil, sure = load_models(verbs)
-    network_pasts = irregular_pasts(rounded(network), verbs)
+    computed = rounded(network)  # what the page computes with
+    network_pasts = irregular_pasts(computed, verbs)
     about = {
         "run": store_of_run().folder.name,
         "seed": SEED,
         "commit": commit(),
         "sure": len(sure),
         "right": len(set(sure) & set(verbs)),
-        "usual": round(usual_nats(rounded(network), verbs), 1),
+        "usual": round(usual_nats(computed, verbs), 1),
         "irregular": len(network_pasts),
         "network_pasts": sum(network_pasts),
         "pupil_pasts": sum(irregular_pasts(rounded(pupil), verbs)),

@@ -1,6 +1,8 @@
 """Scripts that make the tables of the notebooks; each runs as `python -m experiments.NAME`."""
 
+import argparse
 import math
+import os
 import time
 from pathlib import Path
 
@@ -41,6 +43,26 @@ def score_items(path, score, items):
     for rows in Parallel(-1, return_as="generator_unordered")(calls):
         replace_rows(path, rows, list(items[0]))
         print(rows.to_string(), flush=True)
+
+
+def run_parts(parts):
+    """Scores the parts that the command line names, or all; of another folder's data if it says so.
+
+    Parts by name: the table, what returns rows, and the items it is asked for.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("parts", nargs="*", metavar="part", default=list(parts))
+    parser.add_argument("--data", type=Path)
+    asked = parser.parse_args()
+    if unknown := ", ".join(sorted(set(asked.parts) - set(parts))):
+        parser.error(f"{unknown}: not one of {', '.join(parts)}")
+    suffix = ""
+    if asked.data:
+        os.environ["LAB5_DATA"] = str(asked.data.absolute())
+        suffix = f"_{asked.data.name}"
+    for name in asked.parts:
+        table, score, items = parts[name]
+        score_items(RESULTS / f"{table}{suffix}.csv", score, items)
 
 
 def store_of(config, verbs=None, pairs=None):

@@ -1,11 +1,8 @@
 """Counts: four lists of words in, verbs out, without a network.
 
-    .venv/bin/python -m experiments.count_full
-
 A signature is an ending a tense (Goldsmith 2001, doi 10.1162/089120101750300490). Every word is a
 form of one verb: the verbs with the commonest signatures take theirs first, and of the words that
-are left those go together that look most alike (Kuhn 1955, doi 10.1002/nav.3800020109). Prints the
-share of right conversions, and what these rows score, drawn at random.
+are left those go together that look most alike (Kuhn 1955, doi 10.1002/nav.3800020109).
 """
 
 import random
@@ -16,7 +13,6 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 import lab5_utils as lab
-from experiments.scores import by_rows, score_english
 from lab5_selftaught import common_prefix
 
 SHORTEST_STEM = 3
@@ -89,19 +85,3 @@ def draw(rows, verbs, draws=DRAWS):
     blocks = [drawn[start : start + 100] for start in range(0, draws, 100)]
     distinct = [lab.gaussian_score(block, verbs).distinct for block in blocks]
     return lab.gaussian_score(drawn, verbs).exact, np.mean(distinct)
-
-
-def main():
-    """Prints the shares of right conversions, and the scores of rows drawn at random."""
-    verbs = lab.distinct_verbs(None)
-    rows = rows_by_counting(verbs)
-    for name, share in score_english(by_rows(rows), verbs).items():
-        print(f"{name}: {share:.3f}")
-    exact, distinct = draw(rows, verbs)
-    known = len(set(rows) & set(verbs))
-    print(f"{known:,} of {len(rows):,} rows are rows of the table")
-    print(f"drawn at random: Gaussian score, exact {exact:.3f}, distinct in 100 {distinct:.1f}")
-
-
-if __name__ == "__main__":
-    main()

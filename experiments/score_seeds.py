@@ -17,15 +17,12 @@ training, its scores on the way included. With --data another folder's English t
 used, and files are named after it.
 """
 
-import argparse
-import os
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 import lab5_utils as lab
-from experiments import RESULTS, TABLES, score_items, scores, timed
+from experiments import TABLES, run_parts, scores, timed
 from lab5_train import STRATEGIES, Config, load_or_train
 
 AT_THREE_TENTHS = partial(Config, strategy="monotonic", kl_weight=0.3, refine=0.0)
@@ -136,23 +133,5 @@ PARTS = {  # the table, what returns rows, and what of
 }
 
 
-def main():
-    """Reads the arguments; trains, scores and writes part by part."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("parts", nargs="*", metavar="part", default=list(PARTS))
-    parser.add_argument("--data", type=Path)
-    asked = parser.parse_args()
-    unknown = set(asked.parts) - set(PARTS)
-    if unknown:
-        parser.error(f"{', '.join(sorted(unknown))}: not one of {', '.join(PARTS)}")
-    table = ""
-    if asked.data:
-        os.environ["LAB5_DATA"] = str(asked.data.absolute())
-        table = f"_{asked.data.name}"
-    for name in asked.parts:
-        file, score, items = PARTS[name]
-        score_items(RESULTS / f"{file}{table}.csv", score, items)
-
-
 if __name__ == "__main__":
-    main()
+    run_parts(PARTS)

@@ -1,6 +1,6 @@
 """Scores what teaches itself to conjugate, beside rivals and controls, for results/06_*.csv.
 
-    .venv/bin/python -m experiments.score_selftaught [part ...]
+    .venv/bin/python -m experiments.score_selftaught [part ...] [--data FOLDER]
 
 - table: the whole table, five seeds: 06_selftaught.csv
 - unseen: verbs never met, a tenth and its seed at a time, families apart: 06_unseen.csv
@@ -11,10 +11,10 @@ Without a part: all, in four core-hours, an item of a part a core. What is train
 and rows take the place of those of the same seed, tenth or language as soon as there are any: a
 second call goes on. Shares are 0..1; a row is right if its lemma leads to all its forms. Rows that
 are `kept` are those that a conjugator begins with, or that a count is sure of. `core_seconds` are
-those of `self_taught`, NaN if the lab's model was there before.
+those of `self_taught`, NaN if the lab's model was there before. With --data another folder's
+English table is used, and files are named after it.
 """
 
-import argparse
 import math
 import random
 from functools import partial
@@ -25,7 +25,7 @@ from scipy import stats
 
 import lab5_selftaught as taught
 import lab5_utils as lab
-from experiments import RESULTS, TABLES, score_items, timed
+from experiments import TABLES, run_parts, timed
 from experiments.count_full import (
     likenesses,
     most_alike,
@@ -242,14 +242,13 @@ SEEDS = [{"seed": seed} for seed in range(5)]
 TENTHS = [{"tenth": tenth, "seed": tenth} for tenth in range(5)]
 LANGUAGES = [{"language": language, "seed": seed} for seed in range(2) for language in TABLES]
 PARTS = {  # the table, what returns rows, and what of
-    "table": ("06_selftaught.csv", score_table, SEEDS),
-    "unseen": ("06_unseen.csv", score_tenth, TENTHS),
-    "controls": ("06_controls.csv", score_controls, SEEDS[:3]),
-    "languages": ("06_languages.csv", score_language, LANGUAGES),
+    "table": ("06_selftaught", score_table, SEEDS),
+    "unseen": ("06_unseen", score_tenth, TENTHS),
+    "controls": ("06_controls", score_controls, SEEDS[:3]),
+    "languages": ("06_languages", score_language, LANGUAGES),
 }
 
 
-# ---- All of it ----
 def leads(table, score):
     """Returns how far self-taught is ahead of each rival on the same tenths: mean, 95 % interval.
 
@@ -262,30 +261,5 @@ def leads(table, score):
     return pd.DataFrame({"mean": mean, "low": mean - half, "high": mean + half})
 
 
-def show(file):
-    """Prints the means of a table over seeds; of verbs never met, the leads, too."""
-    table = pd.read_csv(RESULTS / file)
-    groups = ["language", "system"] if "language" in table else ["system"]
-    means = table.groupby(groups, sort=False).mean(numeric_only=True).round(3)
-    print(f"\n{file}, means\n{means.drop(columns='seed').to_string()}")
-    if "tenth" in table:
-        for score in ("forms", "rows", "irregular_pasts"):
-            print(f"\nself-taught ahead: {score}\n{leads(table, score).round(3).to_string()}")
-
-
-def main():
-    """Reads the arguments; trains, scores, writes and prints part by part."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("parts", nargs="*", metavar="part", default=list(PARTS))
-    asked = parser.parse_args().parts
-    unknown = set(asked) - set(PARTS)
-    if unknown:
-        parser.error(f"{', '.join(sorted(unknown))}: not one of {', '.join(PARTS)}")
-    for name in asked:
-        file, score, items = PARTS[name]
-        score_items(RESULTS / file, score, items)
-        show(file)
-
-
 if __name__ == "__main__":
-    main()
+    run_parts(PARTS)

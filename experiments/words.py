@@ -6,7 +6,7 @@ No model is told any of this: it says which verbs are called regular, and gives 
 import re
 from collections import Counter, defaultdict
 
-from lemminflect import getAllInflections, getAllInflectionsOOV
+from lemminflect import getAllInflectionsOOV
 
 import lab5_selftaught as taught
 import lab5_utils as lab
@@ -52,12 +52,6 @@ def lemminflect_rules(lemma: str) -> Verb:
     """Returns lemminflect's forms, as if the verb were not in its dictionary."""
     forms = getAllInflectionsOOV(lemma, "VERB")
     return (lemma, *(forms[tag][0] for tag in TAGS[1:]))
-
-
-def in_dictionary(verb: Verb) -> bool:
-    """Tells whether lemminflect's dictionary has a verb with these forms."""
-    forms = getAllInflections(verb[lab.LEMMA], "VERB")
-    return all(form in forms.get(tag, ()) for tag, form in zip(TAGS, verb, strict=True))
 
 
 def neighbour(lemma: str, training: list[Verb]) -> Verb:

@@ -42,7 +42,6 @@ SEED = 0
 WIDE, HIGH = 180, 127  # points of the map
 SIDES = {"right": 3.5, "up": 2.5}  # of the map, in standard deviations of noise
 USUAL = 0.99  # of the words of the table cost less than what the page calls usual
-torch.set_num_threads(1)  # as in the notebook: sums differ in their last digits with more
 
 
 # ---- Weights ----

@@ -85,6 +85,23 @@ def test_costs_are_those_of_each_pair_by_itself_both_ways(run):
         assert costs[i, j] == (pytest.approx(nats, rel=1e-4) if asked[i, j] else np.inf)
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+def test_costs_have_the_same_bits_on_any_number_of_cores(run, threads):
+    costs = []
+
+    def choose(found):
+        costs.append(found)
+        return taught.mutual(found)
+
+    for count in (1, threads):
+        torch.set_num_threads(count)
+        taught.join(run.model, LISTS, taught.nothing_joined(LISTS), choose)
+        assert torch.get_num_threads() == count
+    torch.set_num_threads(1)
+    for one, other in zip(costs[:3], costs[3:], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_near_are_the_nearest_codes_either_way(monkeypatch):
     monkeypatch.setattr(taught, "NEAREST", 1)
     one = torch.tensor([[0.0], [1.0], [5.0]])

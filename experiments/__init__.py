@@ -31,7 +31,7 @@ def replace_rows(path, rows, column):
 
 def score_item(score, item):
     """Returns the rows of an item, which begin with what it is."""
-    return pd.DataFrame([item | row for row in score(**item)]).round(4)
+    return pd.DataFrame([item | row for row in score(**item)]).round(6)
 
 
 def score_items(path, score, items):

@@ -5,7 +5,8 @@
 - seeds: one change at a time, five seeds: 05_seeds.csv
 - ablation: `Config()` without one of its parts, three seeds: 05_ablation.csv
 - annealing: six KL schedules of the plain model at one mean weight, five seeds: 04_annealing.csv
-- trials: the plain model with other batches and rates, two seeds: 02_trials.csv
+- forcing: its monotonic schedule with four teacher-forcing ratios, three seeds: 04_forcing.csv
+- trials: the plain model with other batches, rates and sizes, two seeds: 02_trials.csv
 - languages: a weight found for English and the target rate, two seeds: 05_languages.csv
 
 Without a part: all, in seven core-hours, a run a core. A second call goes on: what is trained is
@@ -49,6 +50,8 @@ ABLATION = {
     "no target: β to 0.78": partial(Config, strategy="monotonic", kl_weight=0.78),
 }
 TRIALS = {
+    "nothing changed": PLAIN,
+    "a hidden size of 512": partial(PLAIN, hidden_size=512),
     "batches of 32": partial(PLAIN, batch_size=32),
     "batches of 128": partial(PLAIN, batch_size=128),
     "a rate of 0.003": partial(PLAIN, learning_rate=0.003),
@@ -75,6 +78,8 @@ ANNEALING = {
     "two sigmoids": at_mean_weight("cyclical-sigmoid"),
     "target rate": partial(PLAIN, strategy="target-rate", kl_weight=1.0, target_kl=7.5),
 }
+MONOTONIC = ANNEALING["monotonic"]
+FORCING = {f"to {ratio:g}": partial(MONOTONIC, tf_final=ratio) for ratio in (1, 0.95, 0.5, 0.1)}
 
 
 # ---- Scores ----
@@ -127,6 +132,7 @@ LANGUAGES = [{"language": name} | item for item in items_of(TARGETS, 2) for name
 PARTS = {  # the table, what returns rows, and what of
     "seeds": ("05_seeds", partial(score_run, RECIPES), items_of(RECIPES, 5)),
     "annealing": ("04_annealing", partial(score_run, ANNEALING), items_of(ANNEALING, 5)),
+    "forcing": ("04_forcing", partial(score_run, FORCING), items_of(FORCING, 3)),
     "trials": ("02_trials", partial(score_run, TRIALS), items_of(TRIALS, 2)),
     "ablation": ("05_ablation", partial(score_run, ABLATION), items_of(ABLATION, 3)),
     "languages": ("05_languages", partial(score_run, TARGETS), LANGUAGES),

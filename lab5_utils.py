@@ -562,7 +562,7 @@ class GatedDecoder(Decoder):
         """Returns the nats of B words, each from its z (B, Z).
 
         What is minimized changes with progress: at first all openings count alike (Ueda & Nakano
-        1994), so that each is tried; then every letter behind the gate has a price.
+        1998), so that each is tried; then every letter behind the gate has a price.
         """
         context = self.context(z, target.tense)  # (B, H)
         fed, mask = self.choose_fed(context, target, free_running)

@@ -1,12 +1,12 @@
 """Makes Markdown of notebooks, in which a notebook is a section, and leads their links there."""
 
 import re
-import time
 from pathlib import Path
 from urllib.parse import quote
 
 import nbformat
 from nbclient import NotebookClient
+from tqdm import tqdm
 
 # a URL's scheme is named in full: what stands before the colon of C:/lab is a drive
 LINK_TO_FILE = r'<a\s+href="(?!#|https?:|mailto:)[^"]*"[^>]*>(.*?)</a>'
@@ -14,14 +14,23 @@ LINK_TO_FILE = r'<a\s+href="(?!#|https?:|mailto:)[^"]*"[^>]*>(.*?)</a>'
 
 # ---- Notebooks ----
 def run(path: Path):
-    """Returns a notebook with the outputs of a run; its file stays. Raises CellExecutionError."""
-    print(path.name, end=": ", flush=True)
-    start = time.monotonic()
+    """Returns a notebook with the outputs of a run; its file stays. Raises CellExecutionError.
+
+    A bar shows how many cells of code have run.
+    """
     notebook = nbformat.read(path, 4)
+    cells = sum(cell.cell_type == "code" for cell in notebook.cells)
     quiet = ["--log-level=ERROR"]  # or each kernel warns that it does not encrypt what it says
     resources = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(notebook, timeout=None, extra_arguments=quiet, resources=resources).execute()
-    print(f"{time.monotonic() - start:.0f} s", flush=True)
+    with tqdm(total=cells, desc=path.name, unit=" cells") as bar:
+        client = NotebookClient(
+            notebook,
+            timeout=None,
+            extra_arguments=quiet,
+            resources=resources,
+            on_cell_executed=lambda **_: bar.update(),
+        )
+        client.execute()
     return notebook
 
 

@@ -338,7 +338,7 @@ def test_it_runs_notebooks_before_and_leaves_them_as_they_are(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "TCP" not in done.stderr, "a warning that frightens"
-    assert re.search(r"^01_sum\.ipynb: \d+ s$", done.stdout, re.M)
+    assert re.search(r"01_sum\.ipynb: 100%.* 2/2 ", done.stderr)
     page = text_of((tmp_path / "page" / "notebooks.html").read_text("utf-8"))
     assert "found 42" in page and "a project/notebooks" in page.replace("\\", "/")
     assert (folder / "01_sum.ipynb").read_bytes() == before

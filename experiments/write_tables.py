@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from experiments import HERE, RESULTS
-from experiments.score_seeds import ANNEALING, TRIALS
+from experiments.score_seeds import ANNEALING, FORCING, TRIALS
 from experiments.score_selftaught import TOLD, leads
 
 ROOT = HERE.parent
@@ -164,8 +164,15 @@ SYSTEMS = {
     **RIVALS,
 }
 MODELS = ["the original", "plain, 16 epochs", "plain, 84 epochs", "gate, 84 epochs", "Config()"]
-SHOWN = [*MODELS, "self-taught", "self-taught, its model", *RIVALS]
+FROM_LISTS = ["self-taught", "self-taught, its model", "count"]
+FROM_LISTS += ["count's endings, the same conjugator"]
+SHOWN = [*MODELS, *FROM_LISTS, "the count's rows, its model"]
 FEW = {name: SYSTEMS[name] for name in SHOWN} | NEVER_MET
+OF_PLAIN = {  # tables of the plain model: a file and its recipes
+    "annealing": ("04_annealing.csv", ANNEALING),
+    "forcing": ("04_forcing.csv", FORCING),
+    "trials": ("02_trials.csv", TRIALS),
+}
 ABLATION = {
     "Config()": "nothing changed",
     "Config(), before refining": "… before refining",
@@ -213,15 +220,14 @@ def make_tables():
     of_schedules = ["conversions", "irregular pasts", *FROM_NOISE, "BLEU-4", "KL"]
     of_languages = ["conversions", "from noise", "distinct", "KL", "gate"]
     of_rows = ["rows right", "conversions", "irregular pasts", "kept", "of these right"]
-    return {
+    of_plain = {}
+    for name, (file, recipes) in OF_PLAIN.items():
+        of_plain[name] = table_of(read(file), {recipe: recipe for recipe in recipes}, of_schedules)
+    return of_plain | {
         "results": table_of(scores, FEW, columns),
         "conversions": table_of(scores, SYSTEMS, ["rows right", *RIGHT]),
         "noise": table_of(scores, SYSTEMS, [*FROM_NOISE, *encoded, "gate, *-ed*"]),
         "ablation": table_of(read("05_ablation.csv"), ABLATION, ablation),
-        "annealing": table_of(
-            read("04_annealing.csv"), {name: name for name in ANNEALING}, of_schedules
-        ),
-        "trials": table_of(read("02_trials.csv"), {name: name for name in TRIALS}, of_schedules),
         "unseen": table_of_unseen(),
         "controls": table_of(read("06_controls.csv"), CONTROLS, [*of_rows, "other verbs"]),
         "languages": in_languages("05_languages.csv", LANGUAGES, of_languages),

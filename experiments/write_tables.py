@@ -168,6 +168,7 @@ FROM_LISTS = ["self-taught", "self-taught, its model", "count"]
 FROM_LISTS += ["count's endings, the same conjugator"]
 SHOWN = [*MODELS, *FROM_LISTS, "the count's rows, its model"]
 FEW = {name: SYSTEMS[name] for name in SHOWN} | NEVER_MET
+ON_COURSE = {name: SYSTEMS[name] for name in ("plain, 16 epochs", "Config()")}
 OF_PLAIN = {  # tables of the plain model: a file and its recipes
     "annealing": ("04_annealing.csv", ANNEALING),
     "forcing": ("04_forcing.csv", FORCING),
@@ -220,10 +221,12 @@ def make_tables():
     of_schedules = ["conversions", "irregular pasts", *FROM_NOISE, "BLEU-4", "KL"]
     of_languages = ["conversions", "from noise", "distinct", "KL", "gate"]
     of_rows = ["rows right", "conversions", "irregular pasts", "kept", "of these right"]
+    course = read("05_seeds_course.csv")
     of_plain = {}
     for name, (file, recipes) in OF_PLAIN.items():
         of_plain[name] = table_of(read(file), {recipe: recipe for recipe in recipes}, of_schedules)
     return of_plain | {
+        "course": table_of(course, ON_COURSE, [*columns[:6], "BLEU-4, drawn"]),
         "results": table_of(scores, FEW, columns),
         "conversions": table_of(scores, SYSTEMS, ["rows right", *RIGHT]),
         "noise": table_of(scores, SYSTEMS, [*FROM_NOISE, *encoded, "gate, *-ed*"]),

@@ -142,7 +142,6 @@ RIVALS = {
     "the count's rows, its model": "the count's rows, learned by the same conjugator",
 }
 NEVER_MET = {  # who only conjugates
-    "the count's rows, the neighbour": "the most similar verb in the count's rows",
     "neighbour": "the most similar verb in true rows",
     "spelling rule": "a spelling rule",
     "lemminflect's rules": "lemminflect's rules, from a dictionary",
@@ -156,7 +155,7 @@ SYSTEMS = {
     "pressed, 84 epochs": "pressed, 84 epochs",
     "Config(), before refining": "`Config()` before refining, 63 epochs",
     "Config()": "`Config()`, 84 epochs: codes pressed together, the encoder then refined",
-    "model alone": "rows that its model finds",
+    "model alone": "rows that `Config()` finds, alone",
     "self-taught": "self-taught: the rows that it finds",
     "self-taught, its model": "self-taught: the conjugator that learned them",
     "likeness of letters, one to one": "likeness of letters alone, one to one",
@@ -164,9 +163,8 @@ SYSTEMS = {
     **RIVALS,
 }
 MODELS = ["the original", "plain, 16 epochs", "plain, 84 epochs", "gate, 84 epochs", "Config()"]
-FROM_LISTS = ["self-taught", "self-taught, its model", "count"]
-FROM_LISTS += ["count's endings, the same conjugator"]
-SHOWN = [*MODELS, *FROM_LISTS, "the count's rows, its model"]
+FROM_LISTS = ["model alone", "self-taught", "self-taught, its model"]
+SHOWN = [*MODELS, *FROM_LISTS, "likeness of letters, one to one", *RIVALS]
 FEW = {name: SYSTEMS[name] for name in SHOWN} | NEVER_MET
 ON_COURSE = {name: SYSTEMS[name] for name in ("plain, 16 epochs", "Config()")}
 OF_PLAIN = {  # tables of the plain model: a file and its recipes

@@ -79,8 +79,10 @@ ANNEALING = {
     "two sigmoids": at_mean_weight("cyclical-sigmoid"),
     "target rate": partial(PLAIN, strategy="target-rate", kl_weight=1.0, target_kl=7.5),
 }
-for weight in (0.15, 0.2, 0.4):  # what another weight does, without a schedule
-    ANNEALING[f"constant {weight}"] = partial(PLAIN, strategy="constant", kl_weight=weight)
+ANNEALING |= {  # what another weight does, without a schedule
+    f"constant {weight}": partial(PLAIN, strategy="constant", kl_weight=weight)
+    for weight in (0.15, 0.2, 0.4)
+}
 MONOTONIC = ANNEALING["monotonic"]
 FORCING = {f"to {ratio:g}": partial(MONOTONIC, tf_final=ratio) for ratio in (1, 0.95, 0.5, 0.1)}
 

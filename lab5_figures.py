@@ -1,15 +1,18 @@
-"""One look for all figures and tables: style, curves of runs, export."""
+"""One look for all figures, tables and panels: style, curves of runs, export, a word to type."""
 
 from __future__ import annotations
 
+import html
 import io
 import math
 import os
 from pathlib import Path
 
+import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from IPython.display import display
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 import lab5_utils as lab
@@ -23,7 +26,7 @@ CURVES = {
     "beta": "KL weight β",
     "tf_ratio": "teacher-forcing ratio",
     "bleu4": "BLEU-4, test pairs",
-    "gaussian_exact": "Gaussian score, exact",
+    "gaussian_exact": "Gaussian score",
 }
 IN_LATEX = {"β": r"$\beta$", "±": r"$\pm$", "→": r"$\rightarrow$", "σ": r"$\sigma$"}
 WIDE = ("ce", "kl")  # they range over decades
@@ -110,3 +113,29 @@ def save_table(table: pd.DataFrame, name: str, **options) -> None:
     for sign, command in IN_LATEX.items():
         latex = latex.replace(sign, command)
     atomic_write(FIGURES / f"{name}.tex", latex.encode())
+
+
+def word_boxes(word: str, tense: int) -> list[widgets.Widget]:
+    """Returns a box to type a word into and a list of tenses, for `show_panel`."""
+    tenses = [(name, number) for number, name in enumerate(lab.TENSES)]
+    box = widgets.Text(word, description="word", continuous_update=False)
+    return [box, widgets.Dropdown(description="its tense", options=tenses, value=tense)]
+
+
+def show_panel(describe, boxes: list[widgets.Widget], *below: widgets.Widget) -> None:
+    """Shows widgets, and what `describe` returns of their values, as text, anew when one changes.
+
+    Where no kernel runs, the first answer is seen.
+    """
+    answer = widgets.HTML()
+
+    def update(_=None):
+        text = describe(*(box.value for box in boxes))
+        answer.value = f"<pre>{html.escape(text)}</pre>"
+        return text
+
+    for box in boxes:
+        box.observe(update, names="value")
+    panel = widgets.VBox([*boxes, answer, *below], model_id="panel")  # the same in each run
+    shown = {"text/plain": f"a panel, once this cell has run; its first answer:\n\n{update()}"}
+    display(panel._repr_mimebundle_() | shown, raw=True)

@@ -1,5 +1,6 @@
 """Makes Markdown of notebooks, in which a notebook is a section, and leads their links there."""
 
+import asyncio
 import re
 from pathlib import Path
 from urllib.parse import quote
@@ -13,25 +14,36 @@ LINK_TO_FILE = r'<a\s+href="(?!#|https?:|mailto:)[^"]*"[^>]*>(.*?)</a>'
 
 
 # ---- Notebooks ----
-def run(path: Path):
-    """Returns a notebook with the outputs of a run; its file stays. Raises CellExecutionError.
+async def run_in_order(paths: list[Path], line: int) -> dict:
+    """Runs notebooks one after the other; returns them by path, with outputs; files stay.
 
-    A bar shows how many cells of code have run.
+    A bar on a line of its own shows how many cells of code have run. Raises CellExecutionError.
     """
-    notebook = nbformat.read(path, 4)
-    cells = sum(cell.cell_type == "code" for cell in notebook.cells)
-    quiet = ["--log-level=ERROR"]  # or each kernel warns that it does not encrypt what it says
-    resources = {"metadata": {"path": str(path.parent)}}
-    with tqdm(total=cells, desc=path.name, unit=" cells") as bar:
-        client = NotebookClient(
-            notebook,
-            timeout=None,
-            extra_arguments=quiet,
-            resources=resources,
-            on_cell_executed=lambda **_: bar.update(),
-        )
-        client.execute()
-    return notebook
+    done = {}
+    for path in paths:
+        notebook = done[path] = nbformat.read(path, 4)
+        cells = sum(cell.cell_type == "code" for cell in notebook.cells)
+        with tqdm(total=cells, desc=path.name, unit=" cells", position=line) as bar:
+            client = NotebookClient(
+                notebook,
+                timeout=None,
+                extra_arguments=["--log-level=ERROR"],  # no warning that messages are not encrypted
+                resources={"metadata": {"path": str(path.parent)}},
+                on_cell_executed=lambda **_: bar.update(),
+            )
+            await client.async_execute()
+    return done
+
+
+async def run_all(paths: list[Path]) -> dict:
+    """Runs notebooks in order, and beside them those whose metadata say that they are independent.
+
+    Returns all by path, in order. Raises CellExecutionError.
+    """
+    beside = [path for path in paths if nbformat.read(path, 4).metadata.get("independent")]
+    others = [path for path in paths if path not in beside]
+    first, second = await asyncio.gather(run_in_order(others, 0), run_in_order(beside, 1))
+    return {path: (first | second)[path] for path in paths}
 
 
 # ---- From a notebook to Markdown ----

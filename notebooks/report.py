@@ -4,20 +4,22 @@
 
 writes report.html, report.pdf and notebooks.html into a folder, by default report/. The report is
 report.md, with its placeholders filled (placeholders.py). The page shows the notebooks as they are;
-with --run they are run first, in the order of their names, and the files stay as they were. Each
-notebook whose name begins with two digits, such as 04_mine.ipynb, is a section. A link from
-one notebook to another leads to its section. A link to any other file is left out, its text stays:
-the page can be moved, and the file would not come along.
+with --run they are run first, in the order of their names, and the files stay as they were. (One
+whose metadata say "independent" is run beside the others.) Each notebook whose name begins with
+two digits, such as 04_mine.ipynb, is a section. A link from one notebook to another leads to its
+section. A link to any other file is left out, its text stays: the page can be moved, and the file
+would not come along.
 """
 
 import argparse
+import asyncio
 from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
 import placeholders
 import pypandoc
-from notebook_page import run, section, with_links_inside
+from notebook_page import run_all, section, with_links_inside
 
 NOTEBOOKS = Path(__file__).resolve().parent
 ROOT = NOTEBOOKS.parent
@@ -28,6 +30,9 @@ pre { padding: .5em; overflow-x: auto; font-size: 85%; background: #f6f6f6 }
 pre.output { background: none; border-left: 3px solid #ddd }
 table { display: block; width: auto; overflow-x: auto; border: 0; font-size: 85% }
 p:has(> math[display=block]) { overflow-x: auto; overflow-y: hidden }
+table.dataframe :is(td, th) { text-align: right }
+:is(figure, p):has(> img[src^="data:image/svg"]) { overflow-x: auto }
+img[src^="data:image/svg"] { min-width: 34em }
 figure { margin: 1.5em 0 }
 figure img { max-width: min(100%, 38em) }
 figcaption { font-size: 85% }
@@ -44,7 +49,7 @@ FOR_HTML = [
 FOR_PAGE = [*FOR_HTML, "--toc", "--toc-depth=2", "-Mtitle=The tense-conversion lab, all notebooks"]
 # a caption has its number already
 LAYOUT = """
-#set figure(numbering: none, supplement: none, placement: auto)
+#set figure(numbering: none, supplement: none, placement: none)
 #set table(inset: 4pt)
 #show figure.caption: set text(size: 9pt)
 #show figure.where(kind: image): set image(width: 105mm)
@@ -123,7 +128,10 @@ def main() -> None:
     except (FileExistsError, ValueError) as error:
         parser.error(str(error))
     paths = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-    notebooks = {path: run(path) if options.run else nbformat.read(path, 4) for path in paths}
+    if options.run:
+        notebooks = asyncio.run(run_all(paths))
+    else:
+        notebooks = {path: nbformat.read(path, 4) for path in paths}
     (folder / "notebooks.html").write_text(page_of(notebooks), encoding="utf-8")
     write_report(folder)
     print("written to", folder)

@@ -1,11 +1,13 @@
 """Gives the tests the modules, small configurations, and a learned model."""
 
+import functools
 import hashlib
 import signal
 import string
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 
@@ -54,6 +56,20 @@ def equal(a, b):
 def no_epoch(history):
     """Is given to `train` as `on_epoch` where it must raise before any work."""
     pytest.fail("an epoch was trained")
+
+
+@functools.cache
+def is_independent(path):
+    """Tells whether a notebook says that it reads nothing which others keep."""
+    return nbformat.read(path, 4).metadata.get("independent", False)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Keeps the items of a file in one of several workers (-n), and notebooks in their order."""
+    for item in items:
+        in_order = item.path.suffix == ".ipynb" and not is_independent(item.path)
+        item.add_marker(pytest.mark.xdist_group("notebooks" if in_order else item.path.name))
 
 
 def pytest_configure(config):

@@ -372,7 +372,7 @@ def test_the_first_map_is_there_at_once_and_has_the_verb_of_each_point(tab, mode
     cells = [{"x": number % 180, "y": number // 180} for number in chosen.tolist()]
     tab.page.wait_for_function("atlas.done === CELLS.length")
     shown = tab.call(LEMMAS_OF_CELLS, cells)
-    assert len(set(shown)) > 5
+    assert len(set(shown)) > 2  # of thirty verbs, in directions that are drawn
     assert not tab.page.is_visible("#drawing")
     codes = torch.tensor(tab.call(CODES_OF_CELLS, cells))
     assert codes.count_nonzero(1).max() == 2
@@ -391,7 +391,7 @@ def test_another_map_is_drawn_and_has_the_verb_of_each_point(tab, models, verbs)
     shown = tab.call(LEMMAS_OF_CELLS, cells)
     codes = torch.tensor(tab.call(CODES_OF_CELLS, cells))
     assert codes.count_nonzero(1).min() > 2
-    assert len(set(shown)) > 5
+    assert len(set(shown)) > 2  # of thirty verbs, in directions that are drawn
     assert shown == lemmas_at(models["network"], verbs[7::41], codes)
 
 
@@ -419,6 +419,12 @@ def test_a_line_leads_from_one_verb_to_the_other(tab, models, verbs):
     ends = [models["network"].convert([word], 0, 0)[0] for word in (first, last)]
     stops = tab.page.inner_text("#stops").removeprefix("On the way: ").split(" → ")
     assert [stops[0], stops[-1]] == ends
+
+
+def test_a_line_from_a_word_that_is_none_says_so(tab, verbs):
+    tab.page.fill("#from", "blurp")
+    tab.page.fill("#to", verbs[7][0])
+    assert "(The network has never read blurp.)" in tab.page.inner_text("#stops")
 
 
 def test_draws_are_counted(tab):

@@ -207,6 +207,14 @@ def test_code_is_that_of_the_module():
     assert "\n".join(f"    {line}" if line else line for line in lines) in source
 
 
+def test_a_section_that_is_named_by_number_has_it():
+    headings = re.findall(r"^# .*?(?:\{(.+)\})?$", REPORT, re.M)
+    named = re.findall(r"\[[Ss]ection (\d+)\]\(#(\w+)\)", REPORT)
+    assert len(named) > 5
+    for number, name in named:
+        assert headings[int(number) - 1] == f"#{name}"
+
+
 def test_results_are_not_written_by_hand():
     assert set(re.findall(r"\d*\.\d{3}", REPORT)) == {"0.607"}, "what copying scores"
 
@@ -342,3 +350,24 @@ def test_it_runs_notebooks_before_and_leaves_them_as_they_are(tmp_path):
     page = text_of((tmp_path / "page" / "notebooks.html").read_text("utf-8"))
     assert "found 42" in page and "a project/notebooks" in page.replace("\\", "/")
     assert (folder / "01_sum.ipynb").read_bytes() == before
+
+
+WAITS = """
+import time
+from pathlib import Path
+end = time.time() + 60
+while not Path("made").exists() and time.time() < end:
+    time.sleep(0.1)
+print("found it:", Path("made").exists())
+"""
+
+
+def test_an_independent_notebook_is_run_beside_the_others(tmp_path):
+    nbformat.write(new_notebook(cells=[new_code_cell(WAITS)]), tmp_path / "01_waits.ipynb")
+    makes = new_notebook(cells=[new_code_cell("open('made', 'w')")])
+    makes.metadata["independent"] = True
+    nbformat.write(makes, tmp_path / "02_makes.ipynb")
+    run(copy_script(tmp_path), tmp_path / "page", "--run")
+    page = (tmp_path / "page" / "notebooks.html").read_text("utf-8")
+    assert "found it: True" in text_of(page)
+    assert headings(page) == ["01_waits", "02_makes"]

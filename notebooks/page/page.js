@@ -169,7 +169,9 @@ function showLine() {
   const shares = Array.from({ length: STOPS + 1 }, (_, k) => k / STOPS);
   const spelled = shares.map((share) => decode(network, codeBetween(share), 0));
   const stops = spelled.filter((lemma, k) => lemma !== spelled[k - 1]);
-  get("stops").textContent = `On the way: ${stops.join(" → ")}`;
+  const never = words.filter((word) => !COLUMNS.some((column) => column.has(word)));
+  const note = never.length ? ` (The network has never read ${never.join(" and ")}.)` : "";
+  get("stops").textContent = `On the way: ${stops.join(" → ")}${note}`;
   showBetween();
 }
 

@@ -14,36 +14,49 @@ LINK_TO_FILE = r'<a\s+href="(?!#|https?:|mailto:)[^"]*"[^>]*>(.*?)</a>'
 
 
 # ---- Notebooks ----
-async def run_in_order(paths: list[Path], line: int) -> dict:
-    """Runs notebooks one after the other; returns them by path, with outputs; files stay.
+async def run(path: Path, notebook, line: int) -> None:
+    """Runs a notebook, which gets outputs; its file stays. Raises CellExecutionError.
 
-    A bar on a line of its own shows how many cells of code have run. Raises CellExecutionError.
+    A bar on a line of its own shows how many cells of code have run.
     """
-    done = {}
-    for path in paths:
-        notebook = done[path] = nbformat.read(path, 4)
-        cells = sum(cell.cell_type == "code" for cell in notebook.cells)
-        with tqdm(total=cells, desc=path.name, unit=" cells", position=line) as bar:
-            client = NotebookClient(
-                notebook,
-                timeout=None,
-                extra_arguments=["--log-level=ERROR"],  # no warning that messages are not encrypted
-                resources={"metadata": {"path": str(path.parent)}},
-                on_cell_executed=lambda **_: bar.update(),
-            )
-            await client.async_execute()
-    return done
+    cells = sum(cell.cell_type == "code" for cell in notebook.cells)
+    with tqdm(total=cells, desc=path.name, unit=" cells", position=line) as bar:
+        client = NotebookClient(
+            notebook,
+            timeout=None,
+            extra_arguments=["--log-level=ERROR"],  # or it warns that messages are not encrypted
+            resources={"metadata": {"path": str(path.parent)}},
+            on_cell_executed=lambda **_: bar.update(),
+        )
+        await client.async_execute()
 
 
 async def run_all(paths: list[Path]) -> dict:
-    """Runs notebooks in order, and beside them those whose metadata say that they are independent.
+    """Runs notebooks side by side; returns them by path, with outputs.
 
-    Returns all by path, in order. Raises CellExecutionError.
+    One whose metadata name others under "reads" waits for these. Raises CellExecutionError, and
+    ValueError for a name that is none of an earlier notebook.
     """
-    beside = [path for path in paths if nbformat.read(path, 4).metadata.get("independent")]
-    others = [path for path in paths if path not in beside]
-    first, second = await asyncio.gather(run_in_order(others, 0), run_in_order(beside, 1))
-    return {path: (first | second)[path] for path in paths}
+    notebooks = {path: nbformat.read(path, 4) for path in paths}
+    done = {path.stem: asyncio.Event() for path in paths}
+    earlier = set()
+    for path, notebook in notebooks.items():
+        unknown = set(notebook.metadata.get("reads", [])) - earlier
+        if unknown:
+            found = f"found {min(unknown)!r} under 'reads'; expected earlier notebooks"
+            raise ValueError(f"{path.name}: {found}")
+        earlier.add(path.stem)
+
+    async def run_in_turn(line, path):
+        for name in notebooks[path].metadata.get("reads", []):
+            await done[name].wait()
+        await run(path, notebooks[path], line)
+        done[path.stem].set()
+
+    async with asyncio.TaskGroup() as tasks:  # if one fails, the others are stopped
+        for line, path in enumerate(paths):
+            tasks.create_task(run_in_turn(line, path))
+    return notebooks
 
 
 # ---- From a notebook to Markdown ----

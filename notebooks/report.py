@@ -4,11 +4,10 @@
 
 writes report.html, report.pdf and notebooks.html into a folder, by default report/. The report is
 report.md, with its placeholders filled (placeholders.py). The page shows the notebooks as they are;
-with --run they are run first, in the order of their names, and the files stay as they were. (One
-whose metadata say "independent" is run beside the others.) Each notebook whose name begins with
-two digits, such as 04_mine.ipynb, is a section. A link from one notebook to another leads to its
-section. A link to any other file is left out, its text stays: the page can be moved, and the file
-would not come along.
+with --run they are run first, side by side, and the files stay as they were. (A notebook waits for
+those that its metadata name under "reads".) Each whose name begins with two digits, such as
+04_mine.ipynb, is a section. A link from one notebook to another leads to its section. A link to
+any other file is left out, its text stays: if the page is moved, the file does not come along.
 """
 
 import argparse
@@ -52,7 +51,8 @@ LAYOUT = """
 #set figure(numbering: none, supplement: none, placement: none)
 #set table(inset: 4pt)
 #show figure.caption: set text(size: 9pt)
-#show figure.where(kind: image): set image(width: 105mm)
+#show figure.where(kind: image): set image(width: 98mm)
+#show math.equation.where(block: false): box
 #show table: set text(size: 9pt)
 #show table: set par(justify: false)
 #show raw.where(block: true): set text(size: 7.5pt)

@@ -59,17 +59,17 @@ def no_epoch(history):
 
 
 @functools.cache
-def is_independent(path):
-    """Tells whether a notebook says that it reads nothing which others keep."""
-    return nbformat.read(path, 4).metadata.get("independent", False)
+def group_of(path):
+    """Returns the name of what one worker does: a file, or a notebook and those that read it."""
+    reads = nbformat.read(path, 4).metadata.get("reads") if path.suffix == ".ipynb" else None
+    return reads[0] if reads else path.stem
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Keeps the items of a file in one of several workers (-n), and notebooks in their order."""
+    """Tells several workers (-n --dist loadgroup) what belongs together."""
     for item in items:
-        in_order = item.path.suffix == ".ipynb" and not is_independent(item.path)
-        item.add_marker(pytest.mark.xdist_group("notebooks" if in_order else item.path.name))
+        item.add_marker(pytest.mark.xdist_group(group_of(item.path)))
 
 
 def pytest_configure(config):

@@ -362,12 +362,35 @@ print("found it:", Path("made").exists())
 """
 
 
-def test_an_independent_notebook_is_run_beside_the_others(tmp_path):
-    nbformat.write(new_notebook(cells=[new_code_cell(WAITS)]), tmp_path / "01_waits.ipynb")
-    makes = new_notebook(cells=[new_code_cell("open('made', 'w')")])
-    makes.metadata["independent"] = True
-    nbformat.write(makes, tmp_path / "02_makes.ipynb")
+def write_notebook(path, code, **metadata):
+    notebook = new_notebook(cells=[new_code_cell(code)], metadata=metadata)
+    nbformat.write(notebook, path)
+
+
+def test_notebooks_are_run_side_by_side_and_one_waits_for_what_it_reads(tmp_path):
+    write_notebook(tmp_path / "01_waits.ipynb", WAITS)
+    write_notebook(tmp_path / "02_makes.ipynb", "open('made', 'w').close()")
+    write_notebook(tmp_path / "03_reads.ipynb", "open('made').read()", reads=["02_makes"])
     run(copy_script(tmp_path), tmp_path / "page", "--run")
     page = (tmp_path / "page" / "notebooks.html").read_text("utf-8")
     assert "found it: True" in text_of(page)
-    assert headings(page) == ["01_waits", "02_makes"]
+    assert headings(page) == ["01_waits", "02_makes", "03_reads"]
+
+
+def test_a_notebook_that_reads_no_earlier_one_is_refused(tmp_path):
+    write_notebook(tmp_path / "01_reads.ipynb", "1", reads=["02_makes"])
+    write_notebook(tmp_path / "02_makes.ipynb", "1")
+    script = copy_script(tmp_path)
+    command = [sys.executable, script, tmp_path / "page", "--run"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    message = "01_reads.ipynb: found '02_makes' under 'reads'; expected earlier notebooks"
+    assert done.returncode != 0 and message in done.stderr
+
+
+def test_an_error_in_one_notebook_stops_the_others_and_is_shown(tmp_path):
+    write_notebook(tmp_path / "01_fails.ipynb", "1 / 0")
+    write_notebook(tmp_path / "02_waits.ipynb", "import time; time.sleep(600)")
+    command = [sys.executable, copy_script(tmp_path), tmp_path / "page", "--run"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0 and "ZeroDivisionError" in done.stderr
+    assert not (tmp_path / "page" / "notebooks.html").exists()

@@ -65,11 +65,16 @@ def group_of(path):
     return reads[0] if reads else path.stem
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Tells several workers (-n --dist loadgroup) what belongs together."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item.path)))
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config, log):
+    """Gives each of several workers (-n) whole groups."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return group_of(ROOT / nodeid.split("::")[0])
+
+    return ByGroup(config, log)
 
 
 def pytest_configure(config):

@@ -122,15 +122,33 @@ def word_boxes(word: str, tense: int) -> list[widgets.Widget]:
     return [box, widgets.Dropdown(description="its tense", options=tenses, value=tense)]
 
 
+def note_on(word: str, tense: int, verbs: list[lab.Verb]) -> str:
+    """Says whether a word is in a table, in this tense or in another."""
+    rows = [", ".join(verb) for verb in verbs if verb[tense] == word]
+    others = [lab.TENSES[t] for verb in verbs for t, form in enumerate(verb) if form == word]
+    if rows:
+        return f"in the table: {'; '.join(rows)}"
+    if others:
+        return f"in the table as {others[0]}: choose that tense"
+    return (
+        "not in the table: the lab's model does not know it, and mostly answers with one it knows"
+    )
+
+
 def show_panel(describe, boxes: list[widgets.Widget], *below: widgets.Widget) -> None:
     """Shows widgets, and what `describe` returns of their values, as text, anew when one changes.
 
-    Where no kernel runs, the first answer is seen.
+    The first box has a word: without spaces around it, and in small letters. If no model can read
+    it, that is said. Where no kernel runs, the first answer is seen.
     """
     answer = widgets.HTML()
 
     def update(_=None):
-        text = describe(*(box.value for box in boxes))
+        word, *others = (box.value for box in boxes)
+        try:
+            text = describe(word.strip().lower(), *others)
+        except ValueError:
+            text = "One word, please, of at most 32 letters from a to z, for example stopped."
         answer.value = f"<pre>{html.escape(text)}</pre>"
         return text
 

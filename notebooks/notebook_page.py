@@ -1,12 +1,16 @@
 """Makes Markdown of notebooks, in which a notebook is a section, and leads their links there."""
 
 import asyncio
+import contextlib
 import re
+import signal
+import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
 import nbformat
 from nbclient import NotebookClient
+from nbclient.exceptions import DeadKernelError
 from tqdm import tqdm
 
 # a URL's scheme is named in full: what stands before the colon of C:/lab is a drive
@@ -14,21 +18,39 @@ LINK_TO_FILE = r'<a\s+href="(?!#|https?:|mailto:)[^"]*"[^>]*>(.*?)</a>'
 
 
 # ---- Notebooks ----
-async def run(path: Path, notebook, line: int) -> None:
+async def run(path: Path, notebook, bar: tqdm, stop) -> None:
     """Runs a notebook, which gets outputs; its file stays. Raises CellExecutionError.
 
-    A bar on a line of its own shows how many cells of code have run.
+    A bar counts the cells of code that have run; `stop` is called at Ctrl-C.
     """
+
+    def take_signals_back(**_):  # nbclient, too, would answer Ctrl-C, once a notebook
+        with contextlib.suppress(RuntimeError):  # on Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop)
+
+    client = NotebookClient(
+        notebook,
+        timeout=None,
+        resources={"metadata": {"path": str(path.parent)}},
+        on_notebook_start=take_signals_back,
+        on_cell_executed=lambda **_: bar.update(),
+    )
+    bar.set_description(path.name)
+    try:
+        # a kernel also says things beside its notebook: about TCP, or when it is stopped
+        await client.async_execute(stderr=subprocess.DEVNULL)
+    except DeadKernelError:
+        if asyncio.current_task().cancelling():  # nbclient calls it so if it is cancelled
+            raise asyncio.CancelledError from None
+        raise
+
+
+def new_bar(path: Path, notebook, line: int) -> tqdm:
+    """Returns a bar, on a line of its own, that says for what a notebook waits."""
     cells = sum(cell.cell_type == "code" for cell in notebook.cells)
-    with tqdm(total=cells, desc=path.name, unit=" cells", position=line) as bar:
-        client = NotebookClient(
-            notebook,
-            timeout=None,
-            extra_arguments=["--log-level=ERROR"],  # or it warns that messages are not encrypted
-            resources={"metadata": {"path": str(path.parent)}},
-            on_cell_executed=lambda **_: bar.update(),
-        )
-        await client.async_execute()
+    reads = notebook.metadata.get("reads", [])
+    text = f"{path.name} waits for {', '.join(reads)}" if reads else path.name
+    return tqdm(total=cells, desc=text, unit=" cells", position=line)
 
 
 async def run_all(paths: list[Path]) -> dict:
@@ -38,25 +60,32 @@ async def run_all(paths: list[Path]) -> dict:
     ValueError for a name that is none of an earlier notebook.
     """
     notebooks = {path: nbformat.read(path, 4) for path in paths}
+    check_reads(notebooks)
     done = {path.stem: asyncio.Event() for path in paths}
-    earlier = set()
-    for path, notebook in notebooks.items():
-        unknown = set(notebook.metadata.get("reads", [])) - earlier
-        if unknown:
-            found = f"found {min(unknown)!r} under 'reads'; expected earlier notebooks"
-            raise ValueError(f"{path.name}: {found}")
-        earlier.add(path.stem)
+    stop = asyncio.current_task().cancel
 
-    async def run_in_turn(line, path):
-        for name in notebooks[path].metadata.get("reads", []):
-            await done[name].wait()
-        await run(path, notebooks[path], line)
-        done[path.stem].set()
+    async def run_in_turn(path, bar):
+        with bar:
+            for name in notebooks[path].metadata.get("reads", []):
+                await done[name].wait()
+            await run(path, notebooks[path], bar, stop)
+            done[path.stem].set()
 
     async with asyncio.TaskGroup() as tasks:  # if one fails, the others are stopped
-        for line, path in enumerate(paths):
-            tasks.create_task(run_in_turn(line, path))
+        for line, (path, notebook) in enumerate(notebooks.items()):
+            tasks.create_task(run_in_turn(path, new_bar(path, notebook, line)))
     return notebooks
+
+
+def check_reads(notebooks: dict) -> None:
+    """Raises ValueError if a notebook waits for one that is not earlier."""
+    earlier = set()
+    for path, notebook in notebooks.items():
+        for name in notebook.metadata.get("reads", []):
+            if name not in earlier:
+                found = f"found {name!r} under 'reads'; expected an earlier notebook"
+                raise ValueError(f"{path.name}: {found}")
+        earlier.add(path.stem)
 
 
 # ---- From a notebook to Markdown ----

@@ -183,7 +183,7 @@ def make_page(verbs: list[lab.Verb]) -> str:
         "commit": commit(),
         "sure": len(sure),
         "right": len(set(sure) & set(verbs)),
-        "usual": round(usual_nats(computed, verbs), 1),
+        "usual": round(usual_nats(computed, verbs), 2),
         "irregular": len(network_pasts),
         "network_pasts": sum(network_pasts),
         "pupil_pasts": sum(irregular_pasts(rounded(pupil), verbs)),

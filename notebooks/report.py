@@ -12,6 +12,7 @@ any other file is left out, its text stays: if the page is moved, the file does 
 
 import argparse
 import asyncio
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -116,6 +117,15 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
+def run_now(paths: list[Path]) -> dict:
+    """Runs notebooks; returns them by path, with outputs. Ctrl-C ends the program in a line."""
+    print("Bars count cells. While a model is trained, its notebook's stands still, for minutes.")
+    try:
+        return asyncio.run(run_all(paths))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit("\nstopped; what was trained is in runs/, and the same command goes on from there")
+
+
 def main() -> None:
     """Writes the report and the page into the folder that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -128,13 +138,10 @@ def main() -> None:
     except (FileExistsError, ValueError) as error:
         parser.error(str(error))
     paths = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-    if options.run:
-        notebooks = asyncio.run(run_all(paths))
-    else:
-        notebooks = {path: nbformat.read(path, 4) for path in paths}
+    notebooks = run_now(paths) if options.run else {path: nbformat.read(path, 4) for path in paths}
     (folder / "notebooks.html").write_text(page_of(notebooks), encoding="utf-8")
     write_report(folder)
-    print("written to", folder)
+    print("look at", folder / "notebooks.html", "and at the report beside it")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zlib
 
+import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
@@ -128,3 +129,46 @@ def test_letters_can_be_read_in_a_column():
                 sizes += re.findall(rb"/F\S+ ([\d.]+) Tf", zlib.decompress(stream))
         smallest = min(float(size) for size in sizes)
         assert smallest * COLUMN / width >= 6, f"{path.stem}: {smallest} points in {width}"
+
+
+# ---- Panels ----
+@pytest.fixture(autouse=True)
+def no_widget_is_left():
+    yield
+    widgets.Widget.close_all()
+
+
+def shown_by_panel(describe, word, monkeypatch):
+    """Returns the first answer of a panel, and its box."""
+    shown = []
+    monkeypatch.setattr(lab5_figures, "display", lambda bundle, raw: shown.append(bundle))
+    boxes = lab5_figures.word_boxes(word, 3)
+    lab5_figures.show_panel(describe, boxes)
+    return shown[0]["text/plain"].split("\n\n")[1], boxes[0]
+
+
+def test_a_panel_takes_capitals_and_spaces_and_answers_anew(monkeypatch):
+    asked = []
+
+    def describe(word, tense):
+        asked.append((word, tense))
+        return "<" + word
+
+    first, box = shown_by_panel(describe, " Walked ", monkeypatch)
+    box.value = "GOES"
+    assert first == "<walked" and asked == [("walked", 3), ("goes", 3)]
+
+
+@pytest.mark.parametrize("word", ["", "two words", "straße"])
+def test_a_panel_answers_kindly_what_no_model_can_read(monkeypatch, learned, word):
+    def describe(word, tense):
+        return str(learned.model.encode([word], tense))
+
+    assert shown_by_panel(describe, word, monkeypatch)[0].startswith("One word, please")
+
+
+def test_a_note_says_in_which_tense_a_word_is_in_the_table():
+    verbs = [("put", "puts", "putting", "put"), ("walk", "walks", "walking", "walked")]
+    assert lab5_figures.note_on("put", 3, verbs) == "in the table: put, puts, putting, put"
+    assert lab5_figures.note_on("walk", 3, verbs).startswith("in the table as simple present:")
+    assert lab5_figures.note_on("blog", 0, verbs).startswith("not in the table")

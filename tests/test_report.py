@@ -1,10 +1,13 @@
 """The report and the page of all notebooks: the lab's own, and small ones as a student has them."""
 
+import os
 import re
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from html import unescape
 
 import nbformat
@@ -383,7 +386,7 @@ def test_a_notebook_that_reads_no_earlier_one_is_refused(tmp_path):
     script = copy_script(tmp_path)
     command = [sys.executable, script, tmp_path / "page", "--run"]
     done = subprocess.run(command, capture_output=True, text=True)
-    message = "01_reads.ipynb: found '02_makes' under 'reads'; expected earlier notebooks"
+    message = "01_reads.ipynb: found '02_makes' under 'reads'; expected an earlier notebook"
     assert done.returncode != 0 and message in done.stderr
 
 
@@ -394,3 +397,23 @@ def test_an_error_in_one_notebook_stops_the_others_and_is_shown(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode != 0 and "ZeroDivisionError" in done.stderr
     assert not (tmp_path / "page" / "notebooks.html").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_an_interrupt_is_one_line_and_leaves_no_kernel(tmp_path):
+    for name in ("01_waits", "02_waits"):
+        code = f"import os, time; open('{name}', 'w').write(str(os.getpid())); time.sleep(600)"
+        write_notebook(tmp_path / f"{name}.ipynb", code)
+    command = [sys.executable, copy_script(tmp_path), tmp_path / "page", "--run"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    kernels = [tmp_path / name for name in ("01_waits", "02_waits")]
+    while not all(path.exists() and path.read_text() for path in kernels):
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1 and errors.rstrip().endswith("goes on from there")
+    assert "Traceback" not in errors and "never retrieved" not in errors
+    for path in kernels:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(path.read_text()), 0)

@@ -95,7 +95,7 @@ const EXAMPLES = ["walked", "stopping", "broke", "blogged", "vlogging", "photobo
 
 function noteOn(word, tense, costs) {
   const shown = `<b>${word}</b>`;
-  const price = costs && `${costs[tense].toFixed(1)} ${NATS} (usual: below ${DATA.about.usual})`;
+  const price = costs && `${costs[tense].toFixed(2)} ${NATS} (usual: below ${DATA.about.usual})`;
   const took = costs
     ? `The network takes ${shown} for the ${FORMS[tense]}: as that it costs least, ${price}.`
     : `You say that ${shown} is the ${FORMS[tense]}.`;

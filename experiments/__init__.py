@@ -4,12 +4,15 @@ import argparse
 import math
 import os
 import time
+import zlib
 from pathlib import Path
 
 import pandas as pd
+import torch
 from joblib import Parallel, delayed
 
 import lab5_train
+import lab5_utils as lab
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -43,6 +46,21 @@ def score_items(path, score, items):
     for rows in Parallel(-1, return_as="generator_unordered")(calls):
         replace_rows(path, rows, list(items[0]))
         print(rows.to_string(), flush=True)
+
+
+def plain_model_file(verbs):
+    """Returns where notebook 02 keeps its plain model of a table; 03 and 05 read it."""
+    return lab5_train.RUNS / f"plain_model-{zlib.crc32(repr(verbs).encode()):08x}.pt"
+
+
+def load_plain(config, verbs):
+    """Returns the model that 02 kept; where it kept none, one from other random numbers."""
+    saved = plain_model_file(verbs)
+    if not saved.exists():
+        return lab5_train.load_or_train(config, verbs).model.cpu()
+    model = lab.make_model(config, lab.vocabulary_of(verbs))
+    model.load_state_dict(torch.load(saved, weights_only=True))
+    return model
 
 
 def run_parts(parts):

@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
-import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 from tqdm import tqdm
@@ -53,15 +52,12 @@ def new_bar(path: Path, notebook, line: int) -> tqdm:
     return tqdm(total=cells, desc=text, unit=" cells", position=line)
 
 
-async def run_all(paths: list[Path]) -> dict:
-    """Runs notebooks side by side; returns them by path, with outputs.
+async def run_all(notebooks: dict) -> None:
+    """Runs notebooks, by path, side by side; they get outputs. Raises CellExecutionError.
 
-    One whose metadata name others under "reads" waits for these. Raises CellExecutionError, and
-    ValueError for a name that is none of an earlier notebook.
+    One whose metadata name others under "reads" waits for these, which `check_reads` knows.
     """
-    notebooks = {path: nbformat.read(path, 4) for path in paths}
-    check_reads(notebooks)
-    done = {path.stem: asyncio.Event() for path in paths}
+    done = {path.stem: asyncio.Event() for path in notebooks}
     stop = asyncio.current_task().cancel
 
     async def run_in_turn(path, bar):
@@ -74,7 +70,6 @@ async def run_all(paths: list[Path]) -> dict:
     async with asyncio.TaskGroup() as tasks:  # if one fails, the others are stopped
         for line, (path, notebook) in enumerate(notebooks.items()):
             tasks.create_task(run_in_turn(path, new_bar(path, notebook, line)))
-    return notebooks
 
 
 def check_reads(notebooks: dict) -> None:

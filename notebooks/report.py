@@ -19,7 +19,7 @@ from pathlib import Path
 import nbformat
 import placeholders
 import pypandoc
-from notebook_page import run_all, section, with_links_inside
+from notebook_page import check_reads, run_all, section, with_links_inside
 
 NOTEBOOKS = Path(__file__).resolve().parent
 ROOT = NOTEBOOKS.parent
@@ -117,11 +117,11 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
-def run_now(paths: list[Path]) -> dict:
-    """Runs notebooks; returns them by path, with outputs. Ctrl-C ends the program in a line."""
+def run_now(notebooks: dict) -> None:
+    """Runs notebooks, by path, which get outputs. Ctrl-C ends the program in a line."""
     print("Bars count cells. While a model is trained, its notebook's stands still, for minutes.")
     try:
-        return asyncio.run(run_all(paths))
+        asyncio.run(run_all(notebooks))
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit("\nstopped; what was trained is in runs/, and the same command goes on from there")
 
@@ -132,13 +132,16 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "report")
     parser.add_argument("--run", action="store_true", help="run the notebooks first")
     options = parser.parse_args()
+    paths = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    notebooks = {path: nbformat.read(path, 4) for path in paths}
     try:
+        check_reads(notebooks)
         report_text()  # an unknown placeholder is refused before anything is run
         folder = make_folder(options.folder)
     except (FileExistsError, ValueError) as error:
         parser.error(str(error))
-    paths = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-    notebooks = run_now(paths) if options.run else {path: nbformat.read(path, 4) for path in paths}
+    if options.run:
+        run_now(notebooks)
     (folder / "notebooks.html").write_text(page_of(notebooks), encoding="utf-8")
     write_report(folder)
     print("look at", folder / "notebooks.html", "and at the report beside it")

@@ -372,7 +372,7 @@ def test_the_first_map_is_there_at_once_and_has_the_verb_of_each_point(tab, mode
     cells = [{"x": number % 180, "y": number // 180} for number in chosen.tolist()]
     tab.page.wait_for_function("atlas.done === CELLS.length")
     shown = tab.call(LEMMAS_OF_CELLS, cells)
-    assert len(set(shown)) > 2  # of thirty verbs, in directions that are drawn
+    assert len(set(shown)) > 5
     assert not tab.page.is_visible("#drawing")
     codes = torch.tensor(tab.call(CODES_OF_CELLS, cells))
     assert codes.count_nonzero(1).max() == 2
@@ -383,7 +383,12 @@ def test_the_first_map_is_there_at_once_and_has_the_verb_of_each_point(tab, mode
     assert tab.call(LEMMAS_OF_CELLS, cells) == shown
 
 
+# a random map may by chance have few verbs: here it is the same in each run
+SEEDED = "() => { let n = 1; Math.random = () => (n = (16807 * n) % 2147483647) / 2147483647; }"
+
+
 def test_another_map_is_drawn_and_has_the_verb_of_each_point(tab, models, verbs):
+    tab.call(SEEDED)
     tab.page.click("#other-plane")
     tab.page.wait_for_function("atlas.done === CELLS.length", timeout=120_000)
     assert not tab.page.is_visible("#drawing")
@@ -391,7 +396,7 @@ def test_another_map_is_drawn_and_has_the_verb_of_each_point(tab, models, verbs)
     shown = tab.call(LEMMAS_OF_CELLS, cells)
     codes = torch.tensor(tab.call(CODES_OF_CELLS, cells))
     assert codes.count_nonzero(1).min() > 2
-    assert len(set(shown)) > 2  # of thirty verbs, in directions that are drawn
+    assert len(set(shown)) > 5
     assert shown == lemmas_at(models["network"], verbs[7::41], codes)
 
 

@@ -4,6 +4,7 @@ const COLUMNS = DATA.tenses.map(
   (_, tense) => new Map(DATA.verbs.map((verb) => [verb[tense], verb[0]])),
 );
 const FORMS = DATA.tenses.map((name) => name.replace("third person", "he/she/it form"));
+const formsReadAs = (word) => FORMS.filter((_, tense) => COLUMNS[tense].has(word));
 const ROWS = new Set(DATA.verbs.map((verb) => verb.join(" ")));
 
 // What is wrong with a word, in a sentence; nothing if it can be read.
@@ -99,7 +100,7 @@ function noteOn(word, tense, costs) {
   const took = costs
     ? `The network takes ${shown} for the ${FORMS[tense]}: as that it costs least, ${price}.`
     : `You say that ${shown} is the ${FORMS[tense]}.`;
-  const read = FORMS.filter((_, other) => COLUMNS[other].has(word));
+  const read = formsReadAs(word);
   if (!read.length) return `${took} The network has never read this word, so watch the pupil.`;
   if (COLUMNS[tense].has(word)) {
     return `${took} The network has read this word, but nobody told it which others belong to it.`;
@@ -169,7 +170,7 @@ function showLine() {
   const shares = Array.from({ length: STOPS + 1 }, (_, k) => k / STOPS);
   const spelled = shares.map((share) => decode(network, codeBetween(share), 0));
   const stops = spelled.filter((lemma, k) => lemma !== spelled[k - 1]);
-  const never = words.filter((word) => !COLUMNS.some((column) => column.has(word)));
+  const never = words.filter((word) => !formsReadAs(word).length);
   const note = never.length ? ` (The network has never read ${never.join(" and ")}.)` : "";
   get("stops").textContent = `On the way: ${stops.join(" → ")}${note}`;
   showBetween();

@@ -19,7 +19,7 @@ MORE = FROM_NOISE | {"gaussian_inconsistent": "inconsistent", "never": "never dr
 FOUND = {"kept": "kept", "kept_right": "of these right", "rows": "rows right"}
 
 OURS = {"Config()": "our model, `Config()`"}
-BEFORE = {"Config(), before refining": "… before refining"}
+BEFORE = {"Config(), before refining": "our model before refining"}
 PLAIN = {"plain, 16 epochs": "plain, 16 epochs", "plain, 84 epochs": "plain, 84 epochs"}
 GATE = {"gate, 16 epochs": "gate, 16 epochs", "gate, 84 epochs": "gate, 84 epochs"}
 TAUGHT = {"self-taught": "self-taught: its rows"}

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import html
-import io
 import math
-import os
-from pathlib import Path
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
@@ -16,10 +13,10 @@ from IPython.display import display
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 import lab5_utils as lab
-from lab5_train import Run, atomic_write
+from lab5_train import Run
 
-FIGURES = Path(os.environ.get("LAB5_FIGURES") or lab.data_folder() / "figures")
-WIDTH = 5.0  # inches: letters of 6 points or more in a column of 85 mm
+FIGURES = lab.folder_named("LAB5_FIGURES", lab.data_folder() / "figures")
+WIDTH = 5.0  # inches
 CURVES = {
     "ce": "cross-entropy, nats per word",
     "kl": "KL, nats per word",
@@ -28,8 +25,7 @@ CURVES = {
     "bleu4": "BLEU-4, test pairs",
     "gaussian_exact": "Gaussian score",
 }
-IN_LATEX = {"β": r"$\beta$", "±": r"$\pm$", "→": r"$\rightarrow$", "σ": r"$\sigma$"}
-WIDE = ("ce", "kl")  # they range over decades
+WIDE = ("ce", "kl")  # range over decades
 SHARES = ("tf_ratio", "bleu4", "gaussian_exact")  # 0..1
 
 
@@ -49,7 +45,7 @@ def set_style() -> None:
 
 
 def draw_curves(runs: dict[str, Run], curves=CURVES, palette=None) -> plt.Figure:
-    """Draws a panel a curve, by column and title, in it a line a run; returns the figure.
+    """Draws one panel per curve, by column and title, with one line per run; returns the figure.
 
     `palette` gives each run's colour by name. Curves that no run has are left out.
     """
@@ -78,7 +74,7 @@ def draw_curves(runs: dict[str, Run], curves=CURVES, palette=None) -> plt.Figure
 
 
 def set_decades(ax: plt.Axes) -> None:
-    """Makes the y axis logarithmic, with plain numbers at 1, 2 and 5 of a decade, if they fit."""
+    """Makes the y axis logarithmic, with plain numbers at 1, 2 and 5 times a power of ten."""
     ax.set_yscale("log")
     low, high = ax.get_ylim()
     few = high / low < 1000
@@ -88,31 +84,16 @@ def set_decades(ax: plt.Axes) -> None:
 
 
 def save_fig(fig: plt.Figure, name: str) -> None:
-    """Exports a figure as PDF and PNG, the same bytes each time. Raises OSError."""
+    """Exports a figure as PDF and PNG, the same bytes each time."""
     FIGURES.mkdir(parents=True, exist_ok=True)
-    formats = {"pdf": {"metadata": {"CreationDate": None}}, "png": {"dpi": 200}}
-    for suffix, options in formats.items():
-        drawn = io.BytesIO()
-        fig.savefig(drawn, format=suffix, **options)
-        atomic_write(FIGURES / f"{name}.{suffix}", drawn.getvalue())
+    fig.savefig(FIGURES / f"{name}.pdf", metadata={"CreationDate": None})
+    fig.savefig(FIGURES / f"{name}.png", dpi=200)
 
 
 def save_table(table: pd.DataFrame, name: str, **options) -> None:
-    """Exports a table as CSV, with options of pandas, and as LaTeX of it. Raises OSError.
-
-    The LaTeX needs the package booktabs.
-    """
+    """Exports a table as CSV, with options of `pandas.DataFrame.to_csv`."""
     FIGURES.mkdir(parents=True, exist_ok=True)
-    text = table.to_csv(lineterminator="\n", **options)
-    atomic_write(FIGURES / f"{name}.csv", text.encode())
-    written = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-    written = written.rename(columns={"Unnamed: 0": ""})
-    are_numbers = written.apply(lambda column: column.str.fullmatch(r"[-\d.]*").all())
-    sides = "".join("r" if is_number else "l" for is_number in are_numbers)
-    latex = written.to_latex(index=False, escape=True, column_format=sides)
-    for sign, command in IN_LATEX.items():
-        latex = latex.replace(sign, command)
-    atomic_write(FIGURES / f"{name}.tex", latex.encode())
+    table.to_csv(FIGURES / f"{name}.csv", lineterminator="\n", **options)
 
 
 def word_boxes(word: str, tense: int) -> list[widgets.Widget]:
@@ -130,16 +111,14 @@ def note_on(word: str, tense: int, verbs: list[lab.Verb]) -> str:
         return f"in the table: {'; '.join(rows)}"
     if others:
         return f"in the table as {others[0]}: choose that tense"
-    return (
-        "not in the table: the lab's model does not know it, and mostly answers with one it knows"
-    )
+    return "not in the table, so the model mostly answers with a word that it knows"
 
 
 def show_panel(describe, boxes: list[widgets.Widget], *below: widgets.Widget) -> None:
-    """Shows widgets, and what `describe` returns of their values, as text, anew when one changes.
+    """Shows widgets and the text `describe` returns for their values, updated on change.
 
-    The first box has a word: without spaces around it, and in small letters. If no model can read
-    it, that is said. Where no kernel runs, the first answer is seen.
+    The first box holds a word; spaces around it and capitals do not matter. A word that no model
+    can read gets a hint. Where no kernel runs, the first answer is shown.
     """
     answer = widgets.HTML()
 

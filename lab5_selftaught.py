@@ -1,11 +1,11 @@
-"""Self-taught: the lab's model finds out which words belong together, and a conjugator learns it.
+"""Self-taught: our model finds out which words belong together, and a conjugator learns them.
 
-Lists of words go in, one a tense, in any order: nothing says which are forms of one verb. The
-lab's model, trained on single words, says what each word costs from the code of each other; words
-that choose each other belong together. A conjugator learns these rows, and synthetic verbs made of
-them, and decides on the rest. That words are first clustered into paradigms and a network is then
-trained on these is the outline of Erdmann et al. 2020. Read `lab5_utils` and `lab5_train` first;
-shapes and units are the same.
+Lists of words go in, one per tense, in any order: nothing says which words are forms of one verb.
+Our model, trained on single words, tells what each word costs from the code of each other one;
+words that choose each other belong together. A conjugator learns these rows, along with synthetic
+verbs made from them, and decides on the remaining words. Erdmann et al. 2020 have the same outline:
+cluster words into paradigms, then train a network on these. Read `lab5_utils` and `lab5_train`
+first; shapes and units are the same.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from functools import partial
+from os.path import commonprefix
 from typing import NamedTuple
 
 import numpy as np
@@ -21,34 +23,22 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 import lab5_utils as lab
-from lab5_train import (
-    Batch,
-    Config,
-    Run,
-    Training,
-    load_or_train,
-    make_batches,
-    reproducible,
-)
-from lab5_utils import CVAE, LEMMA, Table, Verb, Words
-
-lab.SOURCES[__name__] = lab.hash_source(__file__)
+from lab5_train import Batch, Config, Run, Training, load_or_train, make_batches, note, reproducible
+from lab5_utils import CVAE, LEMMA, Verb, Words
 
 # ---- Lists ----
-FEWEST = 20  # words of a list
-Lists = list[list[str]]  # F lists of N words, a tense each, sorted
+FEWEST = 20  # words in a list
+Lists = list[list[str]]  # F lists of N words, one per tense, sorted
 
 
 def check_lists(lists) -> Lists:
-    """Returns lists of words, a tense each, sorted, for their order says nothing.
+    """Returns lists of words, one per tense, sorted, so their order carries no information.
 
     Raises ValueError and TypeError, which name the list and the word.
     """
-    if isinstance(lists, str) or not isinstance(lists, Iterable):
-        raise TypeError(f"lists: found {lists!r:.60}; expected lists of words, one a tense")
     checked = [sorted(lab.check_words(words, f"list {n}")) for n, words in enumerate(lists, 1)]
     if len(checked) < 2:
-        raise ValueError(f"lists: found {len(checked)}; expected one a tense, at least 2")
+        raise ValueError(f"lists: found {len(checked)}; expected one per tense, at least 2")
     for n, words in enumerate(checked, 1):
         expected = max(FEWEST, len(checked[0]))
         if len(words) != expected:
@@ -60,14 +50,14 @@ def check_lists(lists) -> Lists:
     return checked
 
 
-def table_of(lists: Lists) -> Table:
-    """Returns the lists as a table of which only the columns mean anything."""
-    return Table(zip(*lists, strict=True))
+def table_of(lists: Lists) -> list[Verb]:
+    """Returns the lists as a table in which only the columns mean anything."""
+    return list(zip(*lists, strict=True))
 
 
 # ---- What a word costs from another's code ----
 def words_of(model: CVAE, words: list[str], tense: int) -> Words:
-    """Returns words of one tense as tensors. Raises ValueError for a letter that is unknown."""
+    """Returns words of one tense as tensors. Raises ValueError for an unknown letter."""
     letters, lengths = model.vocabulary.to_tensor(words)
     return Words(letters, lengths, torch.full_like(lengths, tense))
 
@@ -88,7 +78,7 @@ def nats_of(model: CVAE, codes: Tensor, words: Words) -> Tensor:
 def costs_between(model: CVAE, one: Words, other: Words, asked: np.ndarray) -> np.ndarray:
     """Returns what words cost from each other's codes, both ways, in nats (N, M).
 
-    Only pairs that are `asked` for (N, M) are computed; others cost infinity.
+    Only the pairs in the mask `asked` (N, M) are computed; others cost infinity.
     """
     codes, other_codes = model.encode_words(one)[0], model.encode_words(other)[0]
     i, j = map(torch.from_numpy, asked.nonzero())  # (P,) each
@@ -99,11 +89,11 @@ def costs_between(model: CVAE, one: Words, other: Words, asked: np.ndarray) -> n
     return costs
 
 
-NEAREST = 30  # words whose costs are asked for at first
+NEAREST = 30  # words whose costs are computed at first
 
 
 def are_near(one: Tensor, other: Tensor) -> np.ndarray:
-    """Tells which codes (N, Z) and (M, Z) are among the NEAREST of each other, either way."""
+    """Returns a mask (N, M) of the codes (N, Z) and (M, Z) that are among each other's NEAREST."""
     distance = torch.cdist(one, other)  # (N, M)
     near = np.zeros(distance.shape, dtype=bool)
     for rows, flags in ((distance, near), (distance.T, near.T)):
@@ -114,12 +104,12 @@ def are_near(one: Tensor, other: Tensor) -> np.ndarray:
 
 
 # ---- Which words belong together ----
-SURE = 3.0  # nats, both ways together: what is joined at first
+SURE = 3.0  # nats, summed both ways: what costs less is joined at first
 Choose = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def mutual(costs: np.ndarray, limit=np.inf) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the pairs that choose each other, rows (P,) and columns (P,), below a limit."""
+    """Returns the pairs below a limit that choose each other, as rows (P,) and columns (P,)."""
     if not costs.size:
         return np.array([], dtype=int), np.array([], dtype=int)
     columns = costs.argmin(1)
@@ -129,17 +119,17 @@ def mutual(costs: np.ndarray, limit=np.inf) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nothing_joined(lists: Lists) -> np.ndarray:
-    """Returns joins (N, F) of lemmas with nothing: numbers in the lists, −1 where none is known."""
+    """Returns joins (N, F) with only lemmas filled in: list indices, −1 if unknown."""
     joins = np.full((len(lists[LEMMA]), len(lists)), -1)
     joins[:, LEMMA] = np.arange(len(joins))
     return joins
 
 
-@reproducible(seed=0)  # sums, too, are the same on any number of cores
+@reproducible(seed=0)  # so that sums are the same on any number of cores
 def join(model: CVAE, lists: Lists, joins: np.ndarray, choose: Choose, near=None) -> np.ndarray:
-    """Returns joins (N, F) with more of them: of words that are not joined, `choose` says which.
+    """Returns joins (N, F) extended by the pairs that `choose` picks among unjoined words.
 
-    `near` has by tense which pairs are asked for; without it, all are.
+    `near` has, by tense, a mask of the pairs to compute; by default, all are.
     """
     joined = joins.copy()
     for tense in range(1, len(lists)):
@@ -155,26 +145,27 @@ def join(model: CVAE, lists: Lists, joins: np.ndarray, choose: Choose, near=None
 
 @reproducible(seed=0)
 def sure_joins(run: Run, lists: Lists) -> np.ndarray:
-    """Returns the joins (N, F) of words that choose each other cheaply, by the lab's model.
+    """Returns the joins (N, F) of words that choose each other cheaply, by our model.
 
-    Pairs whose codes were near before refining are asked for: there the codes lie as the prior has
-    them. Raises ValueError for a run that was not refined, or a letter that it does not have.
+    Only pairs whose codes were near before refining are computed, since there the codes still
+    followed the prior. Raises ValueError for a run that was not refined, or an unknown letter.
     """
-    if run.before is None:
+    before = run.before_refining
+    if before is None:
         raise ValueError("run: found no model before refining; expected a run that was refined")
-    codes = [run.before.encode(words, tense)[0] for tense, words in enumerate(lists)]
+    codes = [before.encode(words, tense)[0] for tense, words in enumerate(lists)]
     near = [are_near(codes[LEMMA], other) for other in codes]
     return join(run.model, lists, nothing_joined(lists), lambda costs: mutual(costs, SURE), near)
 
 
-def rows_of(lists: Lists, joins: np.ndarray) -> Table:
+def rows_of(lists: Lists, joins: np.ndarray) -> list[Verb]:
     """Returns the rows of words that are joined in full."""
     whole = joins[(joins >= 0).all(1)]
-    return Table(tuple(lists[t][n] for t, n in enumerate(row)) for row in whole)
+    return [tuple(lists[t][n] for t, n in enumerate(row)) for row in whole]
 
 
-def find_rows(run: Run, lists) -> Table:
-    """Returns the rows that the lab's model finds in lists of words: each word is in one row.
+def find_rows(run: Run, lists) -> list[Verb]:
+    """Returns the rows that our model finds in lists of words; each word is in one row.
 
     Raises as `check_lists` and `sure_joins`.
     """
@@ -185,67 +176,52 @@ def find_rows(run: Run, lists) -> Table:
 
 # ---- Cuts and classes ----
 PRODUCTIVE = 20  # verbs that make a class productive; that of *cut, cuts, cutting, cut* has 10
-AGAIN = "2"  # in an ending: the stem's last letter again
-Endings = tuple[str, ...]  # one a form
+DOUBLED = "2"  # in an ending: the stem's last letter again
+Endings = tuple[str, ...]  # one per form
 
 
 class Cut(NamedTuple):
-    """Holds a verb that was cut: stem + ending is a form."""
+    """A verb cut into a stem and an ending for each form."""
 
     stem: str
     endings: Endings
 
 
-def common_prefix(words) -> str:
-    """Returns the letters with which all of the words begin."""
-    prefix = ""
-    for letters in zip(*words, strict=False):
-        if len(set(letters)) > 1:
-            break
-        prefix += letters[0]
-    return prefix
-
-
 def cut(verb: Verb) -> Cut:
-    """Cuts a verb behind what its forms have in common: stop + –, s, 2ing, 2ed.
+    """Cuts a verb after the beginning that its forms share: stop + –, s, 2ing, 2ed.
 
-    Forms that begin unlike (*go*, *went*) have an empty stem.
+    Forms that begin differently (*go*, *went*) have an empty stem.
     """
-    stem = common_prefix(verb)
+    stem = commonprefix(verb)
     endings = []
     for form in verb:
         ending = form[len(stem) :]
         if stem and ending.startswith(stem[-1]):
-            ending = AGAIN + ending[1:]
+            ending = DOUBLED + ending[1:]
         endings.append(ending)
     return Cut(stem, tuple(endings))
 
 
 def inflect(stem: str, endings: Endings) -> Verb:
-    """Returns the forms that endings make of a stem."""
-    return tuple(stem + ending.replace(AGAIN, stem[-1:]) for ending in endings)
+    """Returns the forms made of a stem and its endings."""
+    return tuple(stem + ending.replace(DOUBLED, stem[-1:]) for ending in endings)
 
 
-def productive_classes(verbs) -> dict[Endings, list[str]]:
-    """Returns the stems of each productive class: verbs with the same endings, enough of them.
+def productive_classes(verbs) -> set[Endings]:
+    """Returns the endings of productive classes: those that enough verbs have.
 
-    In any language of suffixes, a verb is regular if its class is one of these. Raises ValueError.
+    A verb is regular if its endings are among these. Raises ValueError if there are none.
     """
-    classes = defaultdict(list)
-    for verb in verbs:
-        stem, endings = cut(verb)
-        if stem:
-            classes[endings].append(stem)
-    large = {endings: stems for endings, stems in classes.items() if len(stems) >= PRODUCTIVE}
-    if not large:
-        most = max(map(len, classes.values()), default=0)
-        found = f"{most} verbs at most with the same endings"
+    counts = Counter(endings for stem, endings in map(cut, verbs) if stem)
+    classes = {endings for endings, count in counts.items() if count >= PRODUCTIVE}
+    if not classes:
+        found = f"at most {max(counts.values(), default=0)} verbs with the same endings"
         raise ValueError(f"rows: found {found}; expected {PRODUCTIVE}")
-    return large
+    return classes
 
 
 def count_places(lemmas: list[str]):
-    """Returns, by letter, its neighbours wherever it stands, and by neighbours, their letters."""
+    """Returns each letter's contexts, and each context's letters."""
     places = defaultdict(list)
     letters = defaultdict(list)
     for lemma in lemmas:
@@ -261,20 +237,20 @@ def count_places(lemmas: list[str]):
 PREFIXED = 0.5  # share of synthetic verbs that have a prefix
 LONGEST_PREFIX = 9  # letters
 RESAMPLED = 0.2  # share of the letters of their stems that are drawn again
-RARE = 0.5  # share of models whose class and last letter are chosen first, so that all come up
-TRIES = 20  # to make a verb that is new and not too long
+RARE = 0.5  # share of models chosen by class and last letter first, so that rare ones occur
+TRIES = 20  # per verb, until one is new and not too long
 
 
 class Synthesizer:
-    """Makes synthetic verbs (hallucinated data, Anastasopoulos & Neubig 2019) from a table's.
+    """A maker of synthetic verbs (hallucinated data, Anastasopoulos & Neubig 2019).
 
-    Each is made of a verb of a productive class, its model, and inflected like it: half of them
-    stand behind a prefix, the beginning of another stem, and some of their letters are resampled.
-    Lemmas of the table, or held out, are not made. All that this knows is counted in the table.
-    Raises ValueError.
+    Each is made from a verb of a productive class, its model, and inflected like it. Half of them
+    get a prefix, the beginning of another stem, and some of their letters are resampled. Lemmas
+    that are in the table or held out are not made. All it knows is counted in the table. Raises
+    ValueError.
     """
 
-    def __init__(self, verbs: Table, held_out: Iterable[str] = ()):
+    def __init__(self, verbs: list[Verb], held_out: Iterable[str] = ()):
         lemmas = [verb[LEMMA] for verb in verbs]
         cuts = [cut(verb) for verb in verbs]
         self.taken = {*lemmas, *held_out}
@@ -296,7 +272,7 @@ class Synthesizer:
         return stem[:length]
 
     def resample(self, stem: str, rng: random.Random) -> str:
-        """Replaces some letters by ones with the neighbours that such a letter has somewhere."""
+        """Replaces some letters by others that occur in one of their contexts."""
         letters = []
         for letter in stem:
             if rng.random() < RESAMPLED:
@@ -306,14 +282,14 @@ class Synthesizer:
         return "".join(letters)
 
     def make_verb(self, rng: random.Random) -> Verb:
-        """Returns a verb that may be known, or too long."""
+        """Returns a verb, which may be known or too long."""
         stem, endings = self.model(rng)
         if rng.random() < PREFIXED:
             stem = self.prefix(rng) + stem
         return inflect(self.resample(stem, rng), endings)
 
     def draw(self, count: int, seed: int) -> list[Verb]:
-        """Returns synthetic verbs of a seed. Raises ValueError if hardly any is new."""
+        """Returns synthetic verbs for a seed. Raises ValueError if hardly any are new."""
         rng = random.Random(seed)
         drawn = []
         for _ in range(TRIES * count):
@@ -323,13 +299,13 @@ class Synthesizer:
             if verb[LEMMA] not in self.taken and max(map(len, verb)) <= lab.MAX_LETTERS:
                 drawn.append(verb)
         if len(drawn) < count:
-            found = f"{len(drawn)} new ones in {TRIES * count} tries"
-            raise ValueError(f"rows: found {found}; expected {count} synthetic verbs")
+            found = f"{len(drawn)} new verbs in {TRIES * count} tries"
+            raise ValueError(f"rows: found {found}; expected {count}")
         return drawn
 
 
 def by_class_and_letter(cuts: list[Cut]) -> dict[tuple[Endings, str], list[Cut]]:
-    """Returns verbs that were cut, by their endings and their stem's last letter."""
+    """Returns cut verbs by their endings and their stem's last letter."""
     groups = defaultdict(list)
     for parts in cuts:
         groups[parts.endings, parts.stem[-1]].append(parts)
@@ -337,38 +313,38 @@ def by_class_and_letter(cuts: list[Cut]) -> dict[tuple[Endings, str], list[Cut]]
 
 
 # ---- The conjugator ----
-CONJUGATOR = {  # the lab's encoder and direct decoder, without KL; chosen on our table, one seed
+CONJUGATOR = {  # the lab's encoder and direct decoder, without KL; tuned on our table, one seed
     "epochs": 24,
-    "batch_size": 40,  # pairs of forms a step
+    "batch_size": 40,  # pairs of forms per step
     "hidden_size": 192,
-    "latent_size": 64,  # room for verbs that are in no list
+    "latent_size": 64,  # room for unseen verbs
     "decoding": "direct",
     "strategy": "constant",
     "kl_weight": 0.0,
     "tf_final": 1.0,
     "refine": 0.0,
 }
-SYNTHETIC = 9  # synthetic verbs to a row, new in each epoch
-REGULAR = 2  # times that a row of a productive class is shown in an epoch
-IRREGULAR = 8  # times that any other row is
+SYNTHETIC = 9  # synthetic verbs per row, new in each epoch
+REGULAR = 2  # times that an epoch shows a row of a productive class
+IRREGULAR = 8  # times that it shows any other row
 
 
 class Conjugation(Training):
-    """Trains any form of a row to any other, from the mean of its posterior, without KL.
+    """A training from any form of a row to any other, by the posterior mean, without KL.
 
-    What noise decodes to means nothing to it. Lemmas that are held out are never made up.
+    No synthetic verb has a lemma that is held out.
     """
 
-    def __init__(self, config: Config, model: CVAE, verbs: Table, held_out: Iterable[str]):
+    def __init__(self, config: Config, model: CVAE, verbs: list[Verb], held_out=()):
         super().__init__(config, model, verbs)
         self.synthesizer = Synthesizer(verbs, held_out)
 
     def sample(self, mu: Tensor, logvar: Tensor) -> Tensor:
-        """Returns the mean: without KL nothing asks for noise."""
+        """Returns the mean, since without KL no noise is needed."""
         return mu
 
     def shown(self, epoch: int) -> list[Verb]:
-        """Returns the verbs of an epoch: rows, as often as each is shown, and synthetic ones."""
+        """Returns an epoch's verbs: rows, as often as each is shown, and synthetic ones."""
         shown = []
         for verb in self.verbs:
             is_regular = cut(verb).endings in self.synthesizer.classes
@@ -377,13 +353,13 @@ class Conjugation(Training):
         return shown + self.synthesizer.draw(SYNTHETIC * len(self.verbs), seed)
 
     def make_epoch(self, epoch: int) -> list[Batch]:
-        """Returns the batches of an epoch: of each verb that is shown, a form and another."""
+        """Returns the batches of an epoch: a form of each verb shown, and another form of it."""
         words = lab.words_of(self.shown(epoch), self.model.vocabulary)  # F N words
         F = self.model.vocabulary.forms
         N = len(words.lengths) // F
         tense = torch.randint(0, F, (N,), generator=self.rng)
         other = (tense + torch.randint(1, F, (N,), generator=self.rng)) % F
-        first = F * torch.arange(N)  # the numbers of the lemmas
+        first = F * torch.arange(N)  # the indices of the lemmas
         size = words.lengths[first + tense] ** 2 + words.lengths[first + other] ** 2
         words = words.to(self.device)
         batches = []
@@ -393,53 +369,58 @@ class Conjugation(Training):
         return batches
 
     def evaluate(self, epoch: int, task) -> dict[str, float]:
-        """Returns nothing: the rows may be wrong, and noise means nothing here."""
+        """Returns nothing: the rows may be wrong, and noise has no meaning here."""
         return {}
 
 
-def learn(rows: Table, lists: Lists, seed: int, held_out=()) -> CVAE:
-    """Returns a model that has learned to conjugate from rows, kept in runs/.
+def new_conjugation(config: Config, verbs: list[Verb], alphabet="", held_out=()) -> Conjugation:
+    """Returns the training, not yet started, of a conjugator that reads this alphabet."""
+    model = lab.make_model(config, lab.Vocabulary(alphabet, len(verbs[0])))
+    return Conjugation(config, model, verbs, held_out)
 
-    It reads any word with the letters of the lists. Raises as `Synthesizer`.
+
+def learn(rows: list[Verb], lists: Lists, seed: int, held_out=()) -> CVAE:
+    """Returns a conjugator that has learned from rows, kept in runs/.
+
+    It reads any word made of the lists' letters. Raises as `Synthesizer`.
     """
     alphabet = lab.vocabulary_of(table_of(lists)).alphabet
-    held_out = tuple(sorted(held_out))
-
-    def make_training(config, verbs):
-        model = lab.make_model(config, lab.Vocabulary(alphabet, len(verbs[0])))
-        return Conjugation(config, model, verbs, held_out)
-
+    arguments = {"alphabet": alphabet, "held_out": tuple(sorted(held_out))}
+    training = partial(new_conjugation, **arguments)
     config = Config(seed=seed, **CONJUGATOR)
-    return load_or_train(config, rows, pairs=[], make_training=make_training).model
+    return load_or_train(config, rows, pairs=[], make_training=training).model
 
 
 # ---- All of it ----
-ROUNDS = 2  # conjugators, each of the rows that were joined by then
+ROUNDS = 2  # conjugators, each learning the rows joined so far
 
 
 class SelfTaught(NamedTuple):
-    """Holds the rows that were found, and a model that conjugates verbs it has never met."""
+    """The rows that were found, and a model that conjugates unseen verbs."""
 
-    rows: Table
+    rows: list[Verb]
     model: CVAE
 
 
 def teach(lists: Lists, sure: np.ndarray, seed: int, held_out=()) -> SelfTaught:
-    """Goes on from joins (N, F) that are sure: teaches conjugators, and joins the other words."""
+    """Starts from sure joins (N, F): teaches conjugators, and joins the other words."""
     joins = sure
     for _ in range(ROUNDS):
         model = learn(rows_of(lists, joins), lists, seed, held_out)
-        joins = join(model, lists, sure, mutual)  # what the last one joined is asked anew
+        joins = join(model, lists, sure, mutual)  # what the last one joined may change
     joins = join(model, lists, joins, linear_sum_assignment)
     return SelfTaught(rows_of(lists, joins), model)
 
 
 def self_taught(lists, seed=0, held_out=()) -> SelfTaught:
-    """Finds rows in lists of words, a tense each, and learns to conjugate; kept in runs/.
+    """Finds rows in lists of words, one per tense, and learns to conjugate; kept in runs/.
 
-    No synthetic verb has a lemma that is held out. Raises as `check_lists` before any training;
-    ValueError if the rows that are found have too few verbs with the same endings.
+    No synthetic verb has a lemma in `held_out`. Raises as `check_lists` before any training, later
+    as `productive_classes`.
     """
     lists = check_lists(lists)
     run = load_or_train(Config(seed=seed), table_of(lists), pairs=[])
     return teach(lists, sure_joins(run, lists), seed, held_out)
+
+
+note(__name__)

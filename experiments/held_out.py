@@ -6,42 +6,32 @@ from collections import defaultdict
 import numpy as np
 
 import lab5_utils as lab
+from experiments.words import is_regular
 
-LISTED = "a be broad co counter de dis en for fore in inter mis off out over pre re sub trans un"
-ENGLISH = f"{LISTED} under up with".split()
-SHORTEST_ROOT = 4  # letters, where any prefix counts
+PREFIXES = """a be broad co counter de dis en for fore in inter mis off out over pre re sub trans un
+under up with""".split()
 LONG = 12  # letters
 
 
-def find_root(lemma, lemmas, prefixes):
-    """Returns what is left of a lemma, a lemma itself, without prefixes.
-
-    None for prefixes: any letters in front of a lemma of SHORTEST_ROOT letters or more.
-    """
-    for length in range(1, len(lemma)):
-        prefix = lemma[:length]
-        rest = lemma[length:]
-        counts = len(rest) >= SHORTEST_ROOT if prefixes is None else prefix in prefixes
-        if counts and rest in lemmas:
-            return find_root(rest, lemmas, prefixes)
+def find_root(lemma, lemmas):
+    """Returns what is left of a lemma without its prefixes, if that is a lemma itself."""
+    for prefix in PREFIXES:
+        rest = lemma.removeprefix(prefix)
+        if rest != lemma and rest in lemmas:
+            return find_root(rest, lemmas)
     return lemma
 
 
-def split_verbs(verbs, split=0, splits=10, prefixes=ENGLISH):
+def split_verbs(verbs, split=0, splits=10):
     """Splits verbs into a training side and part `split`, held out, of `splits` parts.
 
-    A verb and its derivatives (stand, understand) stay on one side. Raises ValueError where a side
-    would be empty.
+    A verb and its derivatives (stand, understand) stay on one side.
     """
     verbs = lab.distinct_verbs(verbs)
     lemmas = {verb[lab.LEMMA] for verb in verbs}
     families = defaultdict(list)
     for verb in verbs:
-        root = find_root(verb[lab.LEMMA], lemmas, prefixes)
-        families[root].append(verb)
-    if splits < 2 or not 0 <= split < splits <= len(families):
-        found = f"part {split} of {splits} of {len(verbs)} verbs in {len(families)} families"
-        raise ValueError(f"{found}: expected 2 to {len(families)} parts, counted from 0")
+        families[find_root(verb[lab.LEMMA], lemmas)].append(verb)
     parts = [[] for _ in range(splits)]
     for family in random.Random(0).sample(list(families.values()), len(families)):
         min(parts, key=len).extend(family)
@@ -50,22 +40,18 @@ def split_verbs(verbs, split=0, splits=10, prefixes=ENGLISH):
     return training, [verb for verb in verbs if verb in held]
 
 
-def exact_match(answers, verbs, regular=None):
-    """Returns the shares, 0..1, of right forms and of right rows.
+def exact_match(answers, verbs):
+    """Returns the shares, 0..1, of right forms and rows; the lemma was given and does not count.
 
-    The first form was given, and does not count. If `regular` says of each verb whether it is: also
-    the shares of forms of regular verbs, of others, of the others' pasts, and of long forms.
+    Also of the forms of regular verbs, of the others' pasts, and of long forms.
     """
     asked = np.array(verbs)[:, 1:]  # (N, F − 1)
     right = np.array(answers)[:, 1:] == asked  # (N, F − 1)
-    shares = {"forms": right.mean(), "rows": right.all(1).mean()}
-    if regular is None:
-        return shares
-    irregular = right[~np.array(regular)]
+    regular = np.array([is_regular(verb) for verb in verbs])
     return {
-        **shares,
-        "regular": right[np.array(regular)].mean(),
-        "irregular": irregular.mean(),
-        "irregular_pasts": irregular[:, lab.PAST - 1].mean(),
+        "forms": right.mean(),
+        "rows": right.all(1).mean(),
+        "regular": right[regular].mean(),
+        "irregular_pasts": right[~regular, lab.PAST - 1].mean(),
         "long": right[np.char.str_len(asked) >= LONG].mean(),
     }

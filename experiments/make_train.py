@@ -1,6 +1,6 @@
 """Makes train.txt: the 1,227 most frequent English verbs whose forms two dictionaries agree on.
 
-    .venv/bin/python -m experiments.make_train        # writes train.txt beside lab5_utils.py
+    .venv/bin/python -m experiments.make_train        # writes train.txt
 
 Forms: lemminflect (MIT; from the NIH SPECIALIST Lexicon), kept where pyinflect (MIT; from AGID)
 gives the same. Order of choice: wordfreq (its word list is CC BY-SA 4.0; used for ranking only,
@@ -26,13 +26,21 @@ TEST_VERBS = {
     *("abandon", "abet", "begin", "expend", "send"),
     *("split", "flare", "function", "heal"),
 }
+# vulgar, sexual or a slur in their first sense
+CRUDE = """bitch
+bugger castrate chink climax cock copulate cuckold debauch dyke ejaculate fag faggot
+fart fondle fornicate grope gyp hump inseminate lust masturbate mate molest pee philander pimp piss
+poop prick prostitute queer rape ravish retard rut screw seduce sex shit titillate welch welsh
+womanise womanize""".split()
 
 
-def lemmas():
-    """Lists the lemmas that lemminflect's lexicon marks as verbs."""
+def agreed_verbs():
+    """Returns the verbs of lemminflect's lexicon whose forms both dictionaries agree on."""
     with gzip.open(Inflections().infl_lu_fn, "rt", encoding="utf-8") as lines:
         entries = [line.split(",") for line in lines]
-    return sorted({word for word, kind, *_ in entries if kind == "verb"})
+    lemmas = {word for word, kind, *_ in entries if kind == "verb"} - AUXILIARIES - {*CRUDE}
+    verbs = [agreed_forms(lemma) for lemma in sorted(lemmas)]
+    return [verb for verb in verbs if verb is not None]
 
 
 def agreed_forms(lemma):
@@ -50,18 +58,17 @@ def first(forms):
     return forms[0] if forms else ""
 
 
-def commonness(verb):
-    """Ranks a verb by its rarest form, so that a noun (people) is no frequent verb."""
-    return min(word_frequency(form, "en") for form in verb)
-
-
 def rank(verb):
-    """Returns what candidates are sorted by: the test verbs first, then the most frequent."""
-    return (verb[0] not in TEST_VERBS, -commonness(verb), verb)
+    """Returns what verbs are sorted by: the test verbs first, then the most frequent.
+
+    A verb is as frequent as its rarest form, so a noun (people) is not a frequent verb.
+    """
+    commonness = min(word_frequency(form, "en") for form in verb)
+    return (verb[0] not in TEST_VERBS, -commonness, verb)
 
 
-def first_rows(verbs, rows):
-    """Returns the first verbs, sorted; no form stands in the same column of two of them."""
+def first_rows(verbs, rows=ROWS):
+    """Returns the first verbs, sorted; no two share a form of the same tense."""
     chosen = []
     taken = set()  # (column, form)
     for verb in verbs:
@@ -72,13 +79,7 @@ def first_rows(verbs, rows):
     return sorted(chosen)
 
 
-def choose(rows=ROWS):
-    """Returns the chosen verbs, sorted; no form stands in the same tense of two of them."""
-    candidates = [agreed_forms(lemma) for lemma in lemmas() if lemma not in AUXILIARIES]
-    candidates = [verb for verb in candidates if verb is not None]
-    return first_rows(sorted(candidates, key=rank), rows)
-
-
 if __name__ == "__main__":
-    text = "".join(" ".join(verb) + "\n" for verb in choose())
+    verbs = first_rows(sorted(agreed_verbs(), key=rank))
+    text = "".join(" ".join(verb) + "\n" for verb in verbs)
     (lab.HERE / "train.txt").write_bytes(text.encode())

@@ -1,6 +1,6 @@
 """Trains recipes of the lab's model with several seeds, for results/02_*, 04_* and 05_*.csv.
 
-    .venv/bin/python -m experiments.score_seeds [part ...] [--data FOLDER]
+    .venv/bin/python -m experiments.score_seeds [part ...] [--data FOLDER] [--results FOLDER]
 
 - seeds: one change at a time, five seeds: 05_seeds.csv
 - ablation: `Config()` without one of its parts, three seeds: 05_ablation.csv
@@ -8,38 +8,30 @@
   three seeds: 04_annealing.csv
 - forcing: its monotonic schedule with four teacher-forcing ratios, three seeds: 04_forcing.csv
 - trials: the plain model with other batches, rates and sizes, two seeds: 02_trials.csv
-- languages: a weight found for English and the target rate, two seeds: 05_languages.csv
 
-Without a part: all, in seven core-hours, a run a core. A second call goes on: what is trained is
-kept in runs/, and rows take the place of those of the same recipe and seed. Scores are of the last
-epoch and, where the encoder is refined, of the model before it; 10,000 draws. Shares are 0..1.
-`never`: rows that no draw is; `gate_ed`, `gate_other`: forms of verbs with a past in -ed, and of
-others, whose gate opens exactly at the end of the common prefix. `core_seconds` are those of the
-training, its scores on the way included. With --data another folder's English table and pairs are
-used, and files are named after it.
+Without a part: all, in four core-hours. A second call resumes: what is trained is kept in runs/.
+Scores are those of the last epoch and, where the encoder is refined, of the model before it, with
+10,000 draws. Shares are 0..1. `never`: rows that are never drawn; `gate_ed`: for verbs with a past
+in -ed, the share of forms whose gate opens exactly after the common prefix. With --data another
+folder's table is used, and files are named after it.
 """
 
 from functools import partial
 
 import numpy as np
 
+import experiments.variants  # noqa: F401  registers decoders
 import lab5_utils as lab
-from experiments import TABLES, run_parts, scores, timed
+from experiments import run_parts, scores
 from lab5_train import STRATEGIES, Config, load_or_train
 
 AT_THREE_TENTHS = partial(Config, strategy="monotonic", kl_weight=0.3, refine=0.0)
 PLAIN = partial(AT_THREE_TENTHS, epochs=16, decoding="direct")
-SMALLER = {"hidden_size": 128, "embedding_size": 32, "batch_size": 64, "epochs": 60}
-ADAM = {"optimizer": "adam", "learning_rate": 0.004}
 RECIPES = {
-    "the original": partial(
-        Config.classic, strategy="cyclical-sigmoid", kl_weight=0.5, **SMALLER, **ADAM
-    ),
     "plain, 16 epochs": PLAIN,
     "gate, 16 epochs": partial(AT_THREE_TENTHS, epochs=16),
     "plain, 84 epochs": partial(AT_THREE_TENTHS, decoding="direct"),
     "gate, 84 epochs": AT_THREE_TENTHS,
-    "pressed, 84 epochs": partial(Config, refine=0.0),
     "Config()": Config,
 }
 ABLATION = {
@@ -58,7 +50,6 @@ TRIALS = {
     "a rate of 0.003": partial(PLAIN, learning_rate=0.003),
     "a rate of 0.012": partial(PLAIN, learning_rate=0.012),
 }
-TARGETS = {name: ABLATION[name] for name in ("no target: β to 0.78", "Config()")}
 
 
 # ---- Schedules of notebook 04 ----
@@ -73,7 +64,7 @@ def at_mean_weight(strategy):
 
 ANNEALING = {
     "constant": at_mean_weight("constant"),
-    "monotonic": at_mean_weight("slow monotonic"),
+    "monotonic": at_mean_weight("slow-monotonic"),
     "four cycles": at_mean_weight("cyclical-linear"),
     "backwards": at_mean_weight("backwards"),
     "two sigmoids": at_mean_weight("cyclical-sigmoid"),
@@ -88,59 +79,43 @@ FORCING = {f"to {ratio:g}": partial(MONOTONIC, tf_final=ratio) for ratio in (1, 
 
 
 # ---- Scores ----
-def score_gates(model, verbs, is_english):
-    """Returns the shares of gates that open at the end of the common prefix, by name."""
-    at_end = scores.at_common_prefix(scores.gates(model, verbs), verbs)
-    if not is_english:
-        return {"gate": at_end.mean()}
-    in_ed = np.array([verb[lab.PAST].endswith("ed") for verb in verbs])
-    parts = {"gate": at_end, "gate_ed": at_end[in_ed], "gate_other": at_end[~in_ed]}
-    return {name: part.mean() for name, part in parts.items()}
-
-
-def score_model(model, verbs, is_english):
+def score_model(model, verbs):
     """Returns all scores of a model, by name."""
     found = lab.score(model, verbs)
     once = lab.distinct_verbs(verbs)
     found["never"] = len(once) - lab.gaussian_score(lab.sample_prior(model, 10_000), once).distinct
-    if is_english:
-        found |= scores.score_english(model.convert, once)
+    found |= scores.score_conversions(model.convert, once)
     if isinstance(model.decoder, lab.GatedDecoder):
-        found |= score_gates(model, once, is_english)
+        at_end = scores.at_common_prefix(scores.gates(model, once), once)
+        in_ed = [verb[lab.PAST].endswith("ed") for verb in once]
+        found["gate_ed"] = at_end[in_ed].mean()
     return found
 
 
-def score_run(recipes, recipe, seed, language=None):
-    """Returns the rows of a run: at its last epoch and, if it is refined, before that."""
-    verbs = lab.load_verbs(TABLES.get(language))
-    config = recipes[recipe](seed=seed)
-    train = partial(load_or_train, config, verbs, progress=False)
-    run, seconds = timed("core_seconds", train, config, verbs)
-    models = {recipe: run.model}
-    if run.before is not None:
-        models[f"{recipe}, before refining"] = run.before
-    rows = []
-    for name, model in models.items():
-        found = score_model(model, verbs, is_english=language is None)
-        if model is run.before:
-            found["beta"] = run.history.loc[config.kl_epochs, "beta"]
-        rows.append({"row": name, **found, "core_seconds": seconds})
+def score_run(recipes, recipe, seed):
+    """Returns the rows of a run: of its last epoch and, if it is refined, of the model before."""
+    verbs = lab.load_verbs()
+    run = load_or_train(recipes[recipe](seed=seed), verbs, progress=False)
+    rows = [{"row": recipe} | score_model(run.model, verbs)]
+    if run.before_refining is not None:
+        before = score_model(run.before_refining, verbs)
+        beta = run.history.loc[run.config.kl_epochs, "beta"]
+        rows.append({"row": f"{recipe}, before refining"} | before | {"beta": beta})
     return rows
 
 
-def items_of(recipes, seeds):
-    """Returns the items of a part, seed by seed."""
-    return [{"recipe": name, "seed": seed} for seed in range(seeds) for name in recipes]
+def part(file, recipes, seeds):
+    """Returns a part: its file, what returns rows, and the recipes and seeds to call it with."""
+    items = [{"recipe": name, "seed": seed} for seed in range(seeds) for name in recipes]
+    return file, partial(score_run, recipes), items
 
 
-LANGUAGES = [{"language": name} | item for item in items_of(TARGETS, 2) for name in TABLES]
-PARTS = {  # the table, what returns rows, and what of
-    "seeds": ("05_seeds", partial(score_run, RECIPES), items_of(RECIPES, 5)),
-    "annealing": ("04_annealing", partial(score_run, ANNEALING), items_of(ANNEALING, 3)),
-    "forcing": ("04_forcing", partial(score_run, FORCING), items_of(FORCING, 3)),
-    "trials": ("02_trials", partial(score_run, TRIALS), items_of(TRIALS, 2)),
-    "ablation": ("05_ablation", partial(score_run, ABLATION), items_of(ABLATION, 3)),
-    "languages": ("05_languages", partial(score_run, TARGETS), LANGUAGES),
+PARTS = {
+    "seeds": part("05_seeds", RECIPES, 5),
+    "annealing": part("04_annealing", ANNEALING, 3),
+    "forcing": part("04_forcing", FORCING, 3),
+    "trials": part("02_trials", TRIALS, 2),
+    "ablation": part("05_ablation", ABLATION, 3),
 }
 
 

@@ -1,37 +1,18 @@
 """Scores that several tables have: conversions by kind of verb, and where gates open."""
 
 from itertools import permutations
+from os.path import commonprefix
 
 import numpy as np
 import torch
 
 import lab5_utils as lab
 from experiments.words import is_regular
-from lab5_selftaught import common_prefix
-from lab5_train import STRATEGIES
-
-
-class GateWithoutPrice(lab.GatedDecoder):
-    """May open as early as it likes."""
-
-    price = 0.0
-
-
-class GateNotFlattened(lab.GatedDecoder):
-    """Weighs openings by how likely they are, from the first step on."""
-
-    flattest = 1.0
-
-
-lab.DECODERS["no price"] = GateWithoutPrice
-lab.DECODERS["not flattened"] = GateNotFlattened
-STRATEGIES["slow monotonic"] = lambda progress, excess: min(1.0, progress / 0.3)
-STRATEGIES["backwards"] = lambda progress, excess: min(1.0, 2 * (4 * (1 - progress) % 1))
 
 
 # ---- Conversions ----
 def by_rows(rows):
-    """Returns what converts by looking words up in rows; of a word in none it makes nothing."""
+    """Returns what converts by looking words up in rows; a word in no row becomes an empty one."""
     row_of = {(tense, form): row for row in rows for tense, form in enumerate(row)}
 
     def convert(words, source_tense, target_tense):
@@ -51,37 +32,27 @@ def right_conversions(convert, verbs):
     return right
 
 
-def shares(right):
-    """Returns the shares of right rows, from their lemmas, and of right conversions (N, F, F)."""
-    different = ~np.eye(right.shape[1], dtype=bool)
-    rows = right[:, lab.LEMMA].all(1)
-    return {"rows": rows.mean(), "conversions": right[:, different].mean()}
-
-
-def score_any(convert, verbs):
-    """Returns the scores of conversions that every language has, 0..1."""
-    return shares(right_conversions(convert, verbs))
-
-
-def score_english(convert, verbs):
-    """Returns the same, and those that only English has; of irregular verbs the pasts apart."""
+def score_conversions(convert, verbs):
+    """Returns the shares, 0..1, of right rows (from the lemma) and conversions, and BLEU-4."""
     right = right_conversions(convert, verbs)
+    different = ~np.eye(right.shape[1], dtype=bool)
     irregular = np.array([not is_regular(verb) for verb in verbs])
+    found = {
+        "rows": right[:, lab.LEMMA].all(1).mean(),
+        "conversions": right[:, different].mean(),
+        "regular": right[~irregular][:, different].mean(),
+        "irregular": right[irregular][:, different].mean(),
+        "irregular_pasts": right[irregular, lab.LEMMA, lab.PAST].mean(),
+    }
     pairs = lab.known_pairs(verbs)
     bleu4 = [lab.bleu4(*convert([source], *tenses), target) for source, target, *tenses in pairs]
-    return {
-        **shares(right),
-        "regular": shares(right[~irregular])["conversions"],
-        "irregular": shares(right[irregular])["conversions"],
-        "irregular_pasts": right[irregular, lab.LEMMA, lab.PAST].mean(),
-        "bleu4": np.mean(bleu4),
-    }
+    return found | {"bleu4": np.mean(bleu4)}
 
 
 # ---- Gates ----
 @torch.no_grad()
 def gates(model, verbs):
-    """Returns by form, (N, F), before which letter its gate is likeliest to open."""
+    """Returns, by form (N, F), before which letter its gate is likeliest to open."""
     words = lab.words_of(verbs, model.vocabulary).to(model.device)
     mu, _ = lab.encode_verbs(model, verbs)  # (N, F, Z)
     decoder = model.decoder
@@ -93,6 +64,6 @@ def gates(model, verbs):
 
 
 def at_common_prefix(opened, verbs):
-    """Returns which gates open exactly where the forms of a verb part, (N, F)."""
-    ends = np.array([len(common_prefix(verb)) for verb in verbs])
+    """Returns which gates open exactly after the common prefix of a verb's forms (N, F)."""
+    ends = np.array([len(commonprefix(verb)) for verb in verbs])
     return opened == ends[:, None]

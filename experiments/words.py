@@ -1,10 +1,11 @@
-"""English spelling rules and similar verbs, as baselines.
+"""English spelling rules and the most similar verb, as rivals.
 
-No model is told any of this: it says which verbs are called regular, and gives rivals.
+No model is told any of this. The rules also say which verbs count as regular.
 """
 
 import re
 from collections import Counter, defaultdict
+from os.path import commonprefix
 
 from lemminflect import getAllInflectionsOOV
 
@@ -42,7 +43,7 @@ def is_regular(verb: Verb) -> bool:
 
 
 def spelling_rule(lemma: str) -> Verb:
-    """Inflects by hand: what has one syllable with one vowel doubles its last letter."""
+    """Inflects by rules: a lemma of one syllable with one vowel doubles its last letter."""
     plain, doubled = regular_rows(lemma)
     short = re.fullmatch("(qu|[^aeiou])*[aeiou][bdgklmnprtvz]", lemma)  # stop, quiz; not help
     return doubled if short else plain
@@ -55,15 +56,15 @@ def lemminflect_rules(lemma: str) -> Verb:
 
 
 def neighbour(lemma: str, training: list[Verb]) -> Verb:
-    """Returns the forms of a lemma, made as those of the verb with the longest common ending.
+    """Returns the forms of a lemma, inflected like the verb with the longest common ending.
 
-    Of several, the nearest in length; of these, the commonest answer. What no verb is a model of,
-    is copied.
+    Ties go to the nearest in length, then to the commonest answer. A lemma without a model is
+    copied.
     """
     answers = defaultdict(Counter)  # by similarity
     for verb in training:
         other = verb[lab.LEMMA]
-        ending = taught.common_prefix([lemma[::-1], other[::-1]])
+        ending = commonprefix([lemma[::-1], other[::-1]])
         row = inflect_like(lemma, verb) if ending else None
         if row is not None:
             answers[len(ending), -abs(len(other) - len(lemma))][row] += 1
@@ -74,7 +75,7 @@ def neighbour(lemma: str, training: list[Verb]) -> Verb:
 
 
 def inflect_like(lemma: str, verb: Verb) -> Verb | None:
-    """Returns the forms of a lemma with the endings of a verb; None if it cannot have them."""
+    """Returns a lemma's forms with the endings of a verb; None if it cannot have them."""
     _, endings = taught.cut(verb)
     stem = lemma[: len(lemma) - len(endings[lab.LEMMA])]
     row = taught.inflect(stem, endings)

@@ -1,0 +1,41 @@
+"""Variants of the lab's training and decoders; what they train is kept in runs/."""
+
+import lab5_utils as lab
+from lab5_train import Training, note
+
+
+class StepByStep(Training):
+    """A training that also keeps β, KL and CE of each step in the run's history."""
+
+    def loss(self, batch, progress, refining):
+        """Returns what the lab's loss does."""
+        loss, measured = super().loss(batch, progress, refining)
+        self.steps.append([measured[name] for name in ("beta", "kl", "ce")])
+        return loss, measured
+
+    def run_epoch(self, epoch):
+        """Returns an epoch's row of the history, with its steps."""
+        self.steps = []
+        return super().run_epoch(epoch) | {"steps": self.steps}
+
+
+def step_by_step(config, verbs):
+    """Returns such a training, not yet started, of the model that a configuration names."""
+    return StepByStep(config, lab.make_model(config, lab.vocabulary_of(verbs)), verbs)
+
+
+class GateWithoutPrice(lab.GatedDecoder):
+    """A gate that may open as early as it likes."""
+
+    price = 0.0
+
+
+class GateNotFlattened(lab.GatedDecoder):
+    """A gate whose openings count by their likelihood from the first step on."""
+
+    lowest_tau = 1.0
+
+
+lab.DECODERS["no price"] = GateWithoutPrice
+lab.DECODERS["not flattened"] = GateNotFlattened
+note(__name__)

@@ -27,10 +27,12 @@ from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from experiments import RESULTS, mean_and_sd
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 BUILD = ROOT / "build"
-sys.path.insert(0, str(ROOT))  # where `code` finds the modules
 LONGEST = "import lab5_train; lab5_train.load_or_train(lab5_train.Config(), progress=False)"
 PANEL = "application/vnd.jupyter.widget-view+json"  # needs a kernel
 
@@ -46,12 +48,9 @@ TYPST += ["-Vmainfont=Libertinus Serif", "-Vfontsize=10.5pt"]  # typst brings th
 
 # ---- What stands in double braces ----
 def as_text(value, digits=3):
-    """Returns a number or text as the report shows it; several numbers as mean ± sd."""
+    """Returns a number, a text, or a column of several seeds, as the report shows it."""
     if isinstance(value, pd.Series):
-        known = value.dropna()
-        if len(known) < 2:
-            return as_text(known.max(), digits)
-        return f"{as_text(known.mean(), digits)} ± {as_text(known.std(), digits)}"
+        return mean_and_sd(value, digits)
     if not isinstance(value, float):
         return str(value)
     return "–" if pd.isna(value) else f"{value:.{digits}f}".replace("-", "−")
@@ -71,21 +70,22 @@ class Tables:
 
     def read(self, name):
         """Returns a table. Raises FileNotFoundError."""
-        path = ROOT / "experiments" / "results" / name
+        path = RESULTS / name
         return pd.read_csv(path if path.exists() else self.figures / name)
 
     def rows(self, name, row):
-        """Returns, by column, the rows with a name, which is their `row` or what they begin with.
+        """Returns, by column, what the rows of a name hold. Raises LookupError.
 
-        Raises LookupError.
+        A name stands in the column `row`, or in the first.
         """
         table = self.read(name)
-        column = next(c for c in ("row", "system", table.columns[0]) if c in table)
+        column = "row" if "row" in table else table.columns[0]
         names = table[column].astype(str)
         if row not in names.array:
             known = ", ".join(names.unique())
             raise LookupError(f"{name}: found no row {row!r}; expected one of {known}")
-        return dict(table[names == row])
+        found = table[names == row]
+        return dict(found) if len(found) > 1 else found.to_dict("records")[0]
 
     def table(self, name):
         """Returns a table in Markdown, numbers to the right."""

@@ -53,12 +53,13 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "figures" / "made.csv").write_text("who,share,draws\nwe,0.25,4\n")
     shutil.copytree(ROOT / "report", tmp_path / "report")
     (tmp_path / "report" / "report.md").write_text(TEXT, "utf-8")
-    (tmp_path / "experiments" / "results").mkdir(parents=True)
+    shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
     (tmp_path / "experiments" / "results" / "seeds.csv").write_text(SEEDS)
     write_notebook(tmp_path, "01_a", new_markdown_cell("[b](02_b.ipynb#x)"), new_code_cell(CODE))
     picture = new_code_cell("x = 1", outputs=[PICTURE], metadata={"alt": "a dot"})
     write_notebook(tmp_path, "02_b", picture, new_code_cell("claims = 1", metadata=FOLDED))
-    for name, path in {"HERE": "report", "ROOT": ".", "BUILD": "build"}.items():
+    folders = {"HERE": "report", "ROOT": ".", "BUILD": "build", "RESULTS": "experiments/results"}
+    for name, path in folders.items():
         monkeypatch.setattr(report, name, tmp_path / path)
     monkeypatch.setenv("LAB5_FIGURES", "")  # is restored in the end
     return tmp_path

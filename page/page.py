@@ -1,207 +1,137 @@
-"""Makes a page on which two trained models run in a browser; it needs no network.
+"""Makes build/page.html, on which two trained models run in a browser. It works offline.
 
-    .venv/bin/python notebooks/page.py [FOLDER]
+    .venv/bin/python page/page.py
 
-writes page.html into a folder, by default report/. It is template.html of the folder page/, with
-its style, its programs and two models in it: the lab's own of notebook 05, and the conjugator of
-notebook 06, both of seed 0. They are loaded from runs/; what is missing there is trained, in about
-ten minutes. Matrices are rounded to 8 bits. The page's last links lead to notebooks.html, which
-report.py writes into the same folder.
+The page is template.html with its style, its scripts, a map and two models: `Config()`, called
+our model, of notebook 05, and the conjugator of notebook 06. They are loaded from runs/; what is
+missing there is trained first, in about ten minutes. Their weights are rounded to 8 bits.
 """
 
-import argparse
 import base64
-import copy
-import json
-import subprocess
+import io
 import sys
 from pathlib import Path
 
+import jinja2
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
 import torch
+from scipy import ndimage
 
-NOTEBOOKS = Path(__file__).resolve().parent
-sys.path[:0] = [str(NOTEBOOKS.parent)]
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent / "build" / "page.html"
+sys.path[:0] = [str(HERE.parent)]
 import lab5_selftaught as taught
-import lab5_train
 import lab5_utils as lab
-from experiments import store_of
-from experiments.score_selftaught import lemmas_of, lists_of, rarer_verbs
-from experiments.words import is_regular
+from experiments.score_selftaught import rarer_verbs
+from lab5_train import Config, load_or_train
 
-FOLDER = NOTEBOOKS.parent / "report"
-PARTS = NOTEBOOKS / "page"
-PLACES = {  # what stands in the template where a part belongs
-    "/* style.css */": "style.css",
-    "/* network.js */": "network.js",
-    "/* page.js */": "page.js",
-    "/* map.js */": "map.js",
-}
-DATA = '"DATA"'  # and where the models do
-LARGEST = 127  # of 8 bits
-SEED = 0
 WIDE, HIGH = 180, 127  # points of the map
-SIDES = {"right": 3.5, "up": 2.5}  # of the map, in standard deviations of noise
-USUAL = 0.99  # of the words of the table cost less than what the page calls usual
+SIDES = (3.4, 2.4)  # its ends to the right and up, in standard deviations of noise
 
 
-# ---- Weights ----
-def round_rows(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rounds a matrix (R, C); returns its whole numbers, −127..127, and a scale per row (R, 1)."""
-    scales = matrix.abs().amax(1, keepdim=True).clamp(min=1e-12) / LARGEST
-    return (matrix / scales).round().to(torch.int8), scales
+# ---- Models ----
+def load_models(verbs: list[lab.Verb]) -> tuple[dict[str, lab.CVAE], list[lab.Verb]]:
+    """Returns our model and the conjugator, by name, and the rows that our model is sure of."""
+    lists = taught.check_lists(zip(*verbs, strict=True))
+    print("Loading our model, or training it if it is not in runs/.")
+    run = load_or_train(Config())
+    print("Finding the verbs that it is sure of.")
+    joins = taught.sure_joins(run, lists)
+    print("Loading the conjugator, or training it in two rounds.")
+    held_out = [verb[lab.LEMMA] for verb in rarer_verbs()]  # as in notebook 06
+    conjugator = taught.teach(lists, joins, seed=0, held_out=held_out).model
+    models = {"ours": run.model.cpu(), "conjugator": conjugator.cpu()}
+    return models, taught.rows_of(lists, joins)
 
 
-def rounded(model: lab.CVAE) -> lab.CVAE:
-    """Returns a copy of a model, on the CPU, with the weights that the page computes with."""
-    model = copy.deepcopy(model).cpu()
-    for weight in model.parameters():
-        if weight.dim() == 2:
-            numbers, scales = round_rows(weight.data)
-            weight.data = numbers * scales
-    return model
+def packed(model: lab.CVAE) -> dict:
+    """Returns a model as network.js reads it: each weight is whole numbers times a scale."""
+    weights = {}
+    for name, weight in model.state_dict().items():
+        scale = weight.abs().max() / 127
+        numbers = (weight / scale).round().to(torch.int8).numpy()
+        text = base64.b64encode(numbers.tobytes()).decode()
+        weights[name] = {"shape": weight.shape, "scale": scale.item(), "numbers": text}
+    return {"alphabet": model.vocabulary.alphabet, "weights": weights}
 
 
-def as_text(tensor: torch.Tensor) -> str:
-    """Returns the bytes of a tensor in base64; a number of several has its lowest byte first."""
-    array = tensor.numpy()
-    return base64.b64encode(array.astype(array.dtype.newbyteorder("<")).tobytes()).decode()
-
-
-def describe_weight(weight: torch.Tensor) -> dict:
-    """Returns a matrix or a vector as the page reads it."""
-    if weight.dim() == 1:
-        return {"values": as_text(weight)}
-    numbers, scales = round_rows(weight)
-    return {"columns": weight.shape[1], "numbers": as_text(numbers), "scales": as_text(scales)}
-
-
-def describe_model(model: lab.CVAE) -> dict:
-    """Returns a model as the page reads it, without what gives a posterior its width."""
-    weights = {name: weight.cpu() for name, weight in model.state_dict().items()}
-    kept = {name: weight for name, weight in weights.items() if "logvar" not in name}
-    return {
-        "alphabet": model.vocabulary.alphabet,
-        "weights": {name: describe_weight(weight) for name, weight in kept.items()},
-    }
-
-
-# ---- The map and the table ----
+# ---- The map, as in notebook 05 ----
 def axes_of(model: lab.CVAE) -> list[int]:
-    """Returns which two numbers of a code have the largest weights, the largest first."""
+    """Returns which two numbers of a code have the largest weights: to the right, and up."""
     sizes = model.decoder.from_z.weight.detach().norm(dim=0)
     return sizes.argsort(descending=True)[:2].tolist()
 
 
-def codes_of_map(model: lab.CVAE) -> torch.Tensor:
-    """Returns the codes of the map's points (HIGH · WIDE, Z), in rows from the upper left."""
+def spell_map(model: lab.CVAE, lemmas: list[str]) -> np.ndarray:
+    """Returns what a model spells at each point, from below; "" for what is not a lemma."""
     right, up = axes_of(model)
-    z = torch.zeros(HIGH, WIDE, model.latent_size)
-    z[..., right] = SIDES["right"] * ((2 * torch.arange(WIDE) + 1) / WIDE - 1)
-    z[..., up] = SIDES["up"] * (1 - (2 * torch.arange(HIGH)[:, None] + 1) / HIGH)
-    return z.flatten(0, 1)
+    codes = torch.zeros(HIGH, WIDE, model.latent_size)
+    codes[..., right] = torch.linspace(-SIDES[0], SIDES[0], WIDE)
+    codes[..., up] = torch.linspace(-SIDES[1], SIDES[1], HIGH)[:, None]
+    words = model.decode(codes.flatten(0, 1), lab.LEMMA)
+    return np.where(np.isin(words, lemmas), words, "").reshape(HIGH, WIDE)
 
 
-def describe_map(model: lab.CVAE, verbs: list[lab.Verb]) -> dict:
-    """Returns the map as the page reads it: equal points that follow each other are counted."""
-    numbers = {verb[lab.LEMMA]: number for number, verb in enumerate(verbs, 1)}
-    lemmas = model.decode(codes_of_map(model), lab.LEMMA)
-    points = torch.tensor([numbers.get(lemma, 0) for lemma in lemmas], dtype=torch.int16)
-    points, counts = points.unique_consecutive(return_counts=True)
-    size = {"wide": WIDE, "high": HIGH, "sides": SIDES, "axes": axes_of(model)}
-    return size | {"points": as_text(points), "counts": as_text(counts.to(torch.int16))}
+def draw_regions(ax, names: np.ndarray, line: float, growth: float, alpha: float) -> None:
+    """Outlines the region of each name, and writes the name into it where there is room."""
+    for name in np.unique(names):
+        inside = names == name
+        smooth = ndimage.gaussian_filter(inside.astype(float), 1)
+        ax.contour(smooth, levels=[0.5], colors="white", linewidths=line)
+        depth = ndimage.distance_transform_edt(np.pad(inside, 1))
+        row, column = np.unravel_index(depth.argmax(), depth.shape)
+        if depth.max() > max(5, 1.4 * len(name)):
+            size = max(9, growth * depth.max())
+            ax.text(column - 1, row - 1, name, size=size, alpha=alpha, ha="center", va="center")
 
 
-def usual_nats(model: lab.CVAE, verbs: list[lab.Verb]) -> float:
-    """Returns below what nearly all words of a table cost a model, in nats."""
-    costs = []
-    for tense, words in enumerate(zip(*verbs, strict=True)):
-        mu, _ = model.encode(words, tense)
-        costs.append(taught.nats_of(model, mu, taught.words_of(model, words, tense)))
-    return torch.cat(costs).quantile(USUAL).item()
-
-
-def irregular_pasts(model: lab.CVAE, verbs: list[lab.Verb]) -> list[bool]:
-    """Returns for each irregular verb whether a model makes its past from its first form."""
-    irregular = [verb for verb in verbs if not is_regular(verb)]
-    pasts = model.convert([verb[lab.LEMMA] for verb in irregular], lab.LEMMA, lab.PAST)
-    return [past == verb[lab.PAST] for past, verb in zip(pasts, irregular, strict=True)]
+def draw_map(lemmas: np.ndarray) -> str:
+    """Draws a region for each lemma, coloured by first letter; returns a PNG in base64."""
+    initials = np.char.upper(lemmas.astype("<U1"))
+    letters, numbers = np.unique(initials, return_inverse=True)
+    palette = sns.husl_palette(len(letters), s=0.45, l=0.88)
+    colors = np.array(palette[::2] + palette[1::2])  # letters that follow each other differ
+    colors[letters == ""] = 0.37  # dark
+    fig = plt.figure(figsize=(4.8, 3.4), dpi=240)
+    ax = fig.add_axes((0, 0, 1, 1), frame_on=False)
+    ax.imshow(colors[numbers.reshape(HIGH, WIDE)], origin="lower", aspect="auto")
+    draw_regions(ax, initials, line=2, growth=1.5, alpha=0.2)
+    draw_regions(ax, lemmas, line=0.8, growth=0, alpha=1)
+    picture = io.BytesIO()
+    fig.savefig(picture)
+    plt.close(fig)
+    return base64.b64encode(picture.getvalue()).decode()
 
 
 # ---- The page ----
-def page_of(network: lab.CVAE, pupil: lab.CVAE, verbs: list[lab.Verb], about: dict) -> str:
-    """Returns the page of a network with a gate, of its pupil, and of the verbs of the table."""
+def page_of(models: dict[str, lab.CVAE], sure: list[lab.Verb], verbs: list[lab.Verb]) -> str:
+    """Returns the page of models, the rows that our model is sure of, and the table."""
+    ours = models["ours"]
     data = {
-        "about": about,
-        "map": describe_map(rounded(network), verbs),
         "tenses": lab.TENSES,
         "longest": lab.MAX_LETTERS,
         "verbs": verbs,
-        "models": {"network": describe_model(network), "pupil": describe_model(pupil)},
+        "map": {"axes": axes_of(ours), "sides": SIDES},
+        "models": {name: packed(model) for name, model in models.items()},
     }
-    page = (PARTS / "template.html").read_text("utf-8")
-    for place, name in PLACES.items():
-        page = page.replace(place, (PARTS / name).read_text("utf-8"))
-    text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")  # no tag ends it early
-    return page.replace(DATA, text)
-
-
-def commit() -> str:
-    """Returns the commit that is checked out, or says that there is none."""
-    command = ["git", "-C", NOTEBOOKS, "describe", "--always", "--dirty=, edited", "--exclude=*"]
-    try:
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def store_of_run() -> lab5_train.Store:
-    """Returns where the run of notebook 05 is kept."""
-    return store_of(lab5_train.Config(seed=SEED))
-
-
-def load_models(verbs: list[lab.Verb]) -> tuple[lab.CVAE, lab.CVAE, list[lab.Verb]]:
-    """Returns the models of notebooks 05 and 06, and the rows that the first is sure of.
-
-    Raises as `check_lists`.
-    """
-    lists = lists_of(verbs)
-    run = lab5_train.load_or_train(lab5_train.Config(seed=SEED))
-    joins = taught.sure_joins(run, lists)
-    held_out = lemmas_of(rarer_verbs())  # as in the notebook, whose runs are found again
-    pupil = taught.teach(lists, joins, SEED, held_out).model
-    return run.model, pupil, taught.rows_of(lists, joins)
-
-
-def make_page(verbs: list[lab.Verb]) -> str:
-    """Returns the page of the models of notebooks 05 and 06. Raises as `check_lists`."""
-    network, pupil, sure = load_models(verbs)
-    computed = rounded(network)  # what the page computes with
-    network_pasts = irregular_pasts(computed, verbs)
-    about = {
-        "run": store_of_run().folder.name,
-        "seed": SEED,
-        "commit": commit(),
-        "sure": len(sure),
-        "right": len(set(sure) & set(verbs)),
-        "usual": round(usual_nats(computed, verbs), 2),
-        "irregular": len(network_pasts),
-        "network_pasts": sum(network_pasts),
-        "pupil_pasts": sum(irregular_pasts(rounded(pupil), verbs)),
-    }
-    return page_of(network, pupil, verbs, about)
+    counts = {"verbs": len(verbs), "sure": len(sure), "right": len(set(sure) & set(verbs))}
+    picture = draw_map(spell_map(ours, [verb[lab.LEMMA] for verb in verbs]))
+    files = jinja2.FileSystemLoader(HERE)
+    pages = jinja2.Environment(loader=files, undefined=jinja2.StrictUndefined)
+    pages.filters["thousands"] = "{:,}".format
+    return pages.get_template("template.html").render(data=data, picture=picture, **counts)
 
 
 def main() -> None:
-    """Writes the page into the folder that the command line names."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help="default: report/")
-    folder = parser.parse_args().folder.resolve()
+    """Writes build/page.html."""
     verbs = lab.distinct_verbs(None)
-    if len(verbs[0]) != len(lab.TENSES):
-        parser.error(f"found verbs of {len(verbs[0])} forms; expected {len(lab.TENSES)}")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "page.html").write_text(make_page(verbs), encoding="utf-8")
-    print(f"page.html is in {folder}")
+    models, sure = load_models(verbs)
+    print("Drawing the map.")
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page_of(models, sure, verbs), encoding="utf-8")
+    print(f"Wrote {PAGE}")
 
 
 if __name__ == "__main__":

@@ -82,8 +82,8 @@ def draw_regions(ax, names: np.ndarray, line: float, growth: float, alpha: float
         ax.contour(smooth, levels=[0.5], colors="white", linewidths=line)
         depth = ndimage.distance_transform_edt(np.pad(inside, 1))
         row, column = np.unravel_index(depth.argmax(), depth.shape)
-        if depth.max() > max(5, 1.4 * len(name)):
-            size = max(9, growth * depth.max())
+        if depth.max() > max(5, 1.5 * len(name)):
+            size = max(10, growth * depth.max())
             ax.text(column - 1, row - 1, name, size=size, alpha=alpha, ha="center", va="center")
 
 

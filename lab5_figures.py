@@ -18,12 +18,12 @@ from lab5_train import Run
 FIGURES = lab.folder_named("LAB5_FIGURES", lab.data_folder() / "figures")
 WIDTH = 5.0  # inches
 CURVES = {
-    "ce": "cross-entropy, nats per word",
-    "kl": "KL, nats per word",
-    "beta": "KL weight β",
+    "ce": "CE, nats per word (log scale)",
+    "kl": "KL, nats per word (log scale)",
+    "beta": "β",
     "tf_ratio": "teacher-forcing ratio",
     "bleu4": "BLEU-4, test pairs",
-    "gaussian_exact": "Gaussian score",
+    "gaussian_exact": "from noise",
 }
 WIDE = ("ce", "kl")  # range over decades
 SHARES = ("tf_ratio", "bleu4", "gaussian_exact")  # 0..1

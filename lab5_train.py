@@ -422,7 +422,7 @@ def new_training(config: Config, verbs: list[Verb]) -> Training:
 def check_task(config, verbs=None, pairs=None, scores=None, make_training=new_training) -> Task:
     """Returns the task of a run; raises as `train`."""
     verbs = lab.distinct_verbs(verbs)
-    pairs = lab.known_pairs(verbs) if pairs is None else pairs
+    pairs = lab.known_pairs(verbs) if pairs is None else list(pairs)
     check_schedule(config)
     return Task(config, verbs, pairs, scores or {}, make_training)
 

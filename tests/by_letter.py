@@ -90,7 +90,10 @@ def gate_paths(decoder, context, word, fed, tense, price=0.0):
         before.append(F.cross_entropy(scores, target))
         opens.append(F.cross_entropy(scores, torch.tensor(lab.EOS)))
         after.append(F.cross_entropy(after_gate(decoder, h, scores, tense), target) + price)
-    return [sum(before[:k]) + opens[k] + sum(after[k:]) for k in range(len(fed))]
+    paths = []
+    for k, opening in enumerate(opens):
+        paths.append(sum(before[:k]) + opening + sum(after[k:]))
+    return paths
 
 
 def over_paths(paths, tau=1.0):

@@ -154,7 +154,7 @@ def test_words_become_tensors_and_come_back(verbs):
     assert ENGLISH.to_words(letters) == words
     assert lengths.tolist() == [len(word) + 1 for word in words]
     letters, lengths = ENGLISH.to_tensor(["az", "b"])
-    assert letters.tolist() == [[1, 26, lab.EOS], [2, lab.EOS, lab.EOS]]
+    assert letters.tolist() == [[1, 26, 0], [2, 0, 0]], "padded with EOS"
     assert lengths.tolist() == [3, 2]
     letters, lengths = ENGLISH.to_tensor([])
     assert len(letters) == len(lengths) == 0

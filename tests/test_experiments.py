@@ -42,23 +42,30 @@ def test_what_a_prefix_makes_of_a_held_out_verb_is_held_out(parts, verbs):
 
 
 def test_the_first_verbs_are_taken_and_no_form_twice_in_a_column():
-    verbs = [("see", "saw"), ("saw", "sawed"), ("behold", "saw"), ("go", "went"), ("be", "was")]
-    assert first_rows(verbs, rows=3) == [("go", "went"), ("saw", "sawed"), ("see", "saw")]
+    rows = ["see saw", "saw sawed", "behold saw", "go went", "be was"]
+    found = first_rows([tuple(row.split()) for row in rows], rows=3)
+    assert [" ".join(verb) for verb in found] == ["go went", "saw sawed", "see saw"]
 
 
 # ---- English spelling rules ----
-REGULAR = """
-stop stops stopping stopped; visit visits visiting visited; bake bakes baking baked
-carry carries carrying carried; play plays playing played; watch watches watching watched
-die dies dying died; agree agrees agreeing agreed; echo echoes echoing echoed
-"""
-IRREGULAR = "bring brings bringing brought; cut cuts cutting cut; lie lies lying lay"
+REGULAR = """stop stops stopping stopped
+visit visits visiting visited
+bake bakes baking baked
+carry carries carrying carried
+play plays playing played
+watch watches watching watched
+die dies dying died
+agree agrees agreeing agreed
+echo echoes echoing echoed"""
+IRREGULAR = """bring brings bringing brought
+cut cuts cutting cut
+lie lies lying lay"""
 
 
 def test_spelling_rules_give_the_rows_of_regular_verbs_alone(verbs):
-    assert all(is_regular(row.split()) for row in REGULAR.strip().replace("\n", "; ").split("; "))
-    assert not any(is_regular(row.split()) for row in IRREGULAR.split("; "))
-    assert sum(not is_regular(verb) for verb in verbs) == 121
+    assert all(is_regular(row.split()) for row in REGULAR.splitlines())
+    assert not any(is_regular(row.split()) for row in IRREGULAR.splitlines())
+    assert sum(not is_regular(verb) for verb in verbs) == 120
 
 
 # ---- Scores ----
@@ -96,9 +103,11 @@ def test_rows_are_scored_like_the_lab_scores_conversions(verbs):
 
 def test_a_model_answers_from_lemmas_and_copies_one_whose_letter_it_lacks(verbs):
     model = lab.make_model(small(), lab.vocabulary_of(verbs))
-    answered = score_selftaught.answer(model, [*verbs[:40], ("ñu", "ñus", "ñuing", "ñued")])
-    assert answered[:40] == model.generate(model.encode([verb[0] for verb in verbs[:40]], 0)[0])
-    assert answered[40] == ("ñu",) * 4
+    unknown = ("ñu", "ñus", "ñuing", "ñued")
+    *answered, copied = score_selftaught.answer(model, [*verbs[:40], unknown])
+    mu, _ = model.encode([verb[0] for verb in verbs[:40]], 0)
+    assert answered == model.generate(mu)
+    assert copied == ("ñu",) * 4
 
 
 def test_words_are_joined_if_their_longest_common_beginning_is_with_each_other_alone():
@@ -110,8 +119,9 @@ def test_words_are_joined_if_their_longest_common_beginning_is_with_each_other_a
 # ---- Tables ----
 def test_rows_are_put_in_place_of_those_of_the_same_name_and_seed(tmp_path, monkeypatch):
     path = tmp_path / "new" / "table.csv"
-    for row, seed, score in [("b", 0, 1), ("a", 1, 2), ("a", 0, 3), ("a", 1, 4)]:
-        table = pd.DataFrame([{"row": row, "seed": seed, "score": score}])
+    for line in ["b 0 1", "a 1 2", "a 0 3", "a 1 4"]:
+        row, seed, score = line.split()
+        table = pd.DataFrame({"row": [row], "seed": [int(seed)], "score": [score]})
         experiments.put_rows(path, table)
     assert path.read_text() == "row,seed,score\na,0,3\na,1,4\nb,0,1\n"
     monkeypatch.setattr(experiments, "RESULTS", path.parent)

@@ -86,7 +86,8 @@ def test_the_likelihoods_of_all_words_sum_to_one(kind):
     letters, lengths = decoder.vocabulary.to_tensor(words)
     target = lab.Words(letters, lengths, torch.full_like(lengths, 2))
     z = torch.randn(1, 16).expand(len(words), -1)
-    ce = decoder.nats(z, target, torch.zeros(len(words), dtype=torch.bool), 1.0).ce
+    forced = torch.zeros(len(words), dtype=torch.bool)
+    ce = decoder.nats(z, target, forced, 1.0).ce
     assert (-ce).exp().sum().item() == pytest.approx(1, abs=0.01)
 
 
@@ -108,7 +109,8 @@ def test_nats_of_a_batch_are_those_of_its_words_alone(decoder):
     together = decoder.nats(z, words_of(WORDS, TENSE), free, 0.5)
     for i, word in enumerate(WORDS):
         one = slice(i, i + 1)
-        alone = decoder.nats(z[one], words_of([word], TENSE[one]), free[one], 0.5)
+        words = words_of([word], TENSE[one])
+        alone = decoder.nats(z[one], words, free[one], 0.5)
         for many, single in zip(together, alone, strict=True):
             assert_close(many[one], single)
 
@@ -151,7 +153,8 @@ def test_decoding_stops_at_a_fixed_maximum():
 
 # ---- What is taken and refused ----
 TENSES = [0, np.int64(3), torch.tensor(2), [0, 1, 3]]
-BAD_TENSES = [-1, 4, 0.5, None, "0", [0], [0, 1, 4], [[0, 1, 2]]]
+BAD_TENSES = [-1, 4, 0.5, None, "0"]
+NOT_ONE_EACH = [[0], [0, 1, 4], [[0, 1, 2]]]
 BAD_WORDS = {
     "words: found 'walk'; expected a list of words": "walk",
     "words: found 3; expected a list of words": 3,
@@ -167,7 +170,7 @@ def test_a_tense_is_one_for_all_words_or_one_each():
     for tense in TENSES:
         found = lab.check_tense(tense, 3, 4)
         assert found.tolist() == np.broadcast_to(tense, 3).tolist()
-    for tense in BAD_TENSES:
+    for tense in BAD_TENSES + NOT_ONE_EACH:
         with pytest.raises(ValueError, match=r"tense: found .*; expected 0\.\.3, one for all"):
             lab.check_tense(tense, 3, 4)
 

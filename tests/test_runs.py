@@ -43,7 +43,8 @@ def test_a_run_of_the_labs_files_or_a_file_of_ones_own_is_kept(runs_folder, caps
     assert len(first) == 1
     assert written(runs_folder) == first, "nothing is trained again"
     assert equal(run, again)
-    assert run.model.convert(["abet"], 0, 3) == again.model.convert(["abet"], 0, 3)
+    converted = [found.model.convert(["abet"], 0, 3) for found in (run, again)]
+    assert converted[0] == converted[1], "without dropout"
     assert capsys.readouterr().out == ""
     (config,) = runs_folder.glob("*/config.json")
     assert json.loads(config.read_text()) == dataclasses.asdict(run.config)
@@ -52,7 +53,7 @@ def test_a_run_of_the_labs_files_or_a_file_of_ones_own_is_kept(runs_folder, caps
 def test_a_training_a_deepcopy_and_a_pickle_change_nothing(runs_folder):
     run = keep(tiny(), VERBS)
     copy.deepcopy(run)
-    pickle.loads(pickle.dumps((run, lab.load_test_pairs(), taught.cut(VERBS[0]))))
+    pickle.loads(pickle.dumps([run, lab.load_test_pairs(), taught.cut(VERBS[0])]))
     assert reasons(tiny()) == []
 
 
@@ -162,18 +163,18 @@ def test_every_field_of_a_configuration_and_all_that_is_asked_names_a_run():
     config = tiny()
     changed = {name: other_than(name, value) for name, value in vars(config).items()}
     keys = {key(tiny(**{name: value})) for name, value in changed.items()}
-    keys |= {key(config), key(config, VERBS[:4]), key(config, VERBS[::-1])}
+    keys |= {key(config), key(config, VERBS[:4])}
     keys |= {key(config, pairs=[]), key(config, scores={"mine": len})}
-    keys |= {key(config, make_training=lab5_train.new_training)}
+    keys.add(key(config, make_training=lab5_train.new_training))
     for letters in ("ab", "abc"):
         conjugation = functools.partial(taught.new_conjugation, alphabet=letters)
-        keys |= {key(config, make_training=conjugation)}
-    assert len(keys) == len(changed) + 8
+        keys.add(key(config, make_training=conjugation))
+    assert len(keys) == len(changed) + 7
 
 
 def test_equal_numbers_are_one_run():
-    keys = {key(tiny(seed=seed, kl_weight=seed)) for seed in (1, 1.0, np.int64(1), np.float32(1))}
-    assert len(keys) == 1
+    ones = (1, 1.0, np.int64(1), np.float32(1))
+    assert len({key(tiny(seed=one, kl_weight=one)) for one in ones}) == 1
 
 
 EDITS = [  # file, what is edited, whether that is the same run
@@ -199,13 +200,20 @@ def test_an_edited_formula_is_another_run_and_an_edited_comment_the_same(
     assert (lab5_train.hash_source(tmp_path / name) == source) == same
 
 
-def test_an_edited_file_is_part_of_the_runs_that_use_it_alone(monkeypatch):
-    plain, gru = tiny(), tiny(decoding="gru")
-    before = key(plain, make_training=lab5_train.new_training), key(gru)
-    monkeypatch.setitem(lab5_train.FILES, "own", lab5_train.FILES["own"]._replace(source="edited"))
-    after = key(plain, make_training=lab5_train.new_training), key(gru)
-    assert before[0] == after[0]
-    assert before[1] != after[1]
+USED_BY = {"lab5_utils": {"ours", "own"}, "lab5_train": {"ours", "own"}, "own": {"own"}}
+
+
+@pytest.mark.parametrize("name", [*USED_BY, "lab5_selftaught"])
+def test_an_edited_file_is_part_of_the_runs_that_use_it(monkeypatch, name):
+    def keys():
+        ours = key(tiny(), make_training=lab5_train.new_training)
+        return {"ours": ours, "own": key(tiny(decoding="gru"))}
+
+    before = keys()
+    edited = lab5_train.FILES[name]._replace(source="another")
+    monkeypatch.setitem(lab5_train.FILES, name, edited)
+    changed = {called for called, found in keys().items() if found != before[called]}
+    assert changed == USED_BY.get(name, set())
 
 
 # ---- A Python of its own ----
@@ -225,4 +233,4 @@ def test_folders_are_beside_the_modules_and_after_a_reload_nothing_is_kept(tmp_p
     environ = os.environ | {"LAB5_RUNS": "my/runs", "LAB5_FIGURES": "my/figures"}
     command = [sys.executable, "-c", STARTED_ELSEWHERE]
     said = subprocess.check_output(command, cwd=tmp_path, env=environ, text=True)
-    assert said.split() == [str(ROOT / "my" / "runs"), str(ROOT / "my" / "figures"), "True", "True"]
+    assert said.split() == [f"{ROOT}/my/runs", f"{ROOT}/my/figures", "True", "True"]

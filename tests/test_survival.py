@@ -115,7 +115,7 @@ def test_of_two_that_ask_for_a_run_one_trains_it_and_the_other_says_that_it_wait
 # ---- Files ----
 DAMAGES = {
     "truncated": lambda content: content[:-1],
-    "a bit flipped": lambda content: content[:5000] + bytes([content[5000] ^ 16]) + content[5001:],
+    "a bit flipped": lambda content: content[:5000] + b"\xff" + content[5001:],
     "appended": lambda content: content + b"\0",
     "empty": lambda content: b"",
     "foreign": lambda content: b"\x89PNG\r\n\x1a\n" + bytes(1000),
@@ -131,7 +131,8 @@ def test_a_damaged_file_is_named_and_the_run_trained_anew(runs_folder, capsys):
         file.write_bytes(damage(content))
         assert equal(keep(config, VERBS), run)
         assert capsys.readouterr().out == f"{file}: damaged; the run is trained anew\n"
-        assert hashlib.sha256(file.read_bytes()[:-32]).digest() == file.read_bytes()[-32:]
+    keep(config, VERBS)
+    assert capsys.readouterr().out == "", "it is whole again"
 
 
 class Bomb:

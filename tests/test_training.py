@@ -157,7 +157,8 @@ def test_the_loss_is_what_is_minimized_and_the_history_has_cross_entropy(progres
     training.rng.set_state(drawn)
     mu, logvar = training.model.encoder(batch.source)
     z = lab.reparameterize(mu, logvar, training.rng)
-    nats = decoder.nats(z, batch.target, torch.zeros(len(z), dtype=torch.bool), progress)
+    forced = torch.zeros(len(z), dtype=torch.bool)
+    nats = decoder.nats(z, batch.target, forced, progress)
     kl = lab.kl_divergence(mu, logvar).mean().item()
     loss = nats.minimized.mean().item() + measured["kl_weight"] * kl
     assert measured["kl"] == pytest.approx(kl)

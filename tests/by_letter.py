@@ -21,12 +21,11 @@ def words_of(words, tense, padding=0):
 
 
 class Spelled(NamedTuple):
-    """Holds what one word cost, and how it was spelled."""
+    """What one word cost, and how it was spelled."""
 
     minimized: Tensor
     ce: Tensor
     fed: list[int]  # SOS first
-    end: Tensor  # (H,): the hidden state after its last letter
 
 
 def lstm_step(lstm, x, h, c):
@@ -46,16 +45,16 @@ def read(lstm, embedding, word, h):
     return h
 
 
-def behind_gate(decoder, h, scores, tense):
-    """Returns the scores of letters behind the gate; the one of EOS comes from the MLP alone."""
+def after_gate(decoder, h, scores, tense):
+    """Returns the scores of letters after the gate; that of EOS comes from the MLP alone."""
     added = decoder.gate_mlp(torch.cat([h, decoder.condition.weight[tense]]))
     return torch.cat([added[:1], scores[1:] + added[1:]])
 
 
-def spell(decoder, context, word, free=False, tense=None, pressure=(1.0, 0.0)) -> Spelled:
-    """Spells letters (T,) from a context (H,), fed its own if `free`; with a tense, gated."""
-    h = context.tanh()
-    c = context
+def spell(decoder, context, word, tense, free=False, progress=1.0) -> Spelled:
+    """Spells letters (T,) from a context (H,), fed its own if `free`."""
+    is_gated = isinstance(decoder, lab.GatedDecoder)
+    h, c = context.tanh(), context
     letter = torch.tensor(decoder.vocabulary.sos)
     fed = []
     nats = []
@@ -65,35 +64,36 @@ def spell(decoder, context, word, free=False, tense=None, pressure=(1.0, 0.0)) -
         h, c = lstm_step(decoder.lstm, decoder.embedding(letter), h, c)
         scores = decoder.letter(h)
         nats.append(F.cross_entropy(scores, target))
-        if tense is not None:
-            opened = opened or scores.argmax() == lab.EOS
-            scores = behind_gate(decoder, h, scores, tense) if opened else scores
+        opened = opened or scores.argmax() == lab.EOS
+        if is_gated and opened:
+            scores = after_gate(decoder, h, scores, tense)
         letter = scores.argmax() if free else target
         if letter == lab.EOS:
             break
-    if tense is None:
-        return Spelled(sum(nats), sum(nats), fed, h)
-    inverse_temperature, price = pressure
+    if not is_gated:
+        return Spelled(sum(nats), sum(nats), fed)
+    tau, price = decoder.tau_and_price(progress)
     priced = gate_paths(decoder, context, word, fed, tense, price)
     paths = gate_paths(decoder, context, word, fed, tense)
-    return Spelled(over_paths(priced, inverse_temperature), over_paths(paths), fed, h)
+    return Spelled(over_paths(priced, tau), over_paths(paths), fed)
 
 
 def gate_paths(decoder, context, word, fed, tense, price=0.0):
-    """Returns the nats of a word's paths, a path a letter that the gate may open at."""
-    h = context.tanh()
-    c = context
+    """Returns the nats of a word's paths, one per letter that the gate may open at."""
+    h, c = context.tanh(), context
     before = []
-    behind = []
+    after = []
     opens = []
     for target, letter in zip(word, fed, strict=False):
         h, c = lstm_step(decoder.lstm, decoder.embedding.weight[letter], h, c)
         scores = decoder.letter(h)
         before.append(F.cross_entropy(scores, target))
         opens.append(F.cross_entropy(scores, torch.tensor(lab.EOS)))
-        told = behind_gate(decoder, h, scores, tense)
-        behind.append(F.cross_entropy(told, target) + price)
-    return [sum(before[:k]) + opens[k] + sum(behind[k:]) for k in range(len(fed))]
+        after.append(F.cross_entropy(after_gate(decoder, h, scores, tense), target) + price)
+    paths = []
+    for k, opening in enumerate(opens):
+        paths.append(sum(before[:k]) + opening + sum(after[k:]))
+    return paths
 
 
 def over_paths(paths, tau=1.0):

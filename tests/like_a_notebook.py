@@ -1,0 +1,58 @@
+"""A script as a notebook is: its decoder and schedule are its own. Sweeps in two processes.
+
+python tests/like_a_notebook.py [dask]
+"""
+
+import contextlib
+import sys
+
+import joblib
+from conftest import fingerprint, lab, lab5_train, own, small
+
+POWER = 2
+
+
+class Narrow(own.GRUDecoder):
+    """A decoder of a notebook."""
+
+    def context(self, z, tense):
+        return 0.5 * super().context(z, tense)
+
+
+def steep(progress, excess):
+    """A schedule of a notebook."""
+    return progress**POWER
+
+
+lab.DECODERS["narrow"] = Narrow
+lab5_train.STRATEGIES["steep"] = steep
+
+VERBS = lab.load_verbs()[:10]
+OURS = small(epochs=2, refine=0.5, tf_final=0.5)
+THEIRS = small(epochs=2, decoding="narrow", strategy="steep")
+TASKS = [OURS, THEIRS, (OURS, VERBS[:6]), (THEIRS, VERBS[:6])]
+
+
+@contextlib.contextmanager
+def dask_cluster():
+    from distributed import Client
+
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with Client(**options), joblib.parallel_config(backend="dask"):
+        yield
+
+
+def main():
+    """Prints what came of a sweep, then how it refuses what is set."""
+    for run in lab5_train.sweep(TASKS, VERBS, jobs=2, make_training=own.unscored):
+        print(fingerprint(run), type(run.model.decoder) is Narrow)
+    lab5_train.CLIP = 1.0
+    try:
+        lab5_train.sweep(TASKS, VERBS)
+    except ValueError as error:
+        print(error)
+
+
+if __name__ == "__main__":
+    with dask_cluster() if sys.argv[1:] == ["dask"] else contextlib.nullcontext():
+        main()

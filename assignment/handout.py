@@ -27,7 +27,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-sys.path[:0] = [str(ROOT), str(HERE)]
+sys.path.insert(0, str(ROOT))
 import checks  # noqa: E402 (the path above comes first)
 
 NOTEBOOKS = [*sorted((ROOT / "notebooks").glob("0[123]_*.ipynb")), *sorted(HERE.glob("04_*.ipynb"))]
@@ -63,16 +63,24 @@ set_style()
 torch.set_num_threads(1)  # for matrices as small as ours a second thread costs time
 verbs = list(dict.fromkeys(lab.load_verbs()))  # each once
 pairs = lab.known_pairs(verbs)"""
+KEEP = """print("steps:", len(curves))  # an untrained model is not kept
+assignment.keep_model(encoder, decoder, convert, train)  # for 03 and 04"""
 CODE = {
     "setup": SETUP,
-    "keep": "assignment.keep_model(encoder, decoder, convert, train)  # for 03 and 04",
+    "keep": KEEP,
     "model": "model = assignment.your_model()  # as 02 trained it",
 }
 
 
 # ---- The solution ----
+def taken_from(path):
+    """Returns the cells of a notebook that are not left out."""
+    cells = nbformat.read(path, 4).cells
+    return [cell for cell in cells if "leave" not in cell.metadata.get("handout", {})]
+
+
 def solution_of(cells):
-    """Returns what the cells of code define, by name. What they do, such as training, is left out.
+    """Returns what cells define, by name. What they do, such as training, is left out.
 
     A cell with blanks is run as a whole.
     """
@@ -80,29 +88,24 @@ def solution_of(cells):
     exec(SETUP, names)
     for cell in cells:
         said = cell.metadata.get("handout", {})
-        statements = [] if "code" in said else ast.parse(cell.source).body
-        for node in statements:
-            if "blank" in said or defines(node):
+        if cell.cell_type == "markdown" or "code" in said:
+            continue
+        for node in ast.parse(cell.source).body:
+            in_capitals = isinstance(node, ast.Assign) and ast.unparse(node.targets).isupper()
+            defines = in_capitals or isinstance(node, ast.FunctionDef | ast.ClassDef)
+            if "blank" in said or defines:
                 exec(compile(ast.Module([node], []), "solution", "exec"), names)
     return names
 
 
-def defines(node):
-    """Tells whether a statement defines a function or a class, or sets names in capitals."""
-    if isinstance(node, ast.Assign):
-        return ast.unparse(node.targets).isupper()
-    return isinstance(node, ast.FunctionDef | ast.ClassDef)
-
-
 # ---- Cells ----
 def body_of(tree, name):
-    """Returns the statements of a function or of a method, "Encoder.forward"; no docstring."""
+    """Returns what follows the docstring of a function or of a method, "Encoder.forward"."""
     for part in name.split("."):
-        tree = next((node for node in tree.body if getattr(node, "name", "") == part), None)
-        if tree is None:
+        found = [node for node in tree.body if getattr(node, "name", "") == part]
+        if not found:
             raise ValueError(f"found no function {name}; expected one")
-    if ast.get_docstring(tree) is None or len(tree.body) < 2:
-        raise ValueError(f"found no docstring or no body in {name}; expected both")
+        (tree,) = found
     return tree.body[1:]
 
 
@@ -120,16 +123,9 @@ def with_solutions_marked(source, names):
 def mark(cell, name, points=None, solution=False):
     """Gives a cell nbgrader's metadata."""
     cell.id = name
-    cell.metadata["nbgrader"] = {
-        "grade": points is not None,
-        "grade_id": name,
-        "locked": not solution,
-        "schema_version": 3,
-        "solution": solution,
-        "task": False,
-    }
-    if points is not None:
-        cell.metadata["nbgrader"]["points"] = points
+    said = {"grade_id": name, "grade": points is not None, "points": points}
+    said |= {"solution": solution, "locked": not solution, "task": False, "schema_version": 3}
+    cell.metadata["nbgrader"] = {key: value for key, value in said.items() if value is not None}
     return cell
 
 
@@ -168,20 +164,27 @@ def convert(cell, solution, expected):
     if "answer" in said:
         return make_question(cell, said)
     if "title" in said:
-        cell.source = "\n\n".join(cell.source.split("\n\n")[:2])
+        first = cell.source.split("\n\n")[:2]
+        cell.source = "\n\n".join([*first, "[README.md](README.md) says what is asked of you."])
     if "code" in said:
         cell.source = CODE[said["code"]]
     return [cell]
 
 
+def clean(cell):
+    """Empties a cell of code, and lets the notebook run on after an error in it."""
+    cell.outputs, cell.execution_count = [], None
+    kept = {key: value for key, value in cell.metadata.items() if key == "nbgrader"}
+    cell.metadata = {"tags": ["raises-exception"], **kept}
+
+
 # ---- Notebooks ----
 def make_source(path, expected):
     """Returns a notebook with all solutions, as nbgrader's source. Adds what its checks expect."""
-    cells = nbformat.read(path, 4).cells
-    taken = [cell for cell in cells if "leave" not in cell.metadata.get("handout", {})]
-    solution = solution_of(cell for cell in taken if cell.cell_type == "code")
+    cells = taken_from(path)
+    solution = solution_of(cells)
     made = []
-    for cell in taken:
+    for cell in cells:
         try:
             made += convert(cell, solution, expected)
         except (AttributeError, KeyError, ValueError) as error:
@@ -191,9 +194,7 @@ def make_source(path, expected):
     made.append(new_code_cell(f"checks.show_total({total})", id="total"))
     for cell in made:
         if cell.cell_type == "code":
-            marks = {key: part for key, part in cell.metadata.items() if key == "nbgrader"}
-            cell.metadata = marks | {"tags": ["raises-exception"]}  # a missing answer stops no run
-            cell.outputs, cell.execution_count = [], None
+            clean(cell)
     kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     return new_notebook(cells=made, metadata={"kernelspec": kernel})
 

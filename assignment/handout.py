@@ -155,8 +155,6 @@ def convert(cell, solution, expected):
     said = cell.metadata.pop("handout", {})
     if not said.keys() <= KNOWN:
         raise ValueError(f"found {said.keys() - KNOWN} in the metadata; expected {KNOWN}")
-    if "leave" in said:
-        return []
     if "blank" in said:
         cell.source = with_solutions_marked(cell.source, said["blank"])
         made = [make_check(*blank, solution, expected) for blank in said["blank"].items()]

@@ -332,9 +332,7 @@ def spell(answer, case):
         "the lengths with a ratio of 1": all_fed,
         "the scores with a ratio of 0": free,
         "the lengths with a ratio of 0": all_free,
-        "each word is spelled in one way, from its own z and tense": (is_fed ^ is_free)
-        .all()
-        .item(),
+        "each word is fed or free, with its own z and tense": (is_fed ^ is_free).all().item(),
         "the share of fed words with a ratio of 0.7": round(is_fed.float().mean().item(), 1),
         "most batches are fed or free as a whole": alike.mean().item() > 0.5,
         "the same words run free in each call": len(is_fed.unique(dim=0)) == 1,

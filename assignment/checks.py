@@ -48,16 +48,16 @@ def award(points, name, answer, expected=None):
 
 def find_fault(check, answer, case, expected):
     """Returns what is wrong with an answer, an empty text if nothing is."""
+    hint = "Hint: " + " ".join(check.__doc__.split())
     try:
         found = results(check, answer, case)
     except NotImplementedError:
         return "still blank"
     except Exception as error:  # an answer may fail in any way, and the notebook must go on
-        return f"{type(error).__name__}: {error}\nHint: {inspect.getdoc(check)}"
+        return f"{type(error).__name__}: {error}\n{hint}"
     for name, right in expected.items():
         if not agree(found[name], right):
-            both = f"found:    {found[name]}\nexpected: {right}"
-            return f"{name}\n{both}\nHint: {inspect.getdoc(check)}"
+            return f"{name} differs\nfound:    {found[name]}\nexpected: {right}\n{hint}"
     return ""
 
 
@@ -73,7 +73,7 @@ def brief(value):
     if isinstance(value, list | tuple):
         return [brief(part) for part in value]
     if isinstance(value, float):
-        return round(value, 5)
+        return round(value, 4)
     if not isinstance(value, torch.Tensor):
         return value
     kind = "fractions" if value.is_floating_point() else "whole numbers"
@@ -85,7 +85,7 @@ def brief(value):
         parts = flat.double().tensor_split(count)  # one per word, if these are words
         flat = torch.stack([part @ numbers(0, len(part)).double() for part in parts])
         flat *= (count / value.numel()) ** 0.5
-    return [title, [round(number, 5) for number in flat.tolist()]]
+    return [title, [round(number, 4) for number in flat.tolist()]]
 
 
 def agree(found, right):

@@ -1,0 +1,429 @@
+"""Checks the answers of the assignment against what the solution gives for the same inputs.
+
+A check runs an answer and returns, by name, what is to be compared. Its docstring is the hint for
+an answer that differs. When `handout.py` makes the assignment, it runs the same checks on the
+solution: case 0 goes into expected.json, case 1 into the hidden tests. No check holds an answer.
+"""
+
+import inspect
+import json
+import math
+import sys
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import lab5_utils as lab
+
+EXPECTED = Path(__file__).with_name("expected.json")
+VERBS = lab.load_verbs()
+VOCABULARY = lab.vocabulary_of(VERBS)
+SYMBOLS = VOCABULARY.size - 1  # that have a score: SOS has none
+Z = 32  # numbers of a code
+FEW = 16  # a tensor with more numbers is compared by weighted sums of them
+AWARDED = {}  # points of this notebook's answers, by check
+
+
+# ---- Points ----
+def award(points, name, answer, expected=None):
+    """Returns the points of an answer, 0 if it differs from the solution, and prints why.
+
+    A hidden test passes what it expects. It comes second and never gives back lost points.
+    """
+    is_hidden = expected is not None
+    if not is_hidden:
+        expected = json.loads(EXPECTED.read_text("utf-8"))[name]
+    fault = find_fault(globals()[name], answer, int(is_hidden), expected)
+    print(f"{name}: {fault or 'right'}")
+    earned = 0 if fault else points
+    AWARDED[name] = min(earned, AWARDED.get(name, points)) if is_hidden else earned
+    return AWARDED[name]
+
+
+def find_fault(check, answer, case, expected):
+    """Returns what is wrong with an answer, an empty text if nothing is."""
+    hint = "Hint: " + " ".join(check.__doc__.split())
+    try:
+        found = results(check, answer, case)
+    except NotImplementedError:
+        return "still blank"
+    except Exception as error:  # an answer may fail in any way, and the notebook must go on
+        return f"{type(error).__name__}: {error}\n{hint}"
+    for name, right in expected.items():
+        if not agree(found[name], right):
+            return f"{name} differs\nfound:    {found[name]}\nexpected: {right}\n{hint}"
+    return ""
+
+
+def results(check, answer, case):
+    """Returns what a check returns for an answer, in the form that is kept in JSON."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return {name: brief(value) for name, value in check(answer, case).items()}
+
+
+def brief(value):
+    """Returns a value in the form that is kept in JSON: a tensor's kind, shape and numbers."""
+    if isinstance(value, list | tuple):
+        return [brief(part) for part in value]
+    if isinstance(value, float):
+        return round(value, 4)
+    if not isinstance(value, torch.Tensor):
+        return value
+    kind = "fractions" if value.is_floating_point() else "whole numbers"
+    title = f"{kind} of shape {tuple(value.shape)}"
+    flat = value.detach().flatten()
+    if len(flat) > FEW:
+        count = len(value) if 1 < len(value) <= FEW else 3
+        title += f", as {count} weighted sums"
+        parts = flat.double().tensor_split(count)  # one per word, if these are words
+        flat = torch.stack([part @ numbers(0, len(part)).double() for part in parts])
+        flat *= (count / value.numel()) ** 0.5
+    return [title, [round(number, 4) for number in flat.tolist()]]
+
+
+def agree(found, right):
+    """Tells whether two values are the same. Fractions may differ a little."""
+    if isinstance(right, list):
+        same_length = isinstance(found, list) and len(found) == len(right)
+        return same_length and all(map(agree, found, right))
+    if isinstance(right, float) and isinstance(found, float):
+        return math.isclose(found, right, rel_tol=1e-3, abs_tol=1e-3)
+    return type(found) is type(right) and found == right
+
+
+def show_total(most):
+    """Prints the points of a notebook."""
+    print(f"points of this notebook: {sum(AWARDED.values())} of {most}, texts not counted")
+
+
+# ---- What the checks share ----
+def numbers(seed, *shape):
+    """Returns normal numbers, the same on every machine."""
+    return torch.tensor(np.random.RandomState(seed).standard_normal(shape), dtype=torch.float32)
+
+
+def call(answer, *inputs):
+    """Returns an answer's result. Raises ValueError if it has changed an input."""
+    before = brief(inputs)
+    result = answer(*inputs)
+    if brief(inputs) != before:
+        raise ValueError("an input was changed in place: work on a copy of it")
+    return result
+
+
+def slopes(output, sources):
+    """Returns an output's gradients by tensors, which are given by name. Raises ValueError."""
+    if not output.requires_grad:
+        raise ValueError("no gradient passes: is something detached, or under no_grad?")
+    direction = numbers(11, *output.shape)  # in a plain sum gradients could cancel out
+    options = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
+    found = torch.autograd.grad(output, list(sources.values()), direction, **options)
+    return {f"the gradient by {name}": slope for name, slope in zip(sources, found, strict=True)}
+
+
+def call_with_slopes(answer, **inputs):
+    """Returns a function's result and its gradients by its inputs."""
+    tensors = {name: tensor.requires_grad_() for name, tensor in inputs.items()}
+    result = call(answer, *tensors.values())
+    return {"the result": result} | slopes(result, tensors)
+
+
+def stand_ins(function, **others):
+    """Lets a function use other things than those that its notebook defines."""
+    return patch.dict(inspect.unwrap(function).__globals__, others)
+
+
+def fill(module, case):
+    """Returns a module with weights that are the same in each run."""
+    for n, weight in enumerate(module.parameters()):
+        weight.data = 2 * numbers(10 * n + case, *weight.shape) * weight.shape[-1] ** -0.5
+    return module
+
+
+def some_words(case):
+    """Returns sixteen words of several lengths: the forms of four verbs."""
+    return [form for verb in VERBS[31 + case :: 300] for form in verb][:16]
+
+
+def batch(case):
+    """Returns these words as tensors, each with a tense."""
+    letters, lengths = VOCABULARY.to_tensor(some_words(case))
+    return lab.Words(letters, lengths, torch.arange(len(lengths)) % 4)
+
+
+# ---- 01: words and tensors ----
+def to_numbers(answer, case):
+    """Each letter becomes a whole number: a is 1, z is 26. EOS, which is 0, comes once, last."""
+    return {word: answer(word) for word in some_words(case)}
+
+
+def to_word(answer, case):
+    """A word ends at its first EOS, whatever comes after it. a is 1, z is 26."""
+    letters, _ = VOCABULARY.to_tensor(some_words(case))
+    rows = F.pad(letters, (0, 2), value=3).tolist()
+    return {f"the word of {row}": answer(torch.tensor(row)) for row in rows}
+
+
+# ---- 02: the model ----
+def encoder_forward(answer, case):
+    """The tense is the last numbers of h0. All others are 0, and the first cell is 0.
+
+    Both layers read the hidden state after each word's own EOS, as it is.
+    """
+    encoder = fill(answer(), case)
+    mu, logvar = call(encoder, *batch(case))
+    weights = dict(encoder.named_parameters())
+    return {"mu": mu, "logvar": logvar} | slopes(torch.cat([mu, logvar], 1), weights)
+
+
+def decoder_first_state(answer, case):
+    """from_z makes the cell from z and the tense's embedding. The hidden state is its tanh."""
+    decoder, z = fill(answer(), case), numbers(case, 3, Z).requires_grad_()
+    layer, embedding = decoder.from_z, decoder.condition.weight
+    width = embedding.shape[1]  # repeated, the same weights fit z and tense in either order
+    layer.weight.data = layer.weight[:, :width].repeat(1, 1 + Z // width)
+    h, c = call(decoder.first_state, z, torch.tensor([2, 0, 3]))
+    sources = {"z": z, "condition.weight": embedding, "from_z.bias": layer.bias}
+    return {"the hidden state": h, "the cell": c} | slopes(torch.cat([h, c]), sources)
+
+
+class Start:
+    """Takes the place of a student's own first state."""
+
+    def first_state(self, z, tense):
+        """Returns a hidden state and a cell, each (1, B, H), which differ."""
+        start = 3 * F.pad(z + tense[:, None], (0, self.lstm.hidden_size - Z))[None]
+        return start.tanh(), start
+
+
+def decoder_of(answer, case):
+    """Returns a student's decoder with this start, and codes (B, Z)."""
+    decoder = fill(type("Started", (Start, answer), {})(), case)
+    decoder.letter.bias.data[lab.EOS] += 1.5  # some words end early
+    return decoder, numbers(case, 16, Z).requires_grad_()
+
+
+def compare_scores(scores, decoder, z):
+    """Returns what is compared of a decoder's scores (B, T, V − 1)."""
+    parts = {"the scores of the first letter": scores[:, 0], "all scores": scores}
+    return parts | slopes(scores, {"z": z, **dict(decoder.named_parameters())})
+
+
+def decoder_forward(answer, case):
+    """Feed SOS first, then the right letters, each one place later. Scores are no probabilities."""
+    decoder, z = decoder_of(answer, case)
+    words = batch(case)
+    scores = call(decoder, z, words.tense, words.letters)
+    return compare_scores(scores, decoder, z)
+
+
+def decoder_free_run(answer, case):
+    """Feed SOS first, then each word's likeliest letter, after EOS too. Hand the state on."""
+    decoder, z = decoder_of(answer, case)
+    tense = batch(case).tense
+    found = compare_scores(call(decoder.free_run, z, tense, 9), decoder, z)
+    decoder.letter.bias.data[lab.EOS] += 100  # all words end at once
+    return found | {"the scores after EOS": decoder.free_run(z, tense, 9)}
+
+
+class Speller(nn.Module):
+    """Stands for a decoder. Its scores depend on z, tense and place, and on the right letters."""
+
+    def __init__(self, case):
+        super().__init__()
+        self.weight = nn.Parameter(numbers(case + 50, 4, Z, SYMBOLS))
+
+    def first_state(self, z, tense):
+        """Returns a state that holds z, the tense, and 0 as the place."""
+        state = torch.cat([z, F.pad(tense[:, None], (0, 1))], 1)[None]
+        return state, state
+
+    def embedding(self, letters):
+        """Returns letters (B, T) as they are."""
+        return letters
+
+    def lstm(self, fed, hx):
+        """Returns the states (B, T, Z + 2), and the last one twice: it counts places."""
+        places = torch.arange(1, fed.shape[1] + 1)[None, :, None]
+        states = hx[0].transpose(0, 1) + F.pad(places, (Z + 1, 0))
+        last = states[:, -1][None]
+        return states, (last, last)
+
+    def letter(self, states):
+        """Returns scores (B, T, V − 1)."""
+        z, tense, place = states.split([Z, 1, 1], dim=2)
+        weight = self.weight[tense[..., 0].long()]  # (B, T, Z, V − 1)
+        return ((place * z).sin()[:, :, None] @ weight)[:, :, 0]
+
+    def free_run(self, z, tense, steps):
+        """Returns scores (B, steps, V − 1)."""
+        states, _ = self.lstm(torch.zeros(len(z), steps), self.first_state(z, tense))
+        return self.letter(states)
+
+    def forward(self, z, tense, letters):
+        """Returns scores (B, T, V − 1)."""
+        return self.free_run(z, tense, letters.shape[1]) + F.one_hot(letters, SYMBOLS)
+
+
+def decode(answer, case):
+    """Let the decoder run free from z as it is, each word in its tense.
+
+    It runs for MAX_LETTERS letters and EOS: nobody knows how long the words are.
+    """
+    with stand_ins(answer, decoder=Speller(case)):
+        return {"the words": call(answer, numbers(case, 16, Z), batch(case).tense)}
+
+
+# ---- 02: the objective ----
+def kl_divergence(answer, case):
+    """Nats are summed over dimensions, one number per word (B,). logvar is log σ²."""
+    return call_with_slopes(answer, mu=numbers(case, 3, 5), logvar=numbers(case + 1, 3, 5))
+
+
+def reparameterize(answer, case):
+    """Compute z = μ + σ ε with σ = exp(½ logvar). torch.randn draws a new ε for each number."""
+    mu, logvar = (numbers(seed, 5).repeat(4000, 1) for seed in (case, case + 1))
+    sources = {"mu": mu.requires_grad_(), "logvar": logvar.requires_grad_()}
+    z = call(answer, mu, logvar)
+    noise = (z - mu) / (0.5 * logvar).exp()
+    by_mu, by_logvar = slopes(z, sources).values()
+    again = [torch.manual_seed(1) and answer(mu, logvar) for _ in range(2)]
+    return {
+        "the mean of the noise": round(noise.mean().item(), 1) + 0.0,
+        "its standard deviation": round(noise.std().item(), 1),
+        "the mean of its fourth power": round((noise**4).mean().item()),
+        "different numbers in two words' noise": noise[:2].unique().numel(),
+        "each call draws the same noise": z.equal(answer(mu, logvar)),
+        "the same seed draws the same noise": again[0].equal(again[1]),
+        "the gradient by mu": by_mu,
+        "the gradient by logvar, less ½ σ ε": by_logvar - numbers(11, *z.shape) * (z - mu) / 2,
+    }
+
+
+def cross_entropy(answer, case):
+    """Nats are summed over a word's letters and EOS. What comes after `lengths` is left out."""
+    letters, lengths, _ = batch(case)
+    lengths[::3] -= 2  # a word that ran free may count less
+    scores = numbers(case, *letters.shape, SYMBOLS)
+    return call_with_slopes(lambda scores: answer(scores, letters.clone(), lengths), scores=scores)
+
+
+# ---- 02: the training ----
+def spell(answer, case):
+    """Throw a coin for each word, torch.rand. A word that is fed the right letters counts whole.
+
+    One that runs free counts to its own EOS or to the right word's end, whichever comes first.
+    """
+    words, z, decoder = batch(case), numbers(case, 16, Z), Speller(case)
+    with stand_ins(answer, decoder=decoder):
+        (fed, all_fed), (free, all_free) = (call(answer, z, words, ratio) for ratio in (1.0, 0.0))
+        drawn = torch.stack([answer(z, words, 0.7)[0] for _ in range(100)])  # (100, B, T, V − 1)
+    is_fed, is_free = ((drawn - way).abs().amax((2, 3)) < 1e-4 for way in (fed, free))
+    alike = (is_fed.all(1) | is_free.all(1)).float()
+    return {
+        "the scores with a ratio of 1": fed,
+        "the lengths with a ratio of 1": all_fed,
+        "the scores with a ratio of 0": free,
+        "the lengths with a ratio of 0": all_free,
+        "each word is fed or free, with its own z and tense": (is_fed ^ is_free).all().item(),
+        "the share of fed words with a ratio of 0.7": round(is_fed.float().mean().item(), 1),
+        "most batches are fed or free as a whole": alike.mean().item() > 0.5,
+        "the same words run free in each call": len(is_fed.unique(dim=0)) == 1,
+        **slopes(fed + free, {"the decoder's weights": decoder.weight}),
+    }
+
+
+class Weight(nn.Module):
+    """Stands for an encoder: it has one weight."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(value))
+
+    def forward(self, letters, lengths, tense):
+        """Returns the weight as mu, and 0 as logvar, each (B, 1)."""
+        return self.weight.expand(len(letters), 1), torch.zeros(len(letters), 1)
+
+
+def step(answer, case):
+    """Minimize CE + β KL, means over words, with z drawn; return CE and KL as numbers.
+
+    Set gradients to 0, clip the gradient of all weights together to the norm 5, set the rate, and
+    let the optimizer make its step.
+    """
+    encoder, decoder = Weight(2.0), Weight(1.0 + case)
+    optimizer = torch.optim.SGD([encoder.weight, decoder.weight], lr=1000.0, momentum=0.5)
+    words, found = lab.Words(*(part[:4] for part in batch(case))), {}
+    names = {
+        "encoder": encoder,
+        "decoder": decoder,
+        "reparameterize": lambda mu, logvar: mu + 1,
+        "kl_divergence": lambda mu, logvar: 0.5 * mu[:, 0],
+        "spell": lambda z, words, ratio: (2 * decoder.weight * z * ratio, words.lengths - 1),
+    }
+    for title, beta, steep in (("1", 0.5, 1), ("2", 0.0, 1), ("3, clipped", 0.5, 1000)):
+
+        def cross_entropy(scores, letters, lengths, steep=steep):
+            return steep * (scores[:, 0] + 0.1 * lengths + 0.01 * letters.sum(1))
+
+        with stand_ins(answer, **names, cross_entropy=cross_entropy):
+            returned = call(partial(answer, optimizer), words, beta, 0.9, 0.1)
+        found[f"CE and KL of step {title}"] = returned
+        found[f"two weights after step {title}"] = torch.stack([encoder.weight, decoder.weight])
+    return found
+
+
+# ---- 02 and 04: schedules ----
+def shares(schedule, case):
+    """Returns a schedule's values over a training; in 04 a cycle begins at each quarter."""
+    steps = 40 + 4 * case
+    places = [n / steps for n in range(1, steps + 1)] + [1e-6, 0.25 + 1e-6, 0.75 + 1e-6]
+    return {f"at {place:g}": float(schedule(place)) for place in places}
+
+
+def monotonic(answer, case):
+    """The share rises evenly from 0 to 1 in the first tenth of the training, and then stays 1."""
+    return shares(answer, case)
+
+
+def teacher_forcing(answer, case):
+    """The share falls evenly, in a straight line, from 1 at the start to 0.95 at the end."""
+    return shares(answer, case)
+
+
+def four_cycles(answer, case):
+    """In the first half of each quarter the share rises evenly from 0 to 1; then it is 1.
+
+    The last step of a quarter still belongs to it.
+    """
+    return shares(answer, case)
+
+
+# ---- 03: scores ----
+def bleu4(answer, case):
+    """Count the output's runs of 1 to 4 letters, clipped, without NLTK. 0 hits count as 0.1.
+
+    Without a shared letter the score is 0. An output shorter than its target scores less.
+    """
+    words = [word for word in some_words(case) if len(word) >= 4]
+    pairs = [*zip(words, words[1:] + words[:1], strict=True), *zip(words, words[::-1], strict=True)]
+    pairs += [("", "sends"), ("s", "sends"), ("zzz", "sends"), ("banana", "band")]
+    modules = dict.fromkeys(("nltk", "nltk.translate", "nltk.translate.bleu_score"))
+    with patch.dict(sys.modules, modules):
+        return {f"{output} for {target}": float(answer(output, target)) for output, target in pairs}
+
+
+def gaussian_score(answer, case):
+    """Return the share of verbs that are rows, all four forms, and how many different rows."""
+    rows = VERBS[case::300]
+    mixed = [(*one[:3], other[3]) for one, other in pairwise(rows)]
+    drawn = rows[:3] + rows[:1] * 2 + mixed
+    share, distinct = answer(drawn, rows + rows[:2])  # a table may repeat rows
+    return {"the share": float(share), "the number of different rows": int(distinct)}

@@ -1,0 +1,259 @@
+"""Makes the assignment: notebooks 01 to 04 with blanks, a check after each, and what they need.
+
+    .venv/bin/python assignment/handout.py FOLDER             # for the students
+    .venv/bin/python assignment/handout.py FOLDER --nbgrader  # FOLDER/source/lab5, for nbgrader
+
+The metadata of a cell, under "handout", says what happens to it:
+
+- `blank`, points by function: students write the bodies. A check of each follows, from checks.py.
+- `answer`, a question, with `points`: students write a text. The cell's text is the model answer.
+- `title`: its first two paragraphs are taken, the heading and the question.
+- `code`, a name: the code of this name in CODE takes its place.
+- `leave`: it's left out.
+
+All other cells are taken as they are. Of `lab5_utils` only what reads words comes along, and
+BLEU-4. The model doesn't, since it is the answer.
+"""
+
+import argparse
+import ast
+import json
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path.insert(0, str(ROOT))
+import checks  # noqa: E402 (the path above comes first)
+
+NOTEBOOKS = [*sorted((ROOT / "notebooks").glob("0[123]_*.ipynb")), *sorted(HERE.glob("04_*.ipynb"))]
+FILES = ["train.txt", "test.txt", "LICENSE", "notebooks/plain_model.svg"]
+FILES += ["assignment/checks.py", "assignment/assignment.py"]
+PACKAGES = ("torch", "numpy", "nltk", "pandas", "matplotlib", "seaborn", "jupyter", "cloudpickle")
+KNOWN = {"blank", "answer", "points", "title", "code", "leave"}
+STUB = 'raise NotImplementedError("YOUR CODE HERE: this function is still blank")'
+CONFIG = f"""c = get_config()
+c.ExecutePreprocessor.timeout = 1800  # seconds a cell may take; training takes more than 30
+c.ClearSolutions.code_stub = {{"python": {STUB!r}}}
+"""
+SETUP = """import copy
+import math
+import random
+from collections import Counter
+from math import exp, log
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import assignment
+import checks
+import lab5_utils as lab
+from assignment import WIDTH, save_fig, save_table, set_style
+
+set_style()
+torch.set_num_threads(1)  # for matrices as small as ours a second thread costs time
+verbs = list(dict.fromkeys(lab.load_verbs()))  # each once
+pairs = lab.known_pairs(verbs)"""
+KEEP = """print("steps:", len(curves))  # an untrained model is not kept
+assignment.keep_model(encoder, decoder, convert, train)  # for 03 and 04"""
+CODE = {
+    "setup": SETUP,
+    "keep": KEEP,
+    "model": "model = assignment.your_model()  # as 02 trained it",
+}
+
+
+# ---- The solution ----
+def taken_from(path):
+    """Returns the cells of a notebook that are not left out."""
+    cells = nbformat.read(path, 4).cells
+    return [cell for cell in cells if "leave" not in cell.metadata.get("handout", {})]
+
+
+def solution_of(cells):
+    """Returns what cells define, by name. What they do, such as training, is left out.
+
+    A cell with blanks is run as a whole.
+    """
+    names = {"__name__": "solution", "vocabulary": checks.VOCABULARY}
+    exec(SETUP, names)
+    for cell in cells:
+        said = cell.metadata.get("handout", {})
+        if cell.cell_type == "markdown" or "code" in said:
+            continue
+        for node in ast.parse(cell.source).body:
+            in_capitals = isinstance(node, ast.Assign) and ast.unparse(node.targets).isupper()
+            defines = in_capitals or isinstance(node, ast.FunctionDef | ast.ClassDef)
+            if "blank" in said or defines:
+                exec(compile(ast.Module([node], []), "solution", "exec"), names)
+    return names
+
+
+# ---- Cells ----
+def body_of(tree, name):
+    """Returns what follows the docstring of a function or of a method, "Encoder.forward"."""
+    for part in name.split("."):
+        found = [node for node in tree.body if getattr(node, "name", "") == part]
+        if not found:
+            raise ValueError(f"found no function {name}; expected one")
+        (tree,) = found
+    return tree.body[1:]
+
+
+def with_solutions_marked(source, names):
+    """Returns code in which nbgrader's delimiters enclose the bodies of functions."""
+    lines = source.split("\n")
+    bodies = [body_of(ast.parse(source), name) for name in names]
+    for body in sorted(bodies, key=lambda body: -body[0].lineno):
+        indent = " " * body[0].col_offset
+        lines.insert(body[-1].end_lineno, f"{indent}### END SOLUTION")
+        lines.insert(body[0].lineno - 1, f"{indent}### BEGIN SOLUTION")
+    return "\n".join(lines)
+
+
+def mark(cell, name, points=None, solution=False):
+    """Gives a cell nbgrader's metadata."""
+    cell.id = name
+    said = {"grade_id": name, "grade": points is not None, "points": points}
+    said |= {"solution": solution, "locked": not solution, "task": False, "schema_version": 3}
+    cell.metadata["nbgrader"] = {key: value for key, value in said.items() if value is not None}
+    return cell
+
+
+def make_check(name, points, solution, expected):
+    """Returns the cell that checks a blank, with its hidden test. Adds what is expected."""
+    check, owner = name.replace(".", "_").lower(), name.split(".")[0]
+    run = getattr(checks, check)
+    expected[check], hidden = (checks.results(run, solution[owner], case) for case in (0, 1))
+    source = f"""points = checks.award({points}, {check!r}, {owner})
+### BEGIN HIDDEN TESTS
+points = checks.award({points}, {check!r}, {owner}, {hidden})
+### END HIDDEN TESTS
+points"""
+    return mark(new_code_cell(source), f"check-{check}", points)
+
+
+def make_question(cell, said):
+    """Returns a question, and the cell for its answer, in which the model answer stands."""
+    heading, text = re.match(r"(#.*\n)?([\s\S]*)", cell.source).groups(default="")
+    answer = new_markdown_cell(f"### BEGIN SOLUTION\n{text.strip()}\n### END SOLUTION")
+    cell.source = f"{heading}\n{said['answer']} ({said['points']} points)".strip()
+    return [cell, mark(answer, f"answer-{cell.id}", said["points"], solution=True)]
+
+
+def convert(cell, solution, expected):
+    """Returns the cells of the assignment that take the place of a cell."""
+    said = cell.metadata.pop("handout", {})
+    if not said.keys() <= KNOWN:
+        raise ValueError(f"found {said.keys() - KNOWN} in the metadata; expected {KNOWN}")
+    if "blank" in said:
+        cell.source = with_solutions_marked(cell.source, said["blank"])
+        made = [make_check(*blank, solution, expected) for blank in said["blank"].items()]
+        return [mark(cell, f"blank-{cell.id}", solution=True), *made]
+    if "answer" in said:
+        return make_question(cell, said)
+    if "title" in said:
+        first = cell.source.split("\n\n")[:2]
+        cell.source = "\n\n".join([*first, "[README.md](README.md) says what is asked of you."])
+    if "code" in said:
+        cell.source = CODE[said["code"]]
+    return [cell]
+
+
+def clean(cell):
+    """Empties a cell of code, and lets the notebook run on after an error in it."""
+    cell.outputs, cell.execution_count = [], None
+    kept = {key: value for key, value in cell.metadata.items() if key == "nbgrader"}
+    cell.metadata = {"tags": ["raises-exception"], **kept}
+
+
+# ---- Notebooks ----
+def make_source(path, expected):
+    """Returns a notebook with all solutions, as nbgrader's source. Adds what its checks expect."""
+    cells = taken_from(path)
+    solution = solution_of(cells)
+    made = []
+    for cell in cells:
+        try:
+            made += convert(cell, solution, expected)
+        except (AttributeError, KeyError, ValueError) as error:
+            raise ValueError(f"{path.name}, cell {cell.id}: {error}") from error
+    checked = [cell.metadata["nbgrader"] for cell in made if cell.id.startswith("check-")]
+    total = sum(marks["points"] for marks in checked)
+    made.append(new_code_cell(f"checks.show_total({total})", id="total"))
+    for cell in made:
+        if cell.cell_type == "code":
+            clean(cell)
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    return new_notebook(cells=made, metadata={"kernelspec": kernel})
+
+
+def take_solutions_out(notebook):
+    """Takes solutions and hidden tests out of a notebook, as nbgrader does."""
+    for cell in notebook.cells:
+        source = re.sub(r"(?s)### BEGIN HIDDEN.*?END HIDDEN TESTS\n", "", cell.source)
+        stub = STUB if cell.cell_type == "code" else "YOUR ANSWER HERE"
+        cell.source = re.sub(r"(?s)### BEGIN SOLUTION.*?END SOLUTION", stub, source)
+        cell.metadata.pop("nbgrader", None)
+
+
+# ---- Files ----
+def words_and_data():
+    """Returns the part of lab5_utils that reads words and data, and its BLEU-4."""
+    source = (ROOT / "lab5_utils.py").read_text("utf-8")
+    reads, _, rest = source.partition("# ---- Model ----")
+    _, _, code = reads.split('"""', 2)  # the docstring is about the whole
+    (bleu4,) = re.findall(r"(?ms)^def bleu4.*?\n(?=\n\n)", rest)
+    return f'"""The lab\'s words and data, and its BLEU-4."""{code}{bleu4}'
+
+
+def make_files(for_nbgrader):
+    """Returns all files of the assignment, texts by name."""
+    files = {Path(name).name: (ROOT / name).read_text("utf-8") for name in FILES}
+    expected = {}
+    for path in NOTEBOOKS:
+        notebook = make_source(path, expected)
+        if not for_nbgrader:
+            take_solutions_out(notebook)
+        files[path.name] = nbformat.writes(notebook)
+    packages = (ROOT / "requirements.txt").read_text("utf-8").splitlines(keepends=True)
+    return files | {
+        "README.md": (HERE / "for_students.md").read_text("utf-8"),
+        "expected.json": json.dumps(expected, ensure_ascii=False),
+        "lab5_utils.py": words_and_data(),
+        "readme.txt": (ROOT / "readme.txt").read_text("utf-8").split("Provenance")[0],
+        "requirements.txt": "".join(line for line in packages if line.startswith(PACKAGES)),
+    }
+
+
+def main():
+    """Makes the assignment. Nothing is written if something is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path, help="a new or an empty folder")
+    parser.add_argument("--nbgrader", action="store_true", help="with solutions, for nbgrader")
+    options = parser.parse_args()
+    folder = options.folder
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        parser.error(f"{folder}: found something there; expected a new or an empty folder")
+    files = make_files(options.nbgrader)
+    if options.nbgrader:
+        files = {f"source/lab5/{name}": text for name, text in files.items()}
+        files["nbgrader_config.py"] = CONFIG
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    print(f"{folder}: {len(files)} files")
+
+
+if __name__ == "__main__":
+    main()

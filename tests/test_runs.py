@@ -45,6 +45,7 @@ def test_a_run_of_the_labs_files_or_a_file_of_ones_own_is_kept(runs_folder, caps
     assert equal(run, again)
     converted = [found.model.convert(["abet"], 0, 3) for found in (run, again)]
     assert converted[0] == converted[1], "without dropout"
+    assert all(weight.requires_grad for weight in again.model.parameters())
     assert capsys.readouterr().out == ""
     (config,) = runs_folder.glob("*/config.json")
     assert json.loads(config.read_text()) == dataclasses.asdict(run.config)
@@ -80,6 +81,12 @@ def slope(progress, excess):
     return 0.5 * progress
 
 
+@functools.wraps(lab5_train.constant)
+def wrapped(progress, excess):
+    """A schedule that calls itself one of ours."""
+    return 0.5
+
+
 def my_training(config, verbs):
     """A training of a notebook."""
     return own.unscored(config, verbs)
@@ -97,6 +104,7 @@ SET = [  # holder, name, value; what the line names
 REGISTERED = [  # registry, name, entry; what the line names
     (lab5_train.STRATEGIES, "mine", slope, "strategy 'mine' (slope)"),
     (lab5_train.STRATEGIES, "mine", lambda p, e: p, "strategy 'mine' (<lambda>)"),
+    (lab5_train.STRATEGIES, "mine", wrapped, "strategy 'mine' (constant)"),
     (lab5_train.STRATEGIES, "constant", slope, "lab5_train.STRATEGIES"),
     (lab5_train.STRATEGIES, "constant", lab5_train.monotonic, "lab5_train.STRATEGIES"),
     (lab.DECODERS, "mine", Mine, "decoding 'mine' (Mine)"),
@@ -220,7 +228,7 @@ def test_an_edited_file_is_part_of_the_runs_that_use_it(monkeypatch, name):
 STARTED_ELSEWHERE = f"""
 import importlib, sys
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
-from conftest import keep, lab, lab5_figures, lab5_train, small
+from conftest import lab, lab5_figures, lab5_train
 print(lab5_train.RUNS, lab5_figures.FIGURES, sep="\\n")
 for module in (lab, lab5_train):
     importlib.reload(module)
@@ -233,4 +241,5 @@ def test_folders_are_beside_the_modules_and_after_a_reload_nothing_is_kept(tmp_p
     environ = os.environ | {"LAB5_RUNS": "my/runs", "LAB5_FIGURES": "my/figures"}
     command = [sys.executable, "-c", STARTED_ELSEWHERE]
     said = subprocess.check_output(command, cwd=tmp_path, env=environ, text=True)
-    assert said.split() == [f"{ROOT}/my/runs", f"{ROOT}/my/figures", "True", "True"]
+    folders = [str(ROOT / "my" / "runs"), str(ROOT / "my" / "figures")]
+    assert said.splitlines() == [*folders, "True", "True"]

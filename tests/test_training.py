@@ -1,9 +1,12 @@
 """Training: what it optimizes, what it leaves alone, and what its history holds."""
 
+import re
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, lab, lab5_train, small, train
+from conftest import ROOT, SMALL, lab, lab5_train, small, train
 
 VERBS = [
     tuple(row.split())
@@ -177,3 +180,15 @@ def test_a_table_of_cyrillic_letters_and_five_forms_is_trained_and_converted():
     (word,) = run.model.convert(["делать"], 0, 4)
     assert set(word) <= set("".join(stems + endings))
     assert {len(verb) for verb in lab.sample_prior(run.model, 5)} == {5}
+
+
+@patch.dict(lab5_train.STRATEGIES)  # what is registered is forgotten in the end
+@patch.dict(lab.DECODERS)
+def test_the_examples_of_the_readme_work():
+    text = (ROOT / "tests" / "README.md").read_text("utf-8")
+    blocks = re.findall(r"```python\n(.+?)```", text, re.DOTALL)
+    found = {}
+    exec("".join(blocks), found)
+    assert found["run"].history["kl_weight"].iloc[0] == 0
+    assert found["scored"].history["pasts"].between(0, 1).all()
+    assert found["deep"].model.convert(["walked"], lab.PAST, lab.THIRD) != []

@@ -178,9 +178,10 @@ class Config:
     def __post_init__(self):
         for name, choices in CHOICES.items():
             value = getattr(self, name)
-            if value not in choices:
+            if value not in list(choices):
                 expected = f"expected one of {', '.join(choices)}"
                 raise ValueError(f"{name}: found {value!r:.60}; {expected}")
+            object.__setattr__(self, name, str(value))  # NumPy's text is the same
         for name, kind in get_type_hints(type(self)).items():
             if kind in RANGES:
                 self.check_number(name, kind)
@@ -452,7 +453,8 @@ FILES: dict[str, File] = globals().get("FILES", {})  # by module; a reload chang
 def note(module_name: str) -> None:
     """Makes a file one of the lab's; the file calls this in its last line, with its __name__."""
     module = sys.modules[module_name]
-    FILES.setdefault(module_name, File(hash_source(module.__file__), contents_of(module)))
+    if module_name != "__main__":  # a script or a notebook
+        FILES.setdefault(module_name, File(hash_source(module.__file__), contents_of(module)))
 
 
 def hash_source(file: str) -> str:
@@ -497,6 +499,8 @@ def names_set() -> list[str]:
         for name in file.contents.keys() | now.keys():
             if not is_same(file.contents.get(name), now.get(name)):
                 changed.add(name)
+    replaced = {name.split(".")[-1] for name in changed}  # classes, without their members
+    changed = {name for name in changed if name.split(".")[0] not in replaced}
     return sorted(changed - {MAY_BE_SET})
 
 
@@ -531,6 +535,8 @@ def reasons_not_to_keep(task: Task) -> list[str]:
     for name, value in arguments_of(task).items():
         if not isinstance(value, int | float | str | tuple):
             reasons.append(f"argument {name}")
+    if getattr(task.make_training, "args", ()):
+        reasons.append("an argument without a name")
     return reasons
 
 
@@ -571,8 +577,9 @@ class Store:
 
     def __init__(self, task: Task):
         self.config = task.config
+        self.key = run_key(task)
         name = re.sub(r"[^\w-]", "_", f"{self.config.strategy:.30}-{self.config.decoding:.30}")
-        self.folder = RUNS / f"{name}-{self.config.seed}-{run_key(task)[:16]}"
+        self.folder = RUNS / f"{name}-{self.config.seed}-{self.key[:16]}"
         self.path = self.folder / "run.pt"
 
     @contextmanager
@@ -685,15 +692,13 @@ def load_or_train(config: Config, verbs=None, *, progress=True, **options) -> Ru
 
 
 # ---- Sweeps ----
-def finish_in_worker(number: int, task: Task, key: str | None, schedule: Schedule, decoder: type):
+def finish_in_worker(number: int, task: Task, store: Store | None, schedule, decoder):
     """Returns a run's number and the run, finished in a worker that is sent what it may lack."""
     STRATEGIES[task.config.strategy] = schedule
     lab.DECODERS[task.config.decoding] = decoder
-    if key is None:
-        return number, finish(task)
-    if run_key(task) != key:
+    if store and (names_set() or run_key(task) != store.key):
         raise RuntimeError("a worker's files are not those imported here: restart Python")
-    return number, finish(task, Store(task))
+    return number, finish(task, store)
 
 
 def sweep(tasks, verbs=None, jobs=-1, **options) -> list[Run]:
@@ -713,9 +718,9 @@ def sweep(tasks, verbs=None, jobs=-1, **options) -> list[Run]:
         task = check_task(config, own, **options)
         reasons = reasons_not_to_keep(task)
         not_kept |= set(reasons)
-        key = None if reasons else run_key(task)
+        store = None if reasons else Store(task)
         sent = (STRATEGIES[config.strategy], lab.DECODERS[config.decoding])
-        calls.append(joblib.delayed(finish_in_worker)(number, task, key, *sent))
+        calls.append(joblib.delayed(finish_in_worker)(number, task, store, *sent))
     if not_kept:
         say_not_kept(sorted(not_kept))
     finished = joblib.Parallel(jobs, return_as="generator_unordered")(calls)

@@ -140,6 +140,8 @@ def test_a_configuration_or_a_training_of_a_notebook_is_the_reason():
     assert reasons(tiny(), make_training=my_training) == ["training (my_training)"]
     partial = functools.partial(own.unscored, extra=[1])
     assert reasons(tiny(), make_training=partial) == ["argument extra"]
+    partial = functools.partial(own.unscored, tiny())
+    assert reasons(tiny(), make_training=partial) == ["an argument without a name"]
 
 
 def test_what_is_not_kept_is_trained_anew_at_each_call_and_a_line_says_why(

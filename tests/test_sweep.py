@@ -62,9 +62,11 @@ def test_a_sweep_with_a_wrong_task_trains_nothing(runs_folder):
 
 def test_a_worker_with_other_files_refuses():
     task = lab5_train.check_task(CONFIGS[0], VERBS)
+    store = lab5_train.Store(task)
+    store.key = "another key"
     registered = lab5_train.target_rate, lab.GatedDecoder
     with pytest.raises(RuntimeError, match="a worker's files are not those imported here"):
-        lab5_train.finish_in_worker(0, task, "another key", *registered)
+        lab5_train.finish_in_worker(0, task, store, *registered)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""One look for all figures, tables and panels: style, curves of runs, export, a word to type."""
+"""One look for all figures, tables and panels: style, curves, a map, export, a word to type."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import math
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from IPython.display import display
 from matplotlib.ticker import FuncFormatter, LogLocator
+from scipy import ndimage
 
 import lab5_utils as lab
 from lab5_train import Run
@@ -81,6 +83,41 @@ def set_decades(ax: plt.Axes) -> None:
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
     ax.minorticks_off()
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def outline(ax: plt.Axes, xs, ys, names: np.ndarray, **style):
+    """Outlines the region of each name; yields the name, its deepest point, and how deep it is."""
+    for name in np.unique(names[names != ""]):
+        inside = names == name
+        smooth = ndimage.gaussian_filter(inside.astype(float), 1)
+        ax.contour(xs, ys, smooth, levels=[0.5], **style)
+        depth = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
+        yield name, np.unravel_index(depth.argmax(), depth.shape), depth.max()
+
+
+def draw_map(ax: plt.Axes, xs, ys, names: np.ndarray) -> None:
+    """Draws what is spelled at points (Y, X): a region per name, coloured by first letter.
+
+    Black lines part first letters, white ones names. Points without a name are dark.
+    """
+    first = names.astype("<U1")
+    letters, numbers = np.unique(first, return_inverse=True)
+    palette = sns.husl_palette(len(letters), s=0.7, l=0.82)
+    colors = np.array(palette[::2] + palette[1::2])  # letters that follow each other differ
+    colors[letters == ""] = 0.25
+    sides = (xs[0], xs[-1], ys[0], ys[-1])
+    ax.imshow(colors[numbers.reshape(names.shape)], origin="lower", aspect="auto", extent=sides)
+    ax.grid(visible=False)
+    centred = {"ha": "center", "va": "center"}
+    named = set()
+    for name, (row, column), depth in outline(ax, xs, ys, names, colors="white", linewidths=0.8):
+        if depth > 1.6 * len(name):
+            ax.text(xs[column], ys[row], name, size=9, **centred)
+            named.add(name)
+    for letter, (row, column), depth in outline(ax, xs, ys, first, colors="black", linewidths=1.6):
+        if depth > 6 and names[row, column] not in named:
+            look = {"size": max(9, depth), "weight": "bold", "alpha": 0.3}
+            ax.text(xs[column], ys[row], letter.upper(), **look, **centred)
 
 
 def save_fig(fig: plt.Figure, name: str) -> None:

@@ -15,9 +15,7 @@ from pathlib import Path
 import jinja2
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 import torch
-from scipy import ndimage
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "build" / "page.html"
@@ -25,10 +23,11 @@ sys.path[:0] = [str(HERE.parent)]
 import lab5_selftaught as taught
 import lab5_utils as lab
 from experiments.score_selftaught import rarer_verbs
+from lab5_figures import draw_map
 from lab5_train import Config, load_or_train
 
-WIDE, HIGH = 180, 127  # points of the map
-SIDES = (3.4, 2.4)  # its ends to the right and up, in standard deviations of noise
+SIDES = (3.4, 2.4)  # ends of the map to the right and up, in standard deviations of noise
+POINTS = (180, 127)
 
 
 # ---- Models ----
@@ -64,41 +63,18 @@ def axes_of(model: lab.CVAE) -> list[int]:
     return sizes.argsort(descending=True)[:2].tolist()
 
 
-def spell_map(model: lab.CVAE, lemmas: list[str]) -> np.ndarray:
-    """Returns what a model spells at each point, from below; "" for what is not a lemma."""
+def picture_of_map(model: lab.CVAE, lemmas: list[str]) -> str:
+    """Draws what a model spells at each point; returns a PNG in base64."""
     right, up = axes_of(model)
-    codes = torch.zeros(HIGH, WIDE, model.latent_size)
-    codes[..., right] = torch.linspace(-SIDES[0], SIDES[0], WIDE)
-    codes[..., up] = torch.linspace(-SIDES[1], SIDES[1], HIGH)[:, None]
-    words = model.decode(codes.flatten(0, 1), lab.LEMMA)
-    return np.where(np.isin(words, lemmas), words, "").reshape(HIGH, WIDE)
-
-
-def draw_regions(ax, names: np.ndarray, line: float, growth: float, alpha: float) -> None:
-    """Outlines the region of each name, and writes the name into it where there is room."""
-    for name in np.unique(names):
-        inside = names == name
-        smooth = ndimage.gaussian_filter(inside.astype(float), 1)
-        ax.contour(smooth, levels=[0.5], colors="white", linewidths=line)
-        depth = ndimage.distance_transform_edt(np.pad(inside, 1))
-        row, column = np.unravel_index(depth.argmax(), depth.shape)
-        if depth.max() > max(5, 1.5 * len(name)):
-            size = max(10, growth * depth.max())
-            ax.text(column - 1, row - 1, name, size=size, alpha=alpha, ha="center", va="center")
-
-
-def draw_map(lemmas: np.ndarray) -> str:
-    """Draws a region for each lemma, coloured by first letter; returns a PNG in base64."""
-    initials = np.char.upper(lemmas.astype("<U1"))
-    letters, numbers = np.unique(initials, return_inverse=True)
-    palette = sns.husl_palette(len(letters), s=0.45, l=0.88)
-    colors = np.array(palette[::2] + palette[1::2])  # letters that follow each other differ
-    colors[letters == ""] = 0.37  # dark
-    fig = plt.figure(figsize=(4.8, 3.4), dpi=240)
-    ax = fig.add_axes((0, 0, 1, 1), frame_on=False)
-    ax.imshow(colors[numbers.reshape(HIGH, WIDE)], origin="lower", aspect="auto")
-    draw_regions(ax, initials, line=2, growth=1.5, alpha=0.2)
-    draw_regions(ax, lemmas, line=0.8, growth=0, alpha=1)
+    xs, ys = (np.linspace(-side, side, points) for side, points in zip(SIDES, POINTS, strict=True))
+    codes = torch.zeros(len(ys), len(xs), model.latent_size)
+    codes[..., right] = torch.from_numpy(xs)
+    codes[..., up] = torch.from_numpy(ys)[:, None]
+    words = np.array(model.decode(codes.flatten(0, 1), lab.LEMMA)).reshape(len(ys), len(xs))
+    fig = plt.figure(figsize=(4.4, 3.1), dpi=240)
+    ax = fig.add_axes((0, 0, 1, 1))
+    ax.set_axis_off()
+    draw_map(ax, xs, ys, np.where(np.isin(words, lemmas), words, ""))
     picture = io.BytesIO()
     fig.savefig(picture)
     plt.close(fig)
@@ -117,7 +93,7 @@ def page_of(models: dict[str, lab.CVAE], sure: list[lab.Verb], verbs: list[lab.V
         "models": {name: packed(model) for name, model in models.items()},
     }
     counts = {"verbs": len(verbs), "sure": len(sure), "right": len(set(sure) & set(verbs))}
-    picture = draw_map(spell_map(ours, [verb[lab.LEMMA] for verb in verbs]))
+    picture = picture_of_map(ours, [verb[lab.LEMMA] for verb in verbs])
     files = jinja2.FileSystemLoader(HERE)
     pages = jinja2.Environment(loader=files, undefined=jinja2.StrictUndefined)
     pages.filters["thousands"] = "{:,}".format

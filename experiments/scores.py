@@ -40,8 +40,6 @@ def score_conversions(convert, verbs):
     found = {
         "rows": right[:, lab.LEMMA].all(1).mean(),
         "conversions": right[:, different].mean(),
-        "regular": right[~irregular][:, different].mean(),
-        "irregular": right[irregular][:, different].mean(),
         "irregular_pasts": right[irregular, lab.LEMMA, lab.PAST].mean(),
     }
     pairs = lab.known_pairs(verbs)

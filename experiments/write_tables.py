@@ -17,6 +17,7 @@ FROM_NOISE = {"gaussian_exact": "from noise"}
 BLEU4 = {"bleu4": "BLEU-4"}
 MORE = FROM_NOISE | {"gaussian_inconsistent": "inconsistent", "never": "never drawn"}
 FOUND = {"kept": "kept", "kept_right": "of these right", "rows": "rows right"}
+RARER = {"rarer": "rarer verbs"}
 
 OURS = {"Config()": "our model, `Config()`"}
 BEFORE = {"Config(), before refining": "our model before refining"}
@@ -34,12 +35,16 @@ ABLATION = {
     "no pressure: β to 0.3": "no pressure: β rises to 0.3",
 }
 RIVALS = {
-    "model alone": "rows that our model finds",
+    "model alone": "our model alone: its rows",
     **TAUGHT,
-    "self-taught, its model": "… its conjugator",
-    "count's endings, the same conjugator": "from the count's endings, the same conjugator",
+    "self-taught, its model": "self-taught: its conjugator",
+    "count's endings, the same conjugator": "from the count's endings: rows",
+    "count's endings, the same conjugator, its model": "from the count's endings: conjugator",
+    "beginnings, the same conjugator": "from common beginnings: rows",
+    "beginnings, the same conjugator, its model": "from common beginnings: conjugator",
     "likeness of letters, one to one": "similarity of letters, one to one",
     **COUNT,
+    "neighbour": "copying the most similar verb, true rows",
 }
 REPORTED = {  # github.com/joycenerd/Deep_Learning_Practice_labs, read from its report
     "another solution, on the course's table": {
@@ -85,7 +90,7 @@ def make_tables():
         "ablation": over_seeds(
             "05_ablation.csv", ABLATION, CONVERTED | MORE | {"gate_ed": "gate, *-ed*"}
         ),
-        "selftaught": over_seeds("06_selftaught.csv", RIVALS, FOUND | CONVERTED),
+        "selftaught": over_seeds("06_selftaught.csv", RIVALS, FOUND | CONVERTED | RARER),
         "unseen": unseen(),
         "course": pd.concat(
             [

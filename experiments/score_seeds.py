@@ -39,8 +39,6 @@ ABLATION = {
     "no gate": partial(Config, decoding="direct"),
     "no price": partial(Config, decoding="no price"),
     "not flattened": partial(Config, decoding="not flattened"),
-    "no pressure: β to 0.3": partial(Config, strategy="monotonic", kl_weight=0.3),
-    "no target: β to 0.78": partial(Config, strategy="monotonic", kl_weight=0.78),
 }
 TRIALS = {
     "nothing changed": PLAIN,
@@ -99,8 +97,7 @@ def score_run(recipes, recipe, seed):
     rows = [{"row": recipe} | score_model(run.model, verbs)]
     if run.before_refining is not None:
         before = score_model(run.before_refining, verbs)
-        beta = run.history.loc[run.config.kl_epochs, "beta"]
-        rows.append({"row": f"{recipe}, before refining"} | before | {"beta": beta})
+        rows.append({"row": f"{recipe}, before refining"} | before)
     return rows
 
 

@@ -31,8 +31,6 @@ ABLATION = {
     "no gate": "no gate",
     "no price": "no price on the gate",
     "not flattened": "not flattened",
-    "no target: β to 0.78": "no target: β rises to 0.78",
-    "no pressure: β to 0.3": "no pressure: β rises to 0.3",
 }
 RIVALS = {
     "model alone": "our model alone: its rows",

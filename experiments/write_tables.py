@@ -44,8 +44,8 @@ RIVALS = {
     **COUNT,
     "neighbour": "copying the most similar verb, true rows",
 }
-REPORTED = {  # github.com/joycenerd/Deep_Learning_Practice_labs, read from its report
-    "another solution, on the course's table": {
+REPORTED = {  # read from its report
+    "[another solution](https://github.com/joycenerd/Deep_Learning_Practice_labs)": {
         "seeds": 1,
         "from noise": "0.452",
         "BLEU-4": "0.953",

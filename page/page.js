@@ -68,7 +68,7 @@ function formAsHtml(letters, tense, rows) {
 
 function noteOn(word, tense) {
   const known = tenseInTable(word);
-  if (known < 0) return `No model has read <b>${word}</b>. Watch the conjugator.`;
+  if (known < 0) return `No model has read <b>${word}</b>.`;
   if (!COLUMNS[tense].has(word)) {
     return `Our model has read <b>${word}</b> as the ${DATA.tenses[known]} only.`;
   }

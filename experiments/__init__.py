@@ -9,7 +9,7 @@ from joblib import Parallel, delayed
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-DIGITS = {"never": 0, "kept": 0, "distinct": 1, "kl_table": 1, "mutual_information": 1}  # else 3
+DIGITS = {"never": 0, "kept": 0, "kl_table": 1}  # else 3
 
 
 # ---- Making tables ----

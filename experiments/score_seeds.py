@@ -9,7 +9,7 @@
 - forcing: its monotonic schedule with four teacher-forcing ratios, three seeds: 04_forcing.csv
 - trials: the plain model with other batches, rates and sizes, two seeds: 02_trials.csv
 
-Without a part: all, in four core-hours. A second call resumes: what is trained is kept in runs/.
+Without a part: all, in three core-hours. A second call resumes: what is trained is kept in runs/.
 Scores are those of the last epoch and, where the encoder is refined, of the model before it, with
 10,000 draws. Shares are 0..1. `never`: rows that are never drawn; `gate_ed`: for verbs with a past
 in -ed, the share of forms whose gate opens exactly after the common prefix. With --data another

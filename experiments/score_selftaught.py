@@ -5,7 +5,7 @@
 - table: rows found in the whole table, and 500 rarer verbs, five seeds: 06_selftaught.csv
 - unseen: five tenths of the table, held out with their families, a seed each: 06_unseen.csv
 
-Without a part: both, in four core-hours. A second call resumes: what is trained is kept in runs/.
+Without a part: both, in three core-hours. A second call resumes: what is trained is kept in runs/.
 Shares are 0..1; a row is right if its lemma leads to all its forms. `kept`: the rows that a
 conjugator starts from, or that a count is sure of; `rarer`: the right forms of the rarer verbs,
 asked from the lemma. With --data another folder's table is used, and files are named after it.

@@ -81,7 +81,7 @@ CITED = ["bleu4", "gaussian_exact", "gaussian_inconsistent", "kl_table", "margin
 
 
 def score_model(model, verbs):
-    """Returns all scores of a model, by name."""
+    """Returns the scores of a model that tables show, by name."""
     every = lab.score(model, verbs)
     found = {name: every[name] for name in CITED}
     once = lab.distinct_verbs(verbs)

@@ -27,7 +27,6 @@ from lab5_figures import draw_map
 from lab5_train import Config, load_or_train
 
 SIDES = (3.4, 2.4)  # ends of the map to the right and up, in standard deviations of noise
-POINTS = (180, 127)
 
 
 # ---- Models ----
@@ -66,10 +65,12 @@ def axes_of(model: lab.CVAE) -> list[int]:
 def picture_of_map(model: lab.CVAE, lemmas: list[str]) -> str:
     """Draws what a model spells at each point; returns a PNG in base64."""
     right, up = axes_of(model)
-    xs, ys = (np.linspace(-side, side, points) for side, points in zip(SIDES, POINTS, strict=True))
+    width, height = SIDES
+    xs = torch.linspace(-width, width, 180)
+    ys = torch.linspace(-height, height, 127)
     codes = torch.zeros(len(ys), len(xs), model.latent_size)
-    codes[..., right] = torch.from_numpy(xs)
-    codes[..., up] = torch.from_numpy(ys)[:, None]
+    codes[..., right] = xs
+    codes[..., up] = ys[:, None]
     words = np.array(model.decode(codes.flatten(0, 1), lab.LEMMA)).reshape(len(ys), len(xs))
     fig = plt.figure(figsize=(4.4, 3.1), dpi=240)
     ax = fig.add_axes((0, 0, 1, 1))

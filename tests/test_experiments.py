@@ -76,7 +76,7 @@ ASKED = [
 ANSWERS = [("", "goes", "going", "goed"), ("", "interviews", "interviewing", "interviewed")]
 
 
-def test_the_form_that_was_given_does_not_count_and_kinds_are_told_apart():
+def test_the_form_that_was_given_does_not_count():
     assert exact_match(ANSWERS, ASKED) == {
         "forms": approx(5 / 6),
         "irregular_pasts": 0,

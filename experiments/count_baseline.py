@@ -5,15 +5,12 @@ is a form of one verb. Verbs with the commonest signatures take their words firs
 are left are matched by similarity, one to one (Kuhn 1955, doi 10.1002/nav.3800020109).
 """
 
-import random
 from collections import Counter, defaultdict
 from itertools import product
 from os.path import commonprefix
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-
-import lab5_utils as lab
 
 SHORTEST_STEM = 3
 LONGEST_ENDING = 6
@@ -72,15 +69,3 @@ def rows_by_counting(lists):
     taken = [set(column) for column in zip(*rows, strict=True)]
     left = [sorted(set(words) - used) for words, used in zip(lists, taken, strict=True)]
     return rows + rows_by_likeness(left)
-
-
-def score_draws(rows, verbs, draws=10_000):
-    """Returns the scores from noise of rows that are drawn at random, by name."""
-    rng = random.Random(0)
-    drawn = [rng.choice(rows) for _ in range(draws)]
-    found = lab.gaussian_score(drawn, verbs)
-    return {
-        "gaussian_exact": found.exact,
-        "gaussian_inconsistent": found.inconsistent,
-        "never": len(verbs) - found.distinct,
-    }

@@ -77,27 +77,23 @@ FORCING = {f"to {ratio:g}": partial(MONOTONIC, tf_final=ratio) for ratio in (1, 
 
 
 # ---- Scores ----
-CITED = ["bleu4", "gaussian_exact", "gaussian_inconsistent", "kl_table", "marginal_kl"]
-
-
 def score_model(model, verbs):
     """Returns the scores of a model that tables show, by name."""
-    every = lab.score(model, verbs)
-    found = {name: every[name] for name in CITED}
-    once = lab.distinct_verbs(verbs)
-    found["never"] = len(once) - lab.gaussian_score(lab.sample_prior(model, 10_000), once).distinct
-    found |= scores.score_conversions(model.convert, once)
+    found = scores.score_conversions(model.convert, verbs)
+    found |= scores.score_drawn(lab.sample_prior(model, 10_000), verbs)
+    information = lab.information(model, verbs)
+    found |= {name: information[name] for name in ("kl_table", "marginal_kl")}
     if isinstance(model.decoder, lab.GatedDecoder):
-        at_end = scores.at_common_prefix(scores.gates(model, once), once)
-        in_ed = [verb[lab.PAST].endswith("ed") for verb in once]
+        at_end = scores.at_common_prefix(scores.gates(model, verbs), verbs)
+        in_ed = [verb[lab.PAST].endswith("ed") for verb in verbs]
         found["gate_ed"] = at_end[in_ed].mean()
     return found
 
 
 def score_run(recipes, recipe, seed):
     """Returns the rows of a run: of its last epoch and, if it is refined, of the model before."""
-    verbs = lab.load_verbs()
-    run = load_or_train(recipes[recipe](seed=seed), verbs, progress=False)
+    run = load_or_train(recipes[recipe](seed=seed), progress=False)
+    verbs = lab.distinct_verbs()
     rows = [{"row": recipe} | score_model(run.model, verbs)]
     if run.before_refining is not None:
         before = score_model(run.before_refining, verbs)

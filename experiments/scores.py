@@ -1,4 +1,4 @@
-"""Scores that several tables have: conversions by kind of verb, and where gates open."""
+"""Scores that several tables have: of conversions, of verbs from noise, and of gates."""
 
 from itertools import permutations
 from os.path import commonprefix
@@ -45,6 +45,16 @@ def score_conversions(convert, verbs):
     pairs = lab.known_pairs(verbs)
     bleu4 = [lab.bleu4(*convert([source], *tenses), target) for source, target, *tenses in pairs]
     return found | {"bleu4": np.mean(bleu4)}
+
+
+def score_drawn(drawn, verbs):
+    """Returns the scores from noise of verbs that were drawn, by name."""
+    found = lab.gaussian_score(drawn, verbs)
+    return {
+        "gaussian_exact": found.exact,
+        "gaussian_inconsistent": found.inconsistent,
+        "never": len(verbs) - found.distinct,
+    }
 
 
 # ---- Gates ----

@@ -72,7 +72,7 @@ def picture_of_map(model: lab.CVAE, lemmas: list[str]) -> str:
     codes[..., right] = xs
     codes[..., up] = ys[:, None]
     words = np.array(model.decode(codes.flatten(0, 1), lab.LEMMA)).reshape(len(ys), len(xs))
-    fig = plt.figure(figsize=(4.4, 3.1), dpi=240)
+    fig = plt.figure(figsize=(4.4, 3.1), dpi=240, layout="none")
     ax = fig.add_axes((0, 0, 1, 1))
     ax.set_axis_off()
     draw_map(ax, xs, ys, np.where(np.isin(words, lemmas), words, ""))

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 from scipy import ndimage
 
 import lab5_utils as lab
-from lab5_train import Run
+from lab5_runs import Run
 
 FIGURES = lab.folder_named("LAB5_FIGURES", lab.data_folder() / "figures")
 WIDTH = 5.0  # inches

@@ -23,7 +23,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 import lab5_utils as lab
-from lab5_train import Batch, Config, Run, Training, load_or_train, make_batches, note, reproducible
+from lab5_runs import Run, load_or_train, note
+from lab5_train import Batch, Config, Training, make_batches, reproducible
 from lab5_utils import CVAE, LEMMA, Verb, Words
 
 # ---- Lists ----
@@ -56,12 +57,6 @@ def table_of(lists: Lists) -> list[Verb]:
 
 
 # ---- What a word costs from another's code ----
-def words_of(model: CVAE, words: list[str], tense: int) -> Words:
-    """Returns words of one tense as tensors. Raises ValueError for an unknown letter."""
-    letters, lengths = model.vocabulary.to_tensor(words)
-    return Words(letters, lengths, torch.full_like(lengths, tense))
-
-
 @torch.no_grad()
 def nats_of(model: CVAE, codes: Tensor, words: Words) -> Tensor:
     """Returns −log p(word | code, tense) of B words, each from its code (B, Z), in nats (B,)."""
@@ -135,8 +130,8 @@ def join(model: CVAE, lists: Lists, joins: np.ndarray, choose: Choose, near=None
     for tense in range(1, len(lists)):
         lemmas = np.flatnonzero(joins[:, tense] < 0)
         others = np.setdiff1d(np.arange(len(joins)), joins[:, tense])
-        one = words_of(model, [lists[LEMMA][n] for n in lemmas], LEMMA)
-        other = words_of(model, [lists[tense][n] for n in others], tense)
+        one = lab.as_words([lists[LEMMA][n] for n in lemmas], LEMMA, model.vocabulary)
+        other = lab.as_words([lists[tense][n] for n in others], tense, model.vocabulary)
         asked = np.ones((len(lemmas), len(others)), dtype=bool) if near is None else near[tense]
         i, j = choose(costs_between(model, one, other, asked))
         joined[lemmas[i], tense] = others[j]

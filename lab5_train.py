@@ -1,38 +1,26 @@
-"""Training the lab's model: hyperparameters, the loop, resumable runs, sweeps.
+"""How the lab's model is trained: schedules, hyperparameters, the training step.
 
-Read it top to bottom: schedules, configuration, training, what a run is, runs, sweeps. Read
-`lab5_utils` first; shapes and units are the same. `tests/README.md` shows how to add a schedule, a
-score or a decoder.
+Read it top to bottom, after `lab5_utils`; shapes and units are the same. `lab5_runs` has `train`,
+`load_or_train` and `sweep`. `tests/README.md` shows how to add a schedule, a score or a decoder.
 """
 
 from __future__ import annotations
 
-import ast
 import copy
-import hashlib
-import io
+import ctypes
 import itertools
-import json
 import math
-import os
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass
 from numbers import Real
-from pathlib import Path
-from types import FunctionType, ModuleType
 from typing import NamedTuple, get_type_hints
 
-import joblib
 import numpy as np
-import pandas as pd
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 import lab5_utils as lab
 from lab5_utils import CVAE, TestPair, Verb, Words
@@ -115,11 +103,11 @@ WARM_UP = 0.02  # share of a phase in which Adam's learning rate rises
 
 def kl_weight(config: Config, progress: float, kl: float) -> float:
     """Returns the KL weight at a progress and `kl` nats per word. Raises ValueError."""
-    share = float(STRATEGIES[config.strategy](progress, kl - config.target_kl))
-    if not 0 <= share <= 1:
+    share = STRATEGIES[config.strategy](progress, kl - config.target_kl)
+    if not isinstance(share, Real) or not 0 <= share <= 1:
         where = f"strategy {config.strategy!r}, progress {progress:g}"
-        raise ValueError(f"{where}: found {share!r}; expected 0..1")
-    return config.kl_weight * share
+        raise ValueError(f"{where}: found {share!r:.60}; expected a number 0..1")
+    return config.kl_weight * float(share)
 
 
 def teacher_forcing_ratio(config: Config, progress: float) -> float:
@@ -185,6 +173,9 @@ class Config:
         for name, kind in get_type_hints(type(self)).items():
             if kind in RANGES:
                 self.check_number(name, kind)
+        if self.condition_size > self.hidden_size:
+            found = f"found {self.condition_size}; expected at most hidden_size, {self.hidden_size}"
+            raise ValueError(f"condition_size: {found}")
 
     def check_number(self, name: str, kind: type) -> None:
         """Turns a number into its kind, so that 1 and 1.0 are one run. Raises ValueError."""
@@ -233,6 +224,38 @@ class Config:
         """The epochs before refining, in which KL is weighed; refining is rounded down."""
         return self.epochs - int(round(self.refine * self.epochs, 6))
 
+
+# ---- The same bits each time ----
+TURN = threading.RLock()  # a process has one random state and one number of threads
+
+
+@contextmanager
+def reproducible(seed: int) -> Iterator[None]:
+    """Gives the same bits on any number of cores; restores threads and random state.
+
+    Trainings in threads of one process take turns.
+    """
+    with TURN, torch.random.fork_rng(devices=[]):
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        torch.default_generator.manual_seed(seed)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def keep_memory() -> None:
+    """Lets glibc keep memory between steps, which saves a tenth of an epoch; the bits stay.
+
+    Other systems' allocators keep it on their own, so there nothing is done.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(-1, 2**30)  # M_TRIM_THRESHOLD, in bytes
+        libc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD, the highest that it takes
+
+
+keep_memory()
 
 # ---- Training ----
 CLIP = 5.0  # the largest norm of a gradient
@@ -420,313 +443,25 @@ def new_training(config: Config, verbs: list[Verb]) -> Training:
     return Training(config, lab.make_model(config, lab.vocabulary_of(verbs)), verbs)
 
 
+HISTORY = {  # the columns of a run's history, which no score of your own may have
+    *("epoch", "ce", "kl", "kl_weight", "beta", "tf_ratio", "loss", "learning_rate"),
+    *("gaussian_official", "gaussian_exact", "gaussian_inconsistent", "distinct"),
+    *("bleu4", "conversions", "kl_table", "mutual_information", "marginal_kl"),
+}
+
+
 def check_task(config, verbs=None, pairs=None, scores=None, make_training=new_training) -> Task:
-    """Returns the task of a run; raises as `train`."""
+    """Returns the task of a run; raises as `lab5_runs.train`."""
     verbs = lab.distinct_verbs(verbs)
-    pairs = lab.known_pairs(verbs) if pairs is None else list(pairs)
+    pairs = lab.known_pairs(verbs) if pairs is None else lab.check_pairs(pairs, verbs)
+    scores = dict(scores or {})
+    if taken := sorted(HISTORY & scores.keys()):
+        raise ValueError(f"scores: found {taken[0]!r}, a column of the history; rename your score")
     check_schedule(config)
-    return Task(config, verbs, pairs, scores or {}, make_training)
+    return Task(config, verbs, pairs, scores, make_training)
 
 
 def check_schedule(config: Config) -> None:
-    """Raises ValueError for a schedule that leaves 0..1 or changes from call to call."""
-    points = list(itertools.product(range(1, 21), (-1.0, 0.0, 1.0, 100.0)))
-    twice = [(n / 20, max(0.0, config.target_kl + excess)) for n, excess in [*points, *points]]
-    weights = [kl_weight(config, *point) for point in twice]
-    if weights[: len(points)] != weights[len(points) :]:
-        raise ValueError(f"strategy {config.strategy!r}: found what changes from call to call")
-
-
-# ---- What a run is ----
-# runs/ keeps what the lab's files say, as they were imported. What a notebook, or a person at the
-# prompt, defines or sets is trained anew at each call.
-class File(NamedTuple):
-    """One of the lab's files, as it was imported."""
-
-    source: str  # a hash of its syntax tree
-    contents: dict  # what it and its classes hold, by name
-
-
-FILES: dict[str, File] = globals().get("FILES", {})  # by module; a reload changes nothing here
-
-
-def note(module_name: str) -> None:
-    """Makes a file one of the lab's; the file calls this in its last line, with its __name__."""
-    module = sys.modules[module_name]
-    if module_name != "__main__":  # a script or a notebook
-        FILES.setdefault(module_name, File(hash_source(module.__file__), contents_of(module)))
-
-
-def hash_source(file: str) -> str:
-    """Hashes what a file computes: its syntax tree, without comments and docstrings."""
-    tree = ast.parse(Path(file).read_bytes())
-    for node in ast.walk(tree):
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-        if documented and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-
-
-def contents_of(module: ModuleType) -> dict:
-    """Returns what a module and its classes hold, by name; dictionaries and lists as copies."""
-    classes = [kind for kind in vars(module).values() if isinstance(kind, type)]
-    own = [kind for kind in classes if kind.__module__ == module.__name__]
-    held = {}
-    for holder in (module, *own):
-        for name, value in vars(holder).items():
-            if isinstance(value, FunctionType) or not name.startswith("__"):
-                is_mutable = isinstance(value, dict | list | set)
-                held[f"{holder.__name__}.{name}"] = copy.copy(value) if is_mutable else value
-    return held
-
-
-def is_same(then, now) -> bool:
-    """Tells whether a name still holds what it held; a dictionary may have grown."""
-    if isinstance(then, dict) and isinstance(now, dict):
-        return then.items() <= now.items()
-    is_plain = isinstance(then, int | float | str | tuple | list | set)
-    return then is now or (is_plain and type(then) is type(now) and then == now)
-
-
-MAY_BE_SET = f"{__name__}.RUNS"
-
-
-def names_set() -> list[str]:
-    """Returns the names in the lab's files that no longer hold what they held at import."""
-    changed = set()
-    for module_name, file in FILES.items():
-        now = contents_of(sys.modules[module_name])
-        for name in file.contents.keys() | now.keys():
-            if not is_same(file.contents.get(name), now.get(name)):
-                changed.add(name)
-    replaced = {name.split(".")[-1] for name in changed}  # classes, without their members
-    changed = {name for name in changed if name.split(".")[0] not in replaced}
-    return sorted(changed - {MAY_BE_SET})
-
-
-def parts_of(task: Task) -> dict:
-    """Returns what a run is made of, by what it is called in a message."""
-    config = task.config
-    return {
-        f"strategy {config.strategy!r}": STRATEGIES[config.strategy],
-        f"decoding {config.decoding!r}": lab.DECODERS[config.decoding],
-        "configuration": type(config),
-        "training": getattr(task.make_training, "func", task.make_training),  # of a partial
-    }
-
-
-def path_of(part) -> tuple[str, str]:
-    """Returns a part's module and its name there."""
-    return getattr(part, "__module__", ""), getattr(part, "__qualname__", repr(part))
-
-
-def arguments_of(task: Task) -> dict:
-    """Returns the keywords of a training that is a `functools.partial`."""
-    return getattr(task.make_training, "keywords", {})
-
-
-def reasons_not_to_keep(task: Task) -> list[str]:
-    """Returns what the lab's files do not say about a run."""
-    reasons = names_set()
-    for called, part in parts_of(task).items():
-        module_name, name = path_of(part)
-        if module_name not in FILES or getattr(sys.modules[module_name], name, None) is not part:
-            reasons.append(f"{called} ({name})")
-    for name, value in arguments_of(task).items():
-        if not isinstance(value, int | float | str | tuple):
-            reasons.append(f"argument {name}")
-    if getattr(task.make_training, "args", ()):
-        reasons.append("an argument without a name")
-    return reasons
-
-
-def say_not_kept(reasons: list[str]) -> None:
-    """Prints which names are the reason that a run is not kept, three at most."""
-    more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
-    print(f"trained anew and not kept in runs/, because of {', '.join(reasons[:3])}{more}")
-
-
-def run_key(task: Task) -> str:
-    """Returns the key of a run: a hash of its files, configuration and data."""
-    paths = [path_of(part) for part in parts_of(task).values()]
-    modules = {lab.__name__, __name__, *(module_name for module_name, _ in paths)}
-    sources = [FILES[name].source for name in sorted(modules)]
-    versions = (sys.version_info[:2], str(torch.__version__))
-    arguments = sorted(arguments_of(task).items())
-    asked = (asdict(task.config), task.verbs, task.pairs, sorted(task.scores))
-    content = (versions, sources, paths, arguments, asked)
-    return hashlib.sha256(repr(content).encode()).hexdigest()
-
-
-# ---- Runs ----
-RUNS = lab.folder_named("LAB5_RUNS", "runs")  # one folder per run
-TURN = threading.RLock()  # a process has one random state and one number of threads
-
-
-class Run(NamedTuple):
-    """A finished training."""
-
-    model: CVAE
-    history: pd.DataFrame  # one row per epoch
-    config: Config
-    before_refining: CVAE | None = None  # the model as the first phase left it, if there were two
-
-
-class Store:
-    """A run's folder in runs/, which keeps its last epoch."""
-
-    def __init__(self, task: Task):
-        self.config = task.config
-        self.key = run_key(task)
-        name = re.sub(r"[^\w-]", "_", f"{self.config.strategy:.30}-{self.config.decoding:.30}")
-        self.folder = RUNS / f"{name}-{self.config.seed}-{self.key[:16]}"
-        self.path = self.folder / "run.pt"
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Lets one process at a time work on the run."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / "lock")
-        try:
-            held = lock.acquire(timeout=0)
-        except Timeout:
-            print(f"another process trains this run; waiting for it ({self.folder.name})")
-            held = lock.acquire()
-        with held:
-            text = json.dumps(asdict(self.config), indent=1)
-            (self.folder / "config.json").write_text(text, encoding="utf-8")
-            yield
-
-    def save(self, state: dict) -> None:
-        """Saves a state, followed by its SHA-256, whole or not at all."""
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        content = buffer.getvalue()
-        part = self.path.with_suffix(".part")
-        with open(part, "wb") as file:
-            file.write(content + hashlib.sha256(content).digest())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, self.path)
-
-    def load(self) -> dict | None:
-        """Returns the state that was saved, or None; it runs no code."""
-        if not self.path.exists():
-            return None
-        content = self.path.read_bytes()
-        if hashlib.sha256(content[:-32]).digest() != content[-32:]:
-            print(f"{self.path}: damaged; the run is trained anew")
-            return None
-        return torch.load(io.BytesIO(content[:-32]), map_location="cpu", weights_only=True)
-
-
-@contextmanager
-def reproducible(seed: int) -> Iterator[None]:
-    """Gives the same bits on any number of cores; restores threads and random state.
-
-    Trainings in threads of one process take turns.
-    """
-    with TURN, torch.random.fork_rng(devices=[]):
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        torch.default_generator.manual_seed(seed)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
-
-
-def run_epochs(training: Training, task: Task, store: Store | None, progress: bool) -> None:
-    """Trains the epochs that are missing, and saves each."""
-    done = len(training.history)
-    total = task.config.epochs
-    label = f"resumed at epoch {done + 1}" if done else "epochs"
-    is_hidden = not progress or done == total
-    for epoch in tqdm(range(done + 1, total + 1), label, total, initial=done, disable=is_hidden):
-        row = training.run_epoch(epoch)
-        training.history.append(row | training.evaluate(epoch, task))
-        if store:
-            store.save(training.state())
-
-
-def finish(task: Task, store: Store | None = None, progress=False) -> Run:
-    """Loads a run from its store, or trains what is missing of it."""
-    turn = store.locked() if store else nullcontext()
-    with turn, reproducible(task.config.seed):
-        training = task.make_training(task.config, task.verbs)
-        state = store.load() if store else None
-        if state is not None:
-            training.restore(state)
-        run_epochs(training, task, store, progress)
-    model = training.model.requires_grad_(True).eval()  # refined or not, loaded or not
-    history = pd.DataFrame(training.history).set_index("epoch")
-    return Run(model, history, task.config, training.before_refining)
-
-
-def train(config: Config, verbs=None, *, scores=None, progress=True, **options) -> Run:
-    """Trains on verbs, each once; by default, on those of `load_verbs()`.
-
-    Returns the last epoch's model, with a history of one row per epoch: what `Training.loss`
-    measures, the last step's learning rate, BLEU-4, in some rows what `score` returns, and your own
-    `scores`: functions of the model, by name, taken after every epoch. `progress` shows a bar.
-    Options: `pairs` for BLEU-4 (by default, those of test.txt that ask for these verbs), and
-    `make_training(config, verbs)`, which may train something else.
-
-    Raises before any work as `load_verbs` and `kl_weight`; later OSError and FloatingPointError.
-    """
-    return finish(check_task(config, verbs, scores=scores, **options), progress=progress)
-
-
-def load_or_train(config: Config, verbs=None, *, progress=True, **options) -> Run:
-    """Returns the run of these files, this configuration and data from runs/, else trains it.
-
-    Every epoch is saved, and the same call resumes a run, on a CPU bit for bit. A run with a part
-    that the lab's files do not have is trained anew, and a line names that part. Takes and raises
-    what `train` does. Of your own scores, the names are part of a run, what they compute is not.
-    """
-    task = check_task(config, verbs, **options)
-    reasons = reasons_not_to_keep(task)
-    if reasons:
-        say_not_kept(reasons)
-    return finish(task, None if reasons else Store(task), progress)
-
-
-# ---- Sweeps ----
-def finish_in_worker(number: int, task: Task, store: Store | None, schedule, decoder):
-    """Returns a run's number and the run, finished in a worker that is sent what it may lack."""
-    STRATEGIES[task.config.strategy] = schedule
-    lab.DECODERS[task.config.decoding] = decoder
-    if store and (names_set() or run_key(task) != store.key):
-        raise RuntimeError("a worker's files are not those imported here: restart Python")
-    return number, finish(task, store)
-
-
-def sweep(tasks, verbs=None, jobs=-1, **options) -> list[Run]:
-    """Loads or trains runs, in order: one per core, or on a cluster (`joblib.parallel_config`).
-
-    A task is a configuration, or a pair of a configuration and its own verbs. Takes and raises what
-    `load_or_train` does, and ValueError if a name of the lab's files was set, since workers would
-    not have it. What was finished before an error is kept.
-    """
-    if names_set():
-        raise ValueError(
-            f"{names_set()[0]} was set here, not in the workers: edit its file instead"
-        )
-    calls, not_kept = [], set()
-    for number, task in enumerate(tasks):
-        config, own = task if isinstance(task, tuple | list) else (task, verbs)
-        task = check_task(config, own, **options)
-        reasons = reasons_not_to_keep(task)
-        not_kept |= set(reasons)
-        store = None if reasons else Store(task)
-        sent = (STRATEGIES[config.strategy], lab.DECODERS[config.decoding])
-        calls.append(joblib.delayed(finish_in_worker)(number, task, store, *sent))
-    if not_kept:
-        say_not_kept(sorted(not_kept))
-    finished = joblib.Parallel(jobs, return_as="generator_unordered")(calls)
-    runs = dict(tqdm(finished, "runs", len(calls)))
-    return [runs[number] for number in range(len(calls))]
-
-
-note(lab.__name__)
-note(__name__)
+    """Raises ValueError for a schedule that leaves 0..1."""
+    for n, excess in itertools.product(range(1, 21), (-1.0, 0.0, 1.0, 100.0)):
+        kl_weight(config, n / 20, max(0.0, config.target_kl + excess))

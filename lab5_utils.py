@@ -152,7 +152,7 @@ class TestPair(NamedTuple):
 
 def folder_named(variable: str, default="") -> Path:
     """Returns the folder that an environment variable names; a relative one is beside this file."""
-    return HERE / (os.environ.get(variable) or default)
+    return HERE / Path(os.environ.get(variable) or default).expanduser()
 
 
 def data_folder() -> Path:
@@ -223,8 +223,19 @@ def known_pairs(verbs: list[Verb]) -> list[TestPair]:
     return [pair for pair in load_test_pairs() if pair.source in columns[pair.source_tense]]
 
 
-def distinct_verbs(verbs=None) -> list[Verb]:
-    """Returns verbs in their order, each once; by default, those of `load_verbs()`.
+def check_pairs(pairs, verbs: list[Verb]) -> list[TestPair]:
+    """Returns test pairs for a table. Raises ValueError and TypeError, which name the pair."""
+    checked = []
+    for n, (source, target, *tenses) in enumerate(pairs, 1):
+        where = f"pair {n}"
+        words = check_words([source, target], where)
+        vocabulary_of(verbs).to_tensor(words)  # raises for a letter that the table lacks
+        checked.append(TestPair(*words, *check_tense(tenses, 2, len(verbs[0])).tolist()))
+    return checked
+
+
+def check_verbs(verbs=None) -> list[Verb]:
+    """Returns verbs in their order, repeats kept; by default, those of `load_verbs()`.
 
     Raises ValueError and TypeError, which name the verb by its number.
     """
@@ -235,7 +246,12 @@ def distinct_verbs(verbs=None) -> list[Verb]:
     for n, verb in enumerate(verbs, 1):
         if len(verb) != len(verbs[0]):
             raise ValueError(f"verb {n}: found {len(verb)} forms; expected {len(verbs[0])}")
-    return list(dict.fromkeys(verbs))
+    return verbs
+
+
+def distinct_verbs(verbs=None) -> list[Verb]:
+    """Returns what `check_verbs` does, each verb once."""
+    return list(dict.fromkeys(check_verbs(verbs)))
 
 
 def vocabulary_of(verbs: list[Verb]) -> Vocabulary:
@@ -244,11 +260,16 @@ def vocabulary_of(verbs: list[Verb]) -> Vocabulary:
     return Vocabulary("".join(sorted(letters)), forms=len(verbs[0]))
 
 
+def as_words(words: list[str], tense, vocabulary: Vocabulary) -> Words:
+    """Returns words as tensors, in one tense or in one each. Raises ValueError."""
+    tense = check_tense(tense, len(words), vocabulary.forms)
+    return Words(*vocabulary.to_tensor(words), tense)
+
+
 def words_of(verbs: list[Verb], vocabulary: Vocabulary) -> Words:
     """Returns all forms of N verbs as words: index F n + t is verb n in tense t."""
-    letters, lengths = vocabulary.to_tensor([form for verb in verbs for form in verb])
-    tense = torch.arange(vocabulary.forms).repeat(len(verbs))
-    return Words(letters, lengths, tense)
+    forms = [form for verb in verbs for form in verb]
+    return as_words(forms, np.tile(range(vocabulary.forms), len(verbs)), vocabulary)
 
 
 # ---- Model ----
@@ -541,9 +562,7 @@ class CVAE(nn.Module):
         Raises TypeError and ValueError unless words have 1 to 32 letters of the model's table and
         tenses are 0..F − 1.
         """
-        words = check_words(words)
-        tense = check_tense(tense, len(words), self.vocabulary.forms)
-        return self.encode_words(Words(*self.vocabulary.to_tensor(words), tense))
+        return self.encode_words(as_words(check_words(words), tense, self.vocabulary))
 
     @torch.no_grad()
     def encode_words(self, words: Words) -> tuple[Tensor, Tensor]:
@@ -559,10 +578,12 @@ class CVAE(nn.Module):
     @torch.no_grad()
     def decode(self, z: Tensor, tense) -> list[str]:
         """Decodes z (B, Z) greedily, in one tense or in one each. Raises ValueError."""
+        z = torch.as_tensor(z).to(next(self.parameters()))
         if z.shape[1:] != (self.latent_size,):
             raise ValueError(f"z: found {tuple(z.shape)}; expected (B, {self.latent_size})")
+        if not z.isfinite().all():
+            raise ValueError("z: found NaN or an infinite number; expected finite ones")
         tense = check_tense(tense, len(z), self.vocabulary.forms).to(self.device)
-        z = z.to(next(self.parameters()))
         words = []
         for start in range(0, len(z), CHUNK):
             part = slice(start, start + CHUNK)
@@ -740,8 +761,8 @@ def score(model: CVAE, verbs=None, pairs=None, draws=10_000) -> dict[str, float]
     pairs are those of the files by default; without pairs there is no BLEU-4. Raises as
     `distinct_verbs`.
     """
-    verbs = load_verbs() if verbs is None else verbs
-    once = distinct_verbs(verbs)
+    verbs = check_verbs(verbs)
+    once = list(dict.fromkeys(verbs))
     pairs = known_pairs(once) if pairs is None else pairs
     found = score_noise(model, verbs, draws)
     if pairs:

@@ -23,7 +23,8 @@ import numpy as np
 import experiments.variants  # noqa: F401  registers decoders
 import lab5_utils as lab
 from experiments import run_parts, scores
-from lab5_train import STRATEGIES, Config, load_or_train
+from lab5_runs import load_or_train
+from lab5_train import STRATEGIES, Config
 
 AT_THREE_TENTHS = partial(Config, strategy="monotonic", kl_weight=0.3, refine=0.0)
 PLAIN = partial(AT_THREE_TENTHS, epochs=16, decoding="direct")

@@ -1,7 +1,8 @@
 """Variants of the lab's training and decoders; what they train is kept in runs/."""
 
 import lab5_utils as lab
-from lab5_train import Training, note
+from lab5_runs import note
+from lab5_train import Training
 
 
 class StepByStep(Training):

@@ -24,7 +24,8 @@ import lab5_selftaught as taught
 import lab5_utils as lab
 from experiments.score_selftaught import rarer_verbs
 from lab5_figures import draw_map
-from lab5_train import Config, load_or_train
+from lab5_runs import load_or_train
+from lab5_train import Config
 
 SIDES = (3.4, 2.4)  # ends of the map to the right and up, in standard deviations of noise
 

@@ -14,6 +14,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import own  # noqa: E402
 
 import lab5_figures  # noqa: E402, F401 (the path above comes first; tests import it from here)
+import lab5_runs  # noqa: E402
 import lab5_selftaught as taught  # noqa: E402, F401 (likewise)
 import lab5_train  # noqa: E402
 import lab5_utils as lab  # noqa: E402
@@ -37,13 +38,13 @@ def small(**changes):
 
 def train(config, verbs, **options):
     """Trains without a bar, and without the lab's scores, which take most of a small run's time."""
-    return lab5_train.train(config, verbs, progress=False, make_training=own.unscored, **options)
+    return lab5_runs.train(config, verbs, progress=False, make_training=own.unscored, **options)
 
 
 def keep(config, verbs, **options):
     """Loads or trains the same run, from runs/."""
     options = {"progress": False, "make_training": own.unscored} | options
-    return lab5_train.load_or_train(config, verbs, **options)
+    return lab5_runs.load_or_train(config, verbs, **options)
 
 
 def written(folder):
@@ -73,7 +74,7 @@ def pytest_configure(config):
 @pytest.fixture
 def runs_folder(tmp_path, monkeypatch):
     """Sends kept runs to a folder of the test's own."""
-    monkeypatch.setattr(lab5_train, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(lab5_runs, "RUNS", tmp_path / "runs")
     return tmp_path / "runs"
 
 

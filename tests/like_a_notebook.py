@@ -7,7 +7,7 @@ import contextlib
 import sys
 
 import joblib
-from conftest import fingerprint, lab, lab5_train, own, small
+from conftest import fingerprint, lab, lab5_runs, lab5_train, own, small
 
 POWER = 2
 
@@ -44,11 +44,11 @@ def dask_cluster():
 
 def main():
     """Prints what came of a sweep, then how it refuses what is set."""
-    for run in lab5_train.sweep(TASKS, VERBS, jobs=2, make_training=own.unscored):
+    for run in lab5_runs.sweep(TASKS, VERBS, jobs=2, make_training=own.unscored):
         print(fingerprint(run), type(run.model.decoder) is Narrow)
     lab5_train.CLIP = 1.0
     try:
-        lab5_train.sweep(TASKS, VERBS)
+        lab5_runs.sweep(TASKS, VERBS)
     except ValueError as error:
         print(error)
 

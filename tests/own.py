@@ -3,7 +3,8 @@
 from torch import nn
 
 import lab5_utils as lab
-from lab5_train import STRATEGIES, Training, note
+from lab5_runs import note
+from lab5_train import STRATEGIES, Training
 
 
 class GRUDecoder(lab.DirectDecoder):

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 import torch
-from conftest import ROOT, lab, lab5_train, small
+from conftest import ROOT, lab, lab5_runs, small
 
 PAGE = runpy.run_path(str(ROOT / "page" / "page.py"))
 PROGRAM = (ROOT / "page" / "network.js").read_text("utf-8")
@@ -41,7 +41,7 @@ def is_missing(what):
 def models(learned, verbs):
     """Returns two models, by name, with the weights that the page has."""
     direct = small(decoding="direct", epochs=40, learning_rate=0.015, refine=0.0)
-    conjugator = lab5_train.train(direct, verbs[7::41], pairs=[], progress=False).model
+    conjugator = lab5_runs.train(direct, verbs[7::41], pairs=[], progress=False).model
     models = {"ours": copy.deepcopy(learned.model), "conjugator": conjugator}
     for weight in (weight for model in models.values() for weight in model.parameters()):
         scale = weight.data.abs().max() / 127

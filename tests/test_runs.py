@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import own
 import pytest
-from conftest import ROOT, equal, keep, lab, lab5_train, small, taught, written
+from conftest import ROOT, equal, keep, lab, lab5_runs, lab5_train, small, taught, written
 
 VERBS = lab.load_verbs()[:5]
 
@@ -27,11 +27,11 @@ def task_of(config, verbs=VERBS, make_training=own.unscored, **options):
 
 
 def key(*args, **options):
-    return lab5_train.run_key(task_of(*args, **options))
+    return lab5_runs.run_key(task_of(*args, **options))
 
 
 def reasons(*args, **options):
-    return lab5_train.reasons_not_to_keep(task_of(*args, **options))
+    return lab5_runs.reasons_not_to_keep(task_of(*args, **options))
 
 
 # ---- Kept ----
@@ -206,8 +206,8 @@ def test_an_edited_formula_is_another_run_and_an_edited_comment_the_same(
     text = path.read_text("utf-8")
     assert text.count(old) == 1, "edit this test"
     (tmp_path / name).write_text(text.replace(old, new), encoding="utf-8")
-    source = lab5_train.FILES[path.stem].source
-    assert (lab5_train.hash_source(tmp_path / name) == source) == same
+    source = lab5_runs.FILES[path.stem].source
+    assert (lab5_runs.hash_source(tmp_path / name) == source) == same
 
 
 USED_BY = {"lab5_utils": {"ours", "own"}, "lab5_train": {"ours", "own"}, "own": {"own"}}
@@ -220,8 +220,8 @@ def test_an_edited_file_is_part_of_the_runs_that_use_it(monkeypatch, name):
         return {"ours": ours, "own": key(tiny(decoding="gru"))}
 
     before = keys()
-    edited = lab5_train.FILES[name]._replace(source="another")
-    monkeypatch.setitem(lab5_train.FILES, name, edited)
+    edited = lab5_runs.FILES[name]._replace(source="another")
+    monkeypatch.setitem(lab5_runs.FILES, name, edited)
     changed = {called for called, found in keys().items() if found != before[called]}
     assert changed == USED_BY.get(name, set())
 
@@ -230,11 +230,11 @@ def test_an_edited_file_is_part_of_the_runs_that_use_it(monkeypatch, name):
 STARTED_ELSEWHERE = f"""
 import importlib, sys
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
-from conftest import lab, lab5_figures, lab5_train
-print(lab5_train.RUNS, lab5_figures.FIGURES, sep="\\n")
+from conftest import lab, lab5_figures, lab5_runs, lab5_train
+print(lab5_runs.RUNS, lab5_figures.FIGURES, sep="\\n")
 for module in (lab, lab5_train):
     importlib.reload(module)
-    print(len(lab5_train.names_set()) > 0)
+    print(len(lab5_runs.names_set()) > 0)
 """
 
 

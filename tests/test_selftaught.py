@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import lab, lab5_train, small, taught, train
+from conftest import lab, lab5_runs, lab5_train, small, taught, train
 from scipy.optimize import linear_sum_assignment
 
 from experiments.words import is_regular
@@ -71,13 +71,13 @@ def test_costs_are_those_of_each_pair_by_itself_both_ways(run):
     model = run.model
     asked = np.ones((3, 4), dtype=bool)
     asked[1, 2] = False
-    one = taught.words_of(model, LISTS[0][:3], 0)
-    other = taught.words_of(model, LISTS[3][:4], 3)
+    one = lab.as_words(LISTS[0][:3], 0, model.vocabulary)
+    other = lab.as_words(LISTS[3][:4], 3, model.vocabulary)
     costs = taught.costs_between(model, one, other, asked)
 
     def nats(word, tense, target, target_tense):
         mu, _ = model.encode([word], tense)
-        letters = taught.words_of(model, [target], target_tense)
+        letters = lab.as_words([target], target_tense, model.vocabulary)
         forced = torch.zeros(1, dtype=torch.bool)
         return model.decoder.nats(mu, letters, forced, 1.0).ce.item()
 
@@ -261,8 +261,8 @@ def test_a_conjugator_is_kept_by_its_rows_and_held_out_lemmas(monkeypatch):
     held_out = [(), ["lalk"], {"lalk", "melk"}, ["melk", "lalk"]]
     tasks = [task_of_conjugator(monkeypatch, rows, lemmas) for lemmas in held_out]
     tasks.append(task_of_conjugator(monkeypatch, VERBS))
-    assert len({lab5_train.run_key(task) for task in tasks}) == 4
-    assert lab5_train.reasons_not_to_keep(tasks[0]) == []
+    assert len({lab5_runs.run_key(task) for task in tasks}) == 4
+    assert lab5_runs.reasons_not_to_keep(tasks[0]) == []
     training = tasks[0].make_training(tasks[0].config, rows)
     assert training.model.vocabulary == lab.vocabulary_of(VERBS), "it reads all of the lists"
 
@@ -272,7 +272,7 @@ def test_all_of_it_from_lists_in_any_order(monkeypatch, run):
         if make_training is None:
             return run
         options |= {"make_training": make_training, "progress": False}
-        return lab5_train.train(config, verbs, **options)
+        return lab5_runs.train(config, verbs, **options)
 
     size = {"hidden_size": 48, "latent_size": 16, "embedding_size": 16, "epochs": 3}
     monkeypatch.setattr(taught, "CONJUGATOR", taught.CONJUGATOR | size)

@@ -13,7 +13,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, equal, fingerprint, keep, lab, lab5_train, small, train, written
+from conftest import (
+    ROOT,
+    equal,
+    fingerprint,
+    keep,
+    lab,
+    lab5_runs,
+    small,
+    train,
+    written,
+)
 
 PROCESSES = multiprocessing.get_context("spawn" if os.name == "nt" else "forkserver")
 VERBS = lab.load_verbs()[:10]  # five steps an epoch
@@ -46,7 +56,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit_in_both_phases(runs_folder, caps
 # ---- Processes ----
 def ask(runs, log):
     """Asks for the run as a notebook does; logs the epochs trained here, then the run."""
-    lab5_train.RUNS = runs
+    lab5_runs.RUNS = runs
     with open(log, "w", buffering=1) as file, contextlib.redirect_stdout(file):
         run = keep(CONFIG, VERBS, scores={"mine": lambda model: print("epoch") or 0.0})
         print(fingerprint(run))

@@ -10,7 +10,19 @@ import like_a_notebook
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, equal, fingerprint, keep, lab, lab5_train, own, small, train, written
+from conftest import (
+    ROOT,
+    equal,
+    fingerprint,
+    keep,
+    lab,
+    lab5_runs,
+    lab5_train,
+    own,
+    small,
+    train,
+    written,
+)
 
 VERBS = lab.load_verbs()[:10]
 CONFIGS = [small(seed=seed, epochs=2, refine=0.5, tf_final=0.5) for seed in range(4)]
@@ -23,7 +35,7 @@ def alone():
 
 
 def sweep(tasks, **options):
-    return lab5_train.sweep(tasks, VERBS, jobs=1, make_training=own.unscored, **options)
+    return lab5_runs.sweep(tasks, VERBS, jobs=1, make_training=own.unscored, **options)
 
 
 def test_a_sweep_is_its_single_runs_and_trains_what_is_missing(alone, runs_folder):
@@ -62,11 +74,11 @@ def test_a_sweep_with_a_wrong_task_trains_nothing(runs_folder):
 
 def test_a_worker_with_other_files_refuses():
     task = lab5_train.check_task(CONFIGS[0], VERBS)
-    store = lab5_train.Store(task)
+    store = lab5_runs.Store(task)
     store.key = "another key"
     registered = lab5_train.target_rate, lab.GatedDecoder
     with pytest.raises(RuntimeError, match="a worker's files are not those imported here"):
-        lab5_train.finish_in_worker(0, task, store, *registered)
+        lab5_runs.finish_in_worker(0, task, store, *registered, os.getpid())
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, SMALL, lab, lab5_train, small, train
+from conftest import ROOT, SMALL, lab, lab5_runs, lab5_train, small, train
 
 VERBS = [
     tuple(row.split())
@@ -96,7 +96,7 @@ def test_own_scores_and_pairs_are_taken_after_every_epoch():
 
     pairs = [("goes", "went", 1, 2)]
     three_forms = [("go", "goes", "went"), ("see", "sees", "saw")]
-    run = lab5_train.train(
+    run = lab5_runs.train(
         small(epochs=2), three_forms, pairs=pairs, scores={"width": width}, progress=False
     )
     assert run.history["width"].tolist() == [16, 16]
@@ -174,7 +174,7 @@ def test_a_table_of_cyrillic_letters_and_five_forms_is_trained_and_converted():
     stems = ("дела", "чита", "зна", "дума")
     endings = ("ть", "ю", "ет", "ем", "й")
     table = [tuple(stem + ending for ending in endings) for stem in stems]
-    run = lab5_train.train(small(epochs=1, refine=0.0), table, progress=False)
+    run = lab5_runs.train(small(epochs=1, refine=0.0), table, progress=False)
     assert run.history[["ce", "kl", "conversions"]].notna().all(axis=None)
     assert "bleu4" not in run.history, "there are no test pairs of it"
     (word,) = run.model.convert(["делать"], 0, 4)

@@ -1,0 +1,355 @@
+"""Runs of the lab: trained once, kept in runs/, resumed bit for bit, swept over the cores.
+
+Read it top to bottom, after `lab5_train`, which has the training itself.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import functools
+import hashlib
+import io
+import json
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import NamedTuple
+
+import joblib
+import numpy as np
+import pandas as pd
+import torch
+from filelock import FileLock, Timeout
+from tqdm.auto import tqdm
+
+import lab5_train
+import lab5_utils as lab
+from lab5_train import Config, Task, Training, check_task, reproducible
+from lab5_utils import CVAE
+
+
+# ---- What a run is ----
+# runs/ keeps what the lab's files say, as they were imported. What a notebook, or a person at the
+# prompt, defines or sets is trained anew at each call, since nothing here would know of a change.
+class File(NamedTuple):
+    """One of the lab's files, as it was imported."""
+
+    source: str  # a hash of its syntax tree
+    contents: dict  # what it and its classes hold, by name
+
+
+FILES: dict[str, File] = globals().get("FILES", {})  # by module; a reload changes nothing here
+
+
+def note(module_name: str) -> None:
+    """Makes a file one of the lab's; the file calls this in its last line, with its __name__."""
+    module = sys.modules[module_name]
+    if module_name != "__main__":  # a script or a notebook
+        FILES.setdefault(module_name, File(hash_source(module.__file__), contents_of(module)))
+
+
+def hash_source(file: str) -> str:
+    """Hashes what a file computes: its syntax tree, without comments and docstrings."""
+    tree = ast.parse(Path(file).read_bytes())
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if documented and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def contents_of(module: ModuleType) -> dict:
+    """Returns what a module and its classes hold, by name; dictionaries and lists as copies."""
+    classes = [kind for kind in vars(module).values() if isinstance(kind, type)]
+    own = [kind for kind in classes if kind.__module__ == module.__name__]
+    held = {}
+    for holder in (module, *own):
+        for name, value in vars(holder).items():
+            if isinstance(value, FunctionType) or not name.startswith("__"):
+                is_mutable = isinstance(value, dict | list | set)
+                held[f"{holder.__name__}.{name}"] = copy.copy(value) if is_mutable else value
+    return held
+
+
+def is_same(then, now) -> bool:
+    """Tells whether a name still holds what it held; a dictionary may have grown."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        return then.items() <= now.items()
+    is_plain = isinstance(then, int | float | str | tuple | list | set)
+    return then is now or (is_plain and type(then) is type(now) and then == now)
+
+
+MAY_BE_SET = f"{__name__}.RUNS"
+
+
+def names_set() -> list[str]:
+    """Returns the names in the lab's files that no longer hold what they held at import."""
+    changed = set()
+    for module_name, file in FILES.items():
+        now = contents_of(sys.modules[module_name])
+        for name in file.contents.keys() | now.keys():
+            if not is_same(file.contents.get(name), now.get(name)):
+                changed.add(name)
+    replaced = {name.split(".")[-1] for name in changed}  # classes, without their members
+    changed = {name for name in changed if name.split(".")[0] not in replaced}
+    return sorted(changed - {MAY_BE_SET})
+
+
+def parts_of(task: Task) -> dict:
+    """Returns what a run is made of, by what it is called in a message."""
+    config = task.config
+    return {
+        f"strategy {config.strategy!r}": lab5_train.STRATEGIES[config.strategy],
+        f"decoding {config.decoding!r}": lab.DECODERS[config.decoding],
+        "configuration": type(config),
+        "training": getattr(task.make_training, "func", task.make_training),  # of a partial
+    }
+
+
+def path_of(part) -> tuple[str, str]:
+    """Returns a part's module and its name there."""
+    return getattr(part, "__module__", ""), getattr(part, "__qualname__", repr(part))
+
+
+def arguments_of(task: Task) -> dict:
+    """Returns the keywords of a training that is a `functools.partial`."""
+    return getattr(task.make_training, "keywords", {})
+
+
+def reasons_not_to_keep(task: Task) -> list[str]:
+    """Returns what the lab's files do not say about a run."""
+    reasons = names_set()
+    for called, part in parts_of(task).items():
+        module_name, name = path_of(part)
+        if module_name not in FILES or getattr(sys.modules[module_name], name, None) is not part:
+            reasons.append(f"{called} ({name})")
+    for name, value in arguments_of(task).items():
+        if not isinstance(value, int | float | str | tuple):
+            reasons.append(f"argument {name}")
+    if getattr(task.make_training, "args", ()):
+        reasons.append("an argument without a name")
+    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+        reasons.append("autocast")
+    return reasons
+
+
+def say_not_kept(reasons: list[str]) -> None:
+    """Prints which names are the reason that a run is not kept, three at most."""
+    more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
+    print(f"trained anew and not kept in runs/, because of {', '.join(reasons[:3])}{more}")
+
+
+def bases_of(module_names: set[str]) -> set[str]:
+    """Returns the lab's files in which the classes of these files, and their bases, are defined."""
+    held = [vars(sys.modules[name]).values() for name in module_names]
+    classes = [kind for values in held for kind in values if isinstance(kind, type)]
+    own = [kind for kind in classes if kind.__module__ in module_names]
+    return {base.__module__ for kind in own for base in kind.__mro__} & FILES.keys()
+
+
+def run_key(task: Task) -> str:
+    """Returns the key of a run: a hash of its files, configuration and data."""
+    paths = [path_of(part) for part in parts_of(task).values()]
+    modules = {lab.__name__, lab5_train.__name__, *(module_name for module_name, _ in paths)}
+    sources = [FILES[name].source for name in sorted(modules | bases_of(modules))]
+    versions = (sys.version_info[:2], str(torch.__version__), str(torch.get_default_dtype()))
+    arguments = sorted(arguments_of(task).items())
+    asked = (asdict(task.config), task.verbs, task.pairs, sorted(task.scores))
+    content = (versions, sources, paths, arguments, asked)
+    return hashlib.sha256(repr(content).encode()).hexdigest()
+
+
+# ---- Runs ----
+RUNS = lab.folder_named("LAB5_RUNS", "runs")  # one folder per run
+
+
+class Run(NamedTuple):
+    """A finished training."""
+
+    model: CVAE
+    history: pd.DataFrame  # one row per epoch
+    config: Config
+    before_refining: CVAE | None = None  # the model as the first phase left it, if there were two
+
+
+class Store:
+    """A run's folder in runs/, which keeps its last epoch."""
+
+    def __init__(self, task: Task):
+        self.config = task.config
+        self.key = run_key(task)
+        name = f"{self.config.strategy:.30}-{self.config.decoding:.30}"
+        name = re.sub(r"[^\w-]", "_", name, flags=re.ASCII)
+        self.folder = RUNS / f"{name}-{self.config.seed}-{self.key[:16]}"
+        self.path = self.folder / "run.pt"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Lets one process at a time work on the run."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / "lock")
+        try:
+            held = lock.acquire(timeout=0)
+        except Timeout:
+            print(f"another process trains this run; waiting for it ({self.folder.name})")
+            held = lock.acquire()
+        with held:
+            text = json.dumps(asdict(self.config), indent=1)
+            (self.folder / "config.json").write_text(text, encoding="utf-8")
+            if self.path.exists() and self.load() is None:
+                print(f"{self.path}: damaged; the run is trained anew")
+            yield
+
+    def save(self, state: dict) -> None:
+        """Saves a state, followed by its SHA-256, whole or not at all."""
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        content = buffer.getvalue()
+        part = self.path.with_suffix(".part")
+        with open(part, "wb") as file:
+            file.write(content + hashlib.sha256(content).digest())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, self.path)
+
+    def load(self) -> dict | None:
+        """Returns the state that was saved, or None if there is none or it is damaged.
+
+        It runs no code.
+        """
+        if not self.path.exists():
+            return None
+        content = self.path.read_bytes()
+        if hashlib.sha256(content[:-32]).digest() != content[-32:]:
+            return None
+        return torch.load(io.BytesIO(content[:-32]), map_location="cpu", weights_only=True)
+
+    def is_finished(self) -> bool:
+        """Tells whether all epochs are saved, so that nothing is left to lock or to write."""
+        state = self.load()
+        return state is not None and len(state["history"]) == self.config.epochs
+
+
+def run_epochs(training: Training, task: Task, store: Store | None, progress: bool) -> None:
+    """Trains the epochs that are missing, and saves each."""
+    done = len(training.history)
+    total = task.config.epochs
+    label = f"resumed at epoch {done + 1}" if done else "epochs"
+    is_hidden = not progress or done == total
+    for epoch in tqdm(range(done + 1, total + 1), label, total, initial=done, disable=is_hidden):
+        row = training.run_epoch(epoch) | training.evaluate(epoch, task)
+        # a score may return NumPy's numbers, which a file that runs no code can't hold
+        training.history.append({name: np.asarray(value).tolist() for name, value in row.items()})
+        if store:
+            store.save(training.state())
+
+
+def finish(task: Task, store: Store | None = None, progress=False) -> Run:
+    """Loads a run from its store, or trains what is missing of it."""
+    turn = nullcontext() if store is None or store.is_finished() else store.locked()
+    with turn, reproducible(task.config.seed):
+        training = task.make_training(task.config, task.verbs)
+        state = store.load() if store else None
+        if state is not None:
+            training.restore(state)
+        run_epochs(training, task, store, progress)
+    model = training.model.requires_grad_(True).eval()  # refined or not, loaded or not
+    history = pd.DataFrame(training.history).set_index("epoch")
+    return Run(model, history, task.config, training.before_refining)
+
+
+def train(config: Config, verbs=None, *, scores=None, progress=True, **options) -> Run:
+    """Trains on verbs, each once; by default, on those of `load_verbs()`.
+
+    Returns the last epoch's model, with a history of one row per epoch: what `Training.loss`
+    measures, the last step's learning rate, BLEU-4, in some rows what `score` returns, and your own
+    `scores`: functions of the model, by name, taken after every epoch. `progress` shows a bar.
+    Options: `pairs` for BLEU-4 (by default, those of test.txt that ask for these verbs), and
+    `make_training(config, verbs)`, which may train something else.
+
+    Raises before any work as `load_verbs`, `check_pairs` and `kl_weight`, and ValueError for a
+    score with the name of another column; later OSError and FloatingPointError.
+    """
+    return finish(check_task(config, verbs, scores=scores, **options), progress=progress)
+
+
+def load_or_train(config: Config, verbs=None, *, progress=True, **options) -> Run:
+    """Returns the run of these files, this configuration and data from runs/, else trains it.
+
+    Every epoch is saved, and the same call resumes a run, on a CPU bit for bit. A run with a part
+    that the lab's files do not have is trained anew, and a line names that part. Takes and raises
+    what `train` does. Of your own scores, the names are part of a run, what they compute is not.
+    """
+    task = check_task(config, verbs, **options)
+    reasons = reasons_not_to_keep(task)
+    if reasons:
+        say_not_kept(reasons)
+    return finish(task, None if reasons else Store(task), progress)
+
+
+# ---- Sweeps ----
+@functools.cache
+def end_with(sweeper: int) -> None:
+    """Lets a worker end, in the middle of an epoch, once the process that sweeps has ended."""
+
+    def watch(parent: int) -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    if os.getpid() != sweeper:
+        threading.Thread(target=watch, args=(os.getppid(),), daemon=True).start()
+
+
+def finish_in_worker(number, task: Task, store: Store | None, schedule, decoder, sweeper: int):
+    """Returns a run's number and the run, finished in a worker that is sent what it may lack."""
+    end_with(sweeper)
+    lab5_train.STRATEGIES[task.config.strategy] = schedule
+    lab.DECODERS[task.config.decoding] = decoder
+    if store and (names_set() or run_key(task) != store.key):
+        raise RuntimeError("a worker's files are not those imported here: restart Python")
+    try:
+        return number, finish(task, store)
+    except Exception as error:
+        error.add_note(f"in task {number} of the sweep, counted from 0: {task.config}")
+        raise
+
+
+def sweep(tasks, verbs=None, *, jobs=-1, progress=True, **options) -> list[Run]:
+    """Loads or trains runs, in order: one per core, or on a cluster (`joblib.parallel_config`).
+
+    A task is a configuration, or a pair of a configuration and its own verbs. Takes and raises what
+    `load_or_train` does, and ValueError if a name of the lab's files was set, since workers would
+    not have it. What was finished before an error is kept.
+    """
+    if names_set():
+        raise ValueError(
+            f"{names_set()[0]} was set here, not in the workers: edit its file instead"
+        )
+    calls, not_kept = [], set()
+    for number, task in enumerate(tasks):
+        config, own = task if isinstance(task, tuple | list) else (task, verbs)
+        task = check_task(config, own, **options)
+        reasons = reasons_not_to_keep(task)
+        not_kept |= set(reasons)
+        store = None if reasons else Store(task)
+        sent = (lab5_train.STRATEGIES[config.strategy], lab.DECODERS[config.decoding], os.getpid())
+        calls.append(joblib.delayed(finish_in_worker)(number, task, store, *sent))
+    if not_kept:
+        say_not_kept(sorted(not_kept))
+    finished = joblib.Parallel(jobs, return_as="generator_unordered")(calls)
+    runs = dict(tqdm(finished, "runs", len(calls), disable=not progress))
+    return [runs[number] for number in range(len(calls))]
+
+
+note(lab.__name__)
+note(lab5_train.__name__)
+note(__name__)

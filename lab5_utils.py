@@ -156,8 +156,11 @@ def folder_named(variable: str, default="") -> Path:
 
 
 def data_folder() -> Path:
-    """Returns the data folder: $LAB5_DATA, or this module's own."""
-    return folder_named("LAB5_DATA")
+    """Returns the data folder: $LAB5_DATA, or this module's own. Raises FileNotFoundError."""
+    folder = folder_named("LAB5_DATA")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"LAB5_DATA: found no folder {folder}; expected one with train.txt")
+    return folder
 
 
 def read_lines(path: Path) -> list[str]:
@@ -171,6 +174,17 @@ def read_lines(path: Path) -> list[str]:
     return text.removesuffix("\n").split("\n")
 
 
+def misplaced_space(line: str) -> str:
+    """Returns what is wrong with a line's spaces, in words, or an empty text."""
+    wrong = {
+        "an empty line": not line,
+        "a space before the first word": line.startswith(" "),
+        "a space after the last word": line.endswith(" "),
+        "two spaces side by side": "  " in line,
+    }
+    return next((name for name, is_found in wrong.items() if is_found), "")
+
+
 def read_rows(path: Path, width: int | None = None) -> list[Verb]:
     """Reads rows of `width` words, or of as many as most rows have (at least two).
 
@@ -179,6 +193,8 @@ def read_rows(path: Path, width: int | None = None) -> list[Verb]:
     rows = []
     for n, line in enumerate(read_lines(path), 1):
         where = f"{path}, line {n} ({line!r:.60})"
+        if found := misplaced_space(line):
+            raise ValueError(f"{where}: found {found}; expected words one space apart")
         rows.append(tuple(check_word(word, where) for word in line.split(" ")))
     ((usual, _),) = Counter(map(len, rows)).most_common(1)
     width = width or max(2, usual)

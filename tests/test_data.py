@@ -51,18 +51,22 @@ def test_test_pairs_are_forms_of_training_verbs(verbs):
 
 
 # ---- What is refused: file, line, what was found and expected ----
+SPACE = "expected words one space apart"
 WORD = "expected 1 to 32 letters in lower case"
 BAD_LINES = {  # in the middle of a good table
     "a,b,c,d": f"line 2 ('a,b,c,d'): found 'a,b,c,d'; {WORD}",
     "a b\tc d": rf"line 2 ('a b\tc d'): found 'b\tc'; {WORD}",
     "a b C d": f"line 2 ('a b C d'): found 'C'; {WORD}",
     "a b c d1": f"line 2 ('a b c d1'): found 'd1'; {WORD}",
-    "a  b c d": f"line 2 ('a  b c d'): found ''; {WORD}",
-    "": f"line 2 (''): found ''; {WORD}",
+    "a  b c d": f"line 2 ('a  b c d'): found two spaces side by side; {SPACE}",
+    " a b c d": f"line 2 (' a b c d'): found a space before the first word; {SPACE}",
+    "a b c d ": f"line 2 ('a b c d '): found a space after the last word; {SPACE}",
+    "": f"line 2 (''): found an empty line; {SPACE}",
     "a b c": "line 2: found 3 words; expected 4, one space apart",
 }
 BAD_TABLES = {
-    "": f"line 1 (''): found ''; {WORD}",
+    "": f"line 1 (''): found an empty line; {SPACE}",
+    ROW + "\n": f"line 2 (''): found an empty line; {SPACE}",
     "walk\ngo": "line 1: found 1 words; expected 2, one space apart",
     "a b c\n" + 2 * ROW: "line 1: found 3 words; expected 4, one space apart",
     ROW.encode() + b"caf\xe9": "line 2: found the byte 0xe9; expected UTF-8",
@@ -133,7 +137,8 @@ def test_the_data_folder_is_named_by_the_environment(tmp_path, monkeypatch):
         assert lab.load_verbs() == [WALK]
         assert lab.load_test_pairs()[0] == ("walk", "walked", lab.PRESENT, lab.PAST)
     monkeypatch.setenv("LAB5_DATA", "none")
-    with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "none" / "train.txt"))):
+    expected = re.escape(f"LAB5_DATA: found no folder {tmp_path / 'none'}; expected one with train")
+    with pytest.raises(FileNotFoundError, match=expected):
         lab.load_verbs()
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import cloudpickle
+import pandas as pd
 import seaborn as sns
-import torch
 
 YOURS = Path("yours.pkl")  # what notebook 02 keeps
 WIDTH = 5.0  # of a figure, inches
@@ -27,30 +27,33 @@ def save_table(table, name, **options):
     table.to_csv(f"{name}.csv", **options)
 
 
-def keep_model(encoder, decoder, convert, train):
-    """Keeps a trained model and two functions of notebook 02, with all that they use."""
-    model = {"encoder": encoder, "decoder": decoder, "convert": convert, "train": train}
-    classes = {"Encoder": type(encoder), "Decoder": type(decoder)}
-    YOURS.write_bytes(cloudpickle.dumps(model | classes))
+def keep_model(model, train):
+    """Keeps the trained model and the function `train` of notebook 02, with all that they use."""
+    kept = {"model": model, "train": train, "CVAE": type(model)}
+    YOURS.write_bytes(cloudpickle.dumps(kept))
 
 
 def your_notebook():
-    """Returns what notebook 02 kept, by name. Its `train` uses the values of this dictionary."""
+    """Returns what notebook 02 kept, by name."""
     if not YOURS.exists():
         raise FileNotFoundError("there is no model yet: fill in notebook 02 and run it")
-    kept = cloudpickle.loads(YOURS.read_bytes())
-    names = kept["train"].__globals__
-    names.update(kept)
-    return names
+    return cloudpickle.loads(YOURS.read_bytes())
 
 
 def your_model():
     """Returns the model that notebook 02 trained, with `latent_size`, `convert` and `generate`."""
-    names = your_notebook()
+    model = your_notebook()["model"]
 
     def generate(z):
         """Returns verbs, all four forms decoded from each z (N, Z)."""
-        forms = [names["decode"](z, torch.full((len(z),), tense)) for tense in range(4)]
+        forms = [model.decode(z, [tense] * len(z)) for tense in range(4)]
         return list(zip(*forms, strict=True))
 
-    return SimpleNamespace(latent_size=32, convert=names["convert"], generate=generate)
+    return SimpleNamespace(latent_size=32, convert=model.convert, generate=generate)
+
+
+def our_curves():
+    """Returns the curves of our own four trainings, and their words, by name, for 04."""
+    curves = pd.read_csv("04_curves.csv", index_col="epoch").groupby("training", sort=False)
+    words = {name: curve["words"].iloc[-1].split() for name, curve in curves}
+    return {name: curve[["β", "KL", "CE"]] for name, curve in curves}, words

@@ -6,13 +6,13 @@
 The metadata of a cell, under "handout", says what happens to it:
 
 - `blank`, points by function: students write the bodies. A check of each follows, from checks.py.
-- `answer`, a question, with `points`: students write a text. The cell's text is the model answer.
+- `answer`: students write a text. The cell's text is the model answer; texts.toml has the question.
 - `title`: its first two paragraphs are taken, the heading and the question.
 - `code`, a name: the code of this name in CODE takes its place.
 - `leave`: it's left out.
 
 All other cells are taken as they are. Of `lab5_utils` only what reads words comes along, and
-BLEU-4. The model doesn't, since it is the answer.
+BLEU-4. The model doesn't, since it is the answer. The verbs are those of $LAB5_DATA, or the lab's.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import ast
 import json
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -30,12 +31,15 @@ ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 import checks  # noqa: E402 (the path above comes first)
 
+import lab5_utils as lab  # noqa: E402
+
 NOTEBOOKS = [*sorted((ROOT / "notebooks").glob("0[123]_*.ipynb")), *sorted(HERE.glob("04_*.ipynb"))]
-FILES = ["train.txt", "test.txt", "LICENSE", "notebooks/plain_model.svg"]
+FILES = ["LICENSE", "notebooks/plain_model.svg", "assignment/04_curves.csv"]
 FILES += ["assignment/checks.py", "assignment/assignment.py"]
+TEXTS = tomllib.loads((HERE / "texts.toml").read_text("utf-8"))
 PACKAGES = ("torch", "numpy", "nltk", "pandas", "matplotlib", "seaborn", "jupyter", "cloudpickle")
-KNOWN = {"blank", "answer", "points", "title", "code", "leave"}
-STUB = 'raise NotImplementedError("YOUR CODE HERE: this function is still blank")'
+KNOWN = {"blank", "answer", "title", "code", "leave"}
+STUB = f"raise NotImplementedError({checks.BLANK!r})"
 CONFIG = f"""c = get_config()
 c.ExecutePreprocessor.timeout = 1800  # seconds a cell may take; training takes more than 30
 c.ClearSolutions.code_stub = {{"python": {STUB!r}}}
@@ -45,6 +49,7 @@ import math
 import random
 from collections import Counter
 from math import exp, log
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -62,9 +67,12 @@ from assignment import WIDTH, save_fig, save_table, set_style
 set_style()
 torch.set_num_threads(1)  # for matrices as small as ours a second thread costs time
 verbs = list(dict.fromkeys(lab.load_verbs()))  # each once
-pairs = lab.known_pairs(verbs)"""
+vocabulary = lab.vocabulary_of(verbs)
+pairs = lab.known_pairs(verbs)
+if not pairs:  # there is no test.txt
+    pairs = [lab.TestPair(verb[0], verb[-1], 0, len(verb) - 1) for verb in verbs[:10]]"""
 KEEP = """print("steps:", len(curves))  # an untrained model is not kept
-assignment.keep_model(encoder, decoder, convert, train)  # for 03 and 04"""
+assignment.keep_model(model, train)  # for 03 and 04"""
 CODE = {
     "setup": SETUP,
     "keep": KEEP,
@@ -84,7 +92,7 @@ def solution_of(cells):
 
     A cell with blanks is run as a whole.
     """
-    names = {"__name__": "solution", "vocabulary": checks.VOCABULARY}
+    names = {"__name__": "solution"}
     exec(SETUP, names)
     for cell in cells:
         said = cell.metadata.get("handout", {})
@@ -134,24 +142,32 @@ def make_check(name, points, solution, expected):
     check, owner = name.replace(".", "_").lower(), name.split(".")[0]
     run = getattr(checks, check)
     expected[check], hidden = (checks.results(run, solution[owner], case) for case in (0, 1))
-    source = f"""points = checks.award({points}, {check!r}, {owner})
+    asked = f"{points}, {check!r}, globals().get({owner!r})"
+    source = f"""points = checks.award({asked})
 ### BEGIN HIDDEN TESTS
-points = checks.award({points}, {check!r}, {owner}, {hidden})
+import runpy  # what a student may have done to `checks` is not in a copy that is read anew
+
+points = min(points, runpy.run_path("checks.py")["award"]({asked}, {hidden}))
 ### END HIDDEN TESTS
 points"""
     return mark(new_code_cell(source), f"check-{check}", points)
 
 
-def make_question(cell, said):
+def make_question(cell, name):
     """Returns a question, and the cell for its answer, in which the model answer stands."""
     heading, text = re.match(r"(#.*\n)?([\s\S]*)", cell.source).groups(default="")
-    answer = new_markdown_cell(f"### BEGIN SOLUTION\n{text.strip()}\n### END SOLUTION")
-    cell.source = f"{heading}\n{said['answer']} ({said['points']} points)".strip()
-    return [cell, mark(answer, f"answer-{cell.id}", said["points"], solution=True)]
+    parts, number = TEXTS[name], 1 + list(TEXTS).index(name)
+    total = sum(part["points"] for part in parts)
+    asked = [f"1. {part['ask']} ({part['points']})" for part in parts]
+    rubric = [f"1. {part['points']}: {part['earns']}" for part in parts]
+    cell.source = "\n".join([heading, f"**Text {number}** ({total} points)", "", *asked]).strip()
+    lines = ["### BEGIN SOLUTION", text.strip(), "", "**Rubric**", "", *rubric, "### END SOLUTION"]
+    answer = new_markdown_cell("\n".join(lines))
+    return [cell, mark(answer, f"answer-{cell.id}", total, solution=True)]
 
 
-def convert(cell, solution, expected):
-    """Returns the cells of the assignment that take the place of a cell."""
+def convert(cell, number, solution, expected):
+    """Returns the cells of the assignment that take the place of a cell of a notebook."""
     said = cell.metadata.pop("handout", {})
     if not said.keys() <= KNOWN:
         raise ValueError(f"found {said.keys() - KNOWN} in the metadata; expected {KNOWN}")
@@ -160,7 +176,7 @@ def convert(cell, solution, expected):
         made = [make_check(*blank, solution, expected) for blank in said["blank"].items()]
         return [mark(cell, f"blank-{cell.id}", solution=True), *made]
     if "answer" in said:
-        return make_question(cell, said)
+        return make_question(cell, f"{number} {cell.id}")
     if "title" in said:
         first = cell.source.split("\n\n")[:2]
         cell.source = "\n\n".join([*first, "[README.md](README.md) says what is asked of you."])
@@ -184,7 +200,7 @@ def make_source(path, expected):
     made = []
     for cell in cells:
         try:
-            made += convert(cell, solution, expected)
+            made += convert(cell, path.name[:2], solution, expected)
         except (AttributeError, KeyError, ValueError) as error:
             raise ValueError(f"{path.name}, cell {cell.id}: {error}") from error
     checked = [cell.metadata["nbgrader"] for cell in made if cell.id.startswith("check-")]
@@ -218,8 +234,9 @@ def words_and_data():
 
 def make_files(for_nbgrader):
     """Returns all files of the assignment, texts by name."""
-    files = {Path(name).name: (ROOT / name).read_text("utf-8") for name in FILES}
-    expected = {}
+    tables = [lab.data_folder() / name for name in ("train.txt", "test.txt")]
+    paths = [*(ROOT / name for name in FILES), *(path for path in tables if path.is_file())]
+    files, expected = {path.name: path.read_text("utf-8") for path in paths}, {}
     for path in NOTEBOOKS:
         notebook = make_source(path, expected)
         if not for_nbgrader:

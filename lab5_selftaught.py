@@ -272,7 +272,7 @@ class Synthesizer:
         return stem[:length]
 
     def resample(self, stem: str, rng: random.Random) -> str:
-        """Returns a stem in which some letters gave way to others that share one of their contexts."""
+        """Returns a stem with some letters replaced by others that share one of their contexts."""
         letters = []
         for letter in stem:
             if rng.random() < RESAMPLED:

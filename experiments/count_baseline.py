@@ -1,8 +1,9 @@
-"""The count: finds rows in four lists of words, without a network.
+"""The count, a baseline without a network, which finds rows in four lists of words.
 
-A signature is an ending for each tense (Goldsmith 2001, doi 10.1162/089120101750300490). Every word
-is a form of one verb. Verbs with the commonest signatures take their words first; the words that
-are left are matched by similarity, one to one (Kuhn 1955, doi 10.1002/nav.3800020109).
+A signature is an ending for each tense (Goldsmith 2001, doi 10.1162/089120101750300490). Each word
+is a form of one verb only. So verbs with the commonest signatures take their words first, and the
+words that are left are matched one to one by similar letters (Kuhn 1955, doi
+10.1002/nav.3800020109).
 """
 
 from collections import Counter, defaultdict
@@ -17,7 +18,7 @@ LONGEST_ENDING = 6
 
 
 def common_signatures(lists):
-    """Returns (count, stem, signature) of verbs whose four forms are in the lists."""
+    """Returns (count, stem, signature) of all possible verbs whose four forms are in the lists."""
     endings = defaultdict(lambda: [[], [], [], []])  # after each stem, by tense
     for tense, words in enumerate(lists):
         for word in words:
@@ -31,7 +32,7 @@ def common_signatures(lists):
 
 
 def likeness(one, other):
-    """Returns the letters that two words share at both ends, less the rest of the mean word."""
+    """Returns how many letters two words share at both ends, minus the rest of the mean word."""
     begin = len(commonprefix([one, other]))
     end = len(commonprefix([one[begin:][::-1], other[begin:][::-1]]))
     mean = (len(one) + len(other)) / 2
@@ -39,7 +40,7 @@ def likeness(one, other):
 
 
 def rows_by_likeness(lists):
-    """Returns rows of lemmas and the words most like them, each word in one row."""
+    """Returns rows of lemmas and the words most like them, with each word in one row."""
     lemmas, *others = lists
     columns = [lemmas]
     for words in others:
@@ -63,7 +64,7 @@ def rows_of_endings(lists):
 
 
 def rows_by_counting(lists):
-    """Returns rows of four forms, found in the list of words of each tense."""
+    """Returns the rows that the count finds, given a list of words for each tense."""
     lists = [sorted(set(words)) for words in lists]
     rows = rows_of_endings(lists)
     taken = [set(column) for column in zip(*rows, strict=True)]

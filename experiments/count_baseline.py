@@ -1,4 +1,4 @@
-"""The count, a baseline without a network, which finds rows in four lists of words.
+"""The count, a baseline without a network, which finds rows in lists of words, one per tense.
 
 A signature is an ending for each tense (Goldsmith 2001, doi 10.1162/089120101750300490). Each word
 is a form of one verb only. So verbs with the commonest signatures take their words first, and the
@@ -18,7 +18,7 @@ LONGEST_ENDING = 6
 
 
 def common_signatures(lists):
-    """Returns (count, stem, signature) of all possible verbs whose four forms are in the lists."""
+    """Returns (count, stem, signature) of verbs whose four forms are in the lists."""
     endings = defaultdict(lambda: [[], [], [], []])  # after each stem, by tense
     for tense, words in enumerate(lists):
         for word in words:
@@ -64,7 +64,7 @@ def rows_of_endings(lists):
 
 
 def rows_by_counting(lists):
-    """Returns the rows that the count finds, given a list of words for each tense."""
+    """Returns rows of four forms, found in the list of words of each tense."""
     lists = [sorted(set(words)) for words in lists]
     rows = rows_of_endings(lists)
     taken = [set(column) for column in zip(*rows, strict=True)]

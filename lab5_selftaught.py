@@ -379,22 +379,20 @@ def new_conjugation(config: Config, verbs: list[Verb], alphabet="", held_out=())
     return Conjugation(config, model, verbs, held_out)
 
 
-def learn(rows: list[Verb], lists: Lists, seed: int, held_out=(), **changes) -> CVAE:
+def learn(rows: list[Verb], lists: Lists, seed: int, held_out=()) -> CVAE:
     """Returns a conjugator that has learned rows, from runs/ if it was trained before.
 
-    It reads any word made of the lists' letters. `changes` override settings of CONJUGATOR. Raises
-    the errors of `Synthesizer`.
+    It reads any word made of the lists' letters. Raises the errors of `Synthesizer`.
     """
     alphabet = lab.vocabulary_of(table_of(lists)).alphabet
     arguments = {"alphabet": alphabet, "held_out": tuple(sorted(held_out))}
     training = partial(new_conjugation, **arguments)
-    config = Config(seed=seed, **CONJUGATOR | changes)
+    config = Config(seed=seed, **CONJUGATOR)
     return load_or_train(config, rows, pairs=[], make_training=training).model
 
 
 # ---- All of it ----
 ROUNDS = 2  # conjugators that join, each after learning the rows joined so far
-EPOCHS = 12  # of each of these, half as many as of the last one, since they only join
 
 
 class SelfTaught(NamedTuple):
@@ -408,7 +406,7 @@ def teach(lists: Lists, sure: np.ndarray, seed: int, held_out=()) -> SelfTaught:
     """Returns all rows that follow from sure joins (N, F), and a conjugator that learned them."""
     joins = sure
     for _ in range(ROUNDS):
-        model = learn(rows_of(lists, joins), lists, seed, held_out, epochs=EPOCHS)
+        model = learn(rows_of(lists, joins), lists, seed, held_out)
         joins = join(model, lists, sure, mutual)  # what the last one joined may change
     rows = rows_of(lists, join(model, lists, joins, linear_sum_assignment))
     return SelfTaught(rows, learn(rows, lists, seed, held_out))

@@ -1,14 +1,15 @@
 """A kept run survives: interrupts, kills, damaged files; and of many that ask, one trains it."""
 
 import contextlib
+import errno
 import hashlib
 import io
 import multiprocessing
 import os
 import pickle
 import random
-import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -106,25 +107,25 @@ def test_killed_at_random_moments_a_run_goes_on_bit_for_bit(uninterrupted, tmp_p
     assert found == fingerprint(uninterrupted)
 
 
-@pytest.mark.slow
-@needs_signals
 def test_of_two_that_ask_for_a_run_one_trains_it_and_the_other_says_that_it_waits(
-    uninterrupted, tmp_path
+    runs_folder, capsys
 ):
-    logs = [tmp_path / "first", tmp_path / "second"]
-    first = start(ask, tmp_path / "runs", logs[0])
-    wait_for("epoch", logs[0], first)
-    os.kill(first.pid, signal.SIGSTOP)
-    second = start(ask, tmp_path / "runs", logs[1])
-    try:
-        wait_for("another process trains this run; waiting for it", logs[1], second)
-    finally:
-        os.kill(first.pid, signal.SIGCONT)
-    first.join()
-    second.join()
-    texts = [log.read_text() for log in logs]
-    assert [text.count("epoch") for text in texts] == [24, 0]
-    assert all(text.split()[-1] == fingerprint(uninterrupted) for text in texts)
+    config = small(epochs=2)
+    asked = []
+
+    def ask_too(model):
+        said = ""
+        if not asked:
+            asked.append(threads.submit(keep, config, VERBS, scores={"mine": len}))
+            while "another process trains this run; waiting for it" not in said:
+                assert not asked[0].done()
+                time.sleep(0.01)
+                said = capsys.readouterr().out
+        return 0.0
+
+    with ThreadPoolExecutor(1) as threads:
+        first = keep(config, VERBS, scores={"mine": ask_too})
+        assert equal(asked[0].result(), first), "and takes no score"
 
 
 # ---- Files ----
@@ -174,12 +175,22 @@ def test_a_file_that_would_run_code_is_refused(runs_folder, tmp_path, monkeypatc
     assert Path("crater").exists(), "it is a bomb"
 
 
-def test_other_files_beside_a_run_are_left_alone(runs_folder):
-    keep(small(epochs=1), VERBS)
-    (file,) = written(runs_folder)
-    others = [runs_folder / "notes.txt", file.with_name("model.part"), file.with_name("mine.pt")]
-    for path in others:
-        path.write_text("mine")
-    file.unlink()
-    keep(small(epochs=1), VERBS)
-    assert [path.read_text() for path in others] == ["mine"] * 3
+@pytest.mark.parametrize("last", ["fsync", "replace"])
+def test_where_a_save_fails_the_one_before_it_is_whole(runs_folder, capsys, monkeypatch, last):
+    """As on a full disk."""
+    calls = []
+    succeed = getattr(os, last)
+
+    def fail(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "no space left")
+        succeed(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, last, fail)
+        with pytest.raises(OSError, match="no space left"):
+            keep(small(epochs=2), VERBS)
+    keep(small(epochs=2), VERBS, progress=True)
+    said = capsys.readouterr()
+    assert "resumed at epoch 2" in said.err and said.out == ""

@@ -12,19 +12,9 @@ import like_a_notebook
 import numpy as np
 import pytest
 import torch
-from conftest import (
-    ROOT,
-    equal,
-    fingerprint,
-    keep,
-    lab,
-    lab5_runs,
-    lab5_train,
-    own,
-    small,
-    train,
-    written,
-)
+from conftest import ROOT, equal, fingerprint, keep, lab, lab5_runs, own, small, train, written
+
+import lab5_train
 
 VERBS = lab.load_verbs()[:10]
 CONFIGS = [small(seed=seed, epochs=2, refine=0.5, tf_final=0.5) for seed in range(4)]
@@ -82,14 +72,14 @@ def test_a_sweep_with_a_wrong_task_trains_nothing(runs_folder):
     assert not runs_folder.exists()
 
 
-@pytest.mark.parametrize("holder, name", [(lab5_runs.Store, "key"), (lab5_train, "CLIP")])
-def test_a_worker_with_other_files_refuses(monkeypatch, holder, name):
+def test_a_worker_with_other_files_refuses(monkeypatch):
     task = lab5_train.check_task(CONFIGS[0], VERBS)
     store = lab5_runs.Store(task)
-    registered = lab5_train.target_rate, lab.GatedDecoder
-    monkeypatch.setattr(holder if holder is lab5_train else store, name, 1.0)
-    with pytest.raises(RuntimeError, match="a worker's files are not those imported here"):
-        lab5_runs.finish_in_worker(0, task, store, *registered, os.getpid())
+    sent = lab5_train.target_rate, lab.GatedDecoder, os.getpid()
+    for holder, name in ((store, "key"), (lab5_train, "CLIP")):
+        with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="a worker's files"):
+            patch.setattr(holder, name, 1.0)
+            lab5_runs.finish_in_worker(0, task, store, *sent)
 
 
 @pytest.mark.slow

@@ -3,9 +3,9 @@
 Lists of words go in, one per tense, in any order: nothing says which words are forms of one verb.
 Our model, trained on single words, tells what each word costs from the code of each other one;
 words that choose each other belong together. A conjugator learns these rows, along with synthetic
-verbs made from them, and decides on the remaining words. Erdmann et al. 2020 have the same outline:
-cluster words into paradigms, then train a network on these. Read `lab5_utils` and `lab5_train`
-first; shapes and units are the same.
+verbs made from them, and decides on the remaining words; a last one learns all the rows. Erdmann et
+al. 2020 have the same outline: cluster words into paradigms, then train a network on these. Read
+`lab5_utils`, `lab5_train` and `lab5_runs` first; shapes and units are the same.
 """
 
 from __future__ import annotations
@@ -374,37 +374,38 @@ def new_conjugation(config: Config, verbs: list[Verb], alphabet="", held_out=())
     return Conjugation(config, model, verbs, held_out)
 
 
-def learn(rows: list[Verb], lists: Lists, seed: int, held_out=()) -> CVAE:
-    """Returns a conjugator that has learned from rows, kept in runs/.
+def learn(rows: list[Verb], lists: Lists, seed: int, held_out=(), **changes) -> CVAE:
+    """Returns a conjugator that has learned from rows, kept in runs/; `changes` are of CONJUGATOR.
 
     It reads any word made of the lists' letters. Raises as `Synthesizer`.
     """
     alphabet = lab.vocabulary_of(table_of(lists)).alphabet
     arguments = {"alphabet": alphabet, "held_out": tuple(sorted(held_out))}
     training = partial(new_conjugation, **arguments)
-    config = Config(seed=seed, **CONJUGATOR)
+    config = Config(seed=seed, **CONJUGATOR | changes)
     return load_or_train(config, rows, pairs=[], make_training=training).model
 
 
 # ---- All of it ----
 ROUNDS = 2  # conjugators, each learning the rows joined so far
+EPOCHS = 12  # of each of these: half of the last one's, since they only join
 
 
 class SelfTaught(NamedTuple):
-    """The rows that were found, and a model that conjugates unseen verbs."""
+    """The rows that were found, and a model that learned them and conjugates unseen verbs, too."""
 
     rows: list[Verb]
     model: CVAE
 
 
 def teach(lists: Lists, sure: np.ndarray, seed: int, held_out=()) -> SelfTaught:
-    """Starts from sure joins (N, F): teaches conjugators, and joins the other words."""
+    """Starts from sure joins (N, F): joins the other words, and teaches a conjugator all rows."""
     joins = sure
     for _ in range(ROUNDS):
-        model = learn(rows_of(lists, joins), lists, seed, held_out)
+        model = learn(rows_of(lists, joins), lists, seed, held_out, epochs=EPOCHS)
         joins = join(model, lists, sure, mutual)  # what the last one joined may change
-    joins = join(model, lists, joins, linear_sum_assignment)
-    return SelfTaught(rows_of(lists, joins), model)
+    rows = rows_of(lists, join(model, lists, joins, linear_sum_assignment))
+    return SelfTaught(rows, learn(rows, lists, seed, held_out))
 
 
 def self_taught(lists, seed=0, held_out=()) -> SelfTaught:

@@ -5,21 +5,24 @@ import os
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 from joblib import Parallel, delayed
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
+BUILD = HERE.parent / "build"
 DIGITS = {"never": 0, "kept": 0, "kl_table": 1}  # else 3
 
 
 # ---- Making tables ----
 def put_rows(path, rows):
     """Puts rows into a CSV, new or not, in place of those with the same name and seed."""
-    if path.exists():
-        rows = pd.concat([pd.read_csv(path), rows])
-    rows = rows.drop_duplicates(["row", "seed"], keep="last")
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows.sort_values(["row", "seed"]).to_csv(path, index=False)
+    with FileLock(BUILD / f"{path.name}.lock"):  # two processes may score at the same time
+        if path.exists():
+            rows = pd.concat([pd.read_csv(path), rows])
+        rows = rows.drop_duplicates(["row", "seed"], keep="last")
+        rows.sort_values(["row", "seed"]).to_csv(path, index=False)
 
 
 def score_item(score, item):
@@ -43,7 +46,7 @@ def run_parts(parts):
     suffix = ""
     if asked.data:
         os.environ["LAB5_DATA"] = str(asked.data.absolute())
-        suffix = f"_{asked.data.name}"
+        suffix = f"_{asked.data.resolve().name}"
     for name in asked.parts:
         file, score, items = parts[name]
         calls = [delayed(score_item)(score, item) for item in items]

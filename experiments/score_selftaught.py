@@ -7,8 +7,10 @@
 
 Without a part: both, in three core-hours. A second call resumes: what is trained is kept in runs/.
 Shares are 0..1; a row is right if its lemma leads to all its forms. `kept`: the rows that a
-conjugator starts from, or that a count is sure of; `rarer`: the right forms of the rarer verbs,
-asked from the lemma. With --data another folder's table is used, and files are named after it.
+conjugator starts from, or that a count is sure of. Conversions are looked up in the rows; those
+that begin with `spelled` are spelled by the network that learned these rows. `rarer`: the right
+forms of the rarer verbs, asked from the lemma. With --data another folder's table is used, and
+files are named after it.
 """
 
 import random
@@ -104,32 +106,45 @@ def score_rows(name, rows, kept, verbs):
     return found | score_conversions(by_rows(rows), verbs) | score_drawn(drawn, verbs)
 
 
+def score_spelled(model, verbs, asked):
+    """Returns the scores of what a network spells: the table's conversions, and rarer verbs."""
+    spelled = score_conversions(model.convert, verbs)
+    found = {f"spelled_{name}": share for name, share in spelled.items()}
+    return found | {"rarer": exact_match(answer(model, asked), asked)["forms"]}
+
+
 def score_table(seed):
     """Returns the rows of a seed: of the whole table, words and tenses are told."""
     verbs = lab.distinct_verbs()
     lists = lists_of(verbs)
     asked = rarer_verbs()
+    hidden = lemmas_of(asked)
     run = train_lab(lists, seed)
     sure = taught.sure_joins(run, lists)
-    endings, alike = rows_of_endings(lists), rows_by_likeness(lists)
-    copied = [neighbour(lemma, verbs) for lemma in lemmas_of(asked)]
+    endings, alike, counted = (
+        rows_of_endings(lists),
+        rows_by_likeness(lists),
+        rows_by_counting(lists),
+    )
+    copied = [neighbour(lemma, verbs) for lemma in hidden]
     rows = [
         score_rows("model alone", taught.find_rows(run, lists), taught.rows_of(lists, sure), verbs),
-        score_rows("count", rows_by_counting(lists), endings, verbs),
         score_rows("likeness of letters, one to one", alike, alike, verbs),
+        score_rows("count", counted, endings, verbs),
+        {"row": "true rows"},
         {"row": "neighbour", "rarer": exact_match(copied, asked)["forms"]},
     ]
+    for row, known in ((rows[2], counted), (rows[3], verbs)):  # a conjugator learns them at once
+        row |= score_spelled(taught.learn(known, lists, seed, hidden), verbs, asked)
     starts = {
         "self-taught": sure,
         "count's endings, the same conjugator": joins_of(endings, lists),
         "beginnings, the same conjugator": joins_of_beginnings(lists),
     }
     for name, joins in starts.items():
-        found = taught.teach(lists, joins, seed, lemmas_of(asked))
-        rows.append(score_rows(name, found.rows, taught.rows_of(lists, joins), verbs))
-        conversions = score_conversions(found.model.convert, verbs)
-        rarer = exact_match(answer(found.model, asked), asked)["forms"]
-        rows.append({"row": f"{name}, its model"} | conversions | {"rarer": rarer})
+        found = taught.teach(lists, joins, seed, hidden)
+        row = score_rows(name, found.rows, taught.rows_of(lists, joins), verbs)
+        rows.append(row | score_spelled(found.model, verbs, asked))
     return rows
 
 

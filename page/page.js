@@ -230,6 +230,7 @@ get("map").addEventListener("pointermove", hoverOrDrag);
 get("map").addEventListener("pointercancel", () => moveTo(placeBefore));
 get("map").addEventListener("keydown", followKey);
 moveTo(place);
+get("word").value = decodeURIComponent(location.hash.slice(1)) || get("word").value; // page.html#broke
 readWord();
 
 // ---- Make verbs out of noise ----

@@ -1,19 +1,20 @@
 """Makes build/page.html, on which three trained models run in a browser. It works offline.
 
-    .venv/bin/python page/page.py            # --picture: also figures/page.png, by a browser
+    .venv/bin/python page/page.py
 
 The page is template.html with its style, its scripts, a map and the models: `Config()`, called our
 model, of notebook 05, the conjugator of notebook 06, and a small one that collapsed. They are
 loaded from runs/; what is missing there is trained first, in about ten minutes. Their weights are
-rounded to 8 bits. With LAB5_DATA=folder the page is that table's, build/page_folder.html.
+rounded to 8 bits. With LAB5_DATA=folder the page is that table's, build/page_folder.html. Chromium
+takes the README's picture of it:
+
+    chromium --headless --window-size=1120,600 --screenshot=figures/page.png build/page.html
 """
 
 import base64
 import io
-import shutil
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import jinja2
 import matplotlib.pyplot as plt
@@ -26,7 +27,7 @@ sys.path[:0] = [str(HERE.parent)]
 import lab5_selftaught as taught
 import lab5_utils as lab
 from experiments.score_selftaught import rarer_verbs
-from lab5_figures import FIGURES, draw_map
+from lab5_figures import draw_map
 from lab5_runs import load_or_train
 from lab5_train import Config
 
@@ -34,33 +35,23 @@ SIDES = (3.4, 2.4)  # ends of the map to the right and up, in standard deviation
 COLLAPSED = Config.miniature(  # the plain model at β = 1; larger batches take half the time
     decoding="direct", strategy="constant", kl_weight=1.0, refine=0.0, batch_size=32, epochs=16
 )
-ENGLISH = {  # what the page says of the lab's own table
-    "examples": ["walked", "stopping", "broke", "vlogging", "photobombs", "blorp"],
-    "ends": ["sing", "talk"],
-    "pair": ["walk", "walked"],
-}
+EXAMPLES = ["walked", "stopping", "broke", "vlogging", "photobombs", "blorp"]
 
 
 # ---- Models ----
-class Taught(NamedTuple):
-    """The models of a page, by name, and the rows that they found."""
-
-    models: dict[str, lab.CVAE]
-    sure: list[lab.Verb]  # those of which our model is sure
-    joined: list[lab.Verb]  # those that taught the conjugator
-
-
 def is_english() -> bool:
     """Tells whether the table is the lab's own."""
     return lab.data_folder() == lab.HERE
 
 
-def load_models(verbs: list[lab.Verb]) -> Taught:
-    """Loads or trains the models; a table with too few regular verbs has no conjugator."""
+def load_models(verbs: list[lab.Verb]) -> tuple[dict, list, list]:
+    """Loads or trains the models; a table with too few regular verbs has no conjugator.
+
+    Returns them by name, the rows that our model is sure of, and those that taught the conjugator.
+    """
     lists = taught.check_lists(zip(*verbs, strict=True))
     print("Loading our model, or training it if it is not in runs/.")
     run = load_or_train(Config())
-    print("Loading the collapsed model, or training it.")
     collapsed = load_or_train(COLLAPSED, verbs, pairs=[]).model
     models = {"ours": run.model.cpu(), "collapsed": collapsed.cpu()}
     print("Finding the verbs that our model is sure of.")
@@ -72,8 +63,8 @@ def load_models(verbs: list[lab.Verb]) -> Taught:
         found = taught.teach(lists, joins, seed=0, held_out=held_out)  # as in notebook 06
     except ValueError as error:
         print(f"No conjugator: {error}")
-        return Taught(models, sure, [])
-    return Taught(models | {"conjugator": found.model.cpu()}, sure, found.rows)
+        return models, sure, []
+    return models | {"conjugator": found.model.cpu()}, sure, found.rows
 
 
 def packed(model: lab.CVAE) -> dict:
@@ -116,35 +107,31 @@ def picture_of_map(model: lab.CVAE, lemmas: list[str]) -> str:
 
 
 # ---- The page ----
-def words_of(verbs: list[lab.Verb]) -> dict:
-    """Returns the words that the page shows first, from the table unless that is English."""
-    if is_english():
-        return {"kind": "English verb forms"} | ENGLISH
+def examples_of(verbs: list[lab.Verb]) -> list[str]:
+    """Returns words to try: six of the table, each in another form, unless it is the lab's own."""
     some = verbs[:: max(1, len(verbs) // 6)][:6]
-    examples = [verb[n % len(verb)] for n, verb in enumerate(some, 1)]
-    ends = [some[0][lab.LEMMA], some[-1][lab.LEMMA]]
-    return {"kind": "verb forms", "examples": examples, "ends": ends, "pair": some[0][:2]}
+    return EXAMPLES if is_english() else [verb[n % len(verb)] for n, verb in enumerate(some, 1)]
 
 
-def page_of(found: Taught, verbs: list[lab.Verb]) -> str:
-    """Returns the page of models, the rows that they found, and the table."""
-    ours = found.models["ours"]
+def page_of(verbs: list[lab.Verb], models: dict[str, lab.CVAE], sure: list, joined: list) -> str:
+    """Returns the page of a table and what `load_models` returns for it."""
+    ours = models["ours"]
     forms = len(verbs[0])
-    numbered = [f"form {n}" for n in range(1, forms + 1)]
+    has_tenses = forms == len(lab.TENSES)
     data = {
-        "tenses": lab.TENSES if forms == len(lab.TENSES) else numbered,
+        "tenses": lab.TENSES if has_tenses else [f"form {n}" for n in range(1, forms + 1)],
         "longest": lab.MAX_LETTERS,
         "verbs": verbs,
-        "joined": found.joined,
+        "joined": joined,
         "map": {"axes": axes_of(ours), "sides": SIDES},
-        "models": {name: packed(model) for name, model in found.models.items()},
+        "models": {name: packed(model) for name, model in models.items()},
     }
     told = {
-        "words": sum(map(len, verbs)),
-        "verbs": len(verbs),
+        "verbs": verbs,
         "latent": ours.latent_size,
-        "sure": len(found.sure),
-        "right": len(set(found.sure) & set(verbs)),
+        "examples": examples_of(verbs),
+        "sure": len(sure),
+        "right": len(set(sure) & set(verbs)),
         "english": is_english(),
         "collapsed": COLLAPSED,
     }
@@ -153,28 +140,7 @@ def page_of(found: Taught, verbs: list[lab.Verb]) -> str:
     pages = jinja2.Environment(loader=files, undefined=jinja2.StrictUndefined)
     pages.filters["thousands"] = "{:,}".format
     template = pages.get_template("template.html")
-    return template.render(data=data, picture=picture, **told, **words_of(verbs))
-
-
-def start_browser(playwright):
-    """Starts Debian's Chromium, or else Chrome."""
-    chromium = shutil.which("chromium")
-    options = {"executable_path": chromium} if chromium else {"channel": "chrome"}
-    return playwright.chromium.launch(**options, args=["--no-sandbox"])
-
-
-def take_picture(path: Path) -> None:
-    """Writes figures/page.png: the page in use, as a browser shows it."""
-    from playwright.sync_api import sync_playwright  # the page itself needs no browser
-
-    with sync_playwright() as playwright:
-        browser = start_browser(playwright)
-        page = browser.new_page(viewport={"width": 1120, "height": 560})
-        page.goto(path.as_uri())
-        page.fill("#word", "broke")
-        page.evaluate("document.activeElement.blur()")
-        page.screenshot(path=FIGURES / "page.png")
-        browser.close()
+    return template.render(data=data, picture=picture, **told)
 
 
 def main() -> None:
@@ -185,10 +151,8 @@ def main() -> None:
     name = "page" if is_english() else f"page_{lab.data_folder().name}"
     path = BUILD / f"{name}.html"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(page_of(found, verbs), encoding="utf-8")
+    path.write_text(page_of(verbs, *found), encoding="utf-8")
     print(f"Wrote {path}")
-    if "--picture" in sys.argv:
-        take_picture(path)
 
 
 if __name__ == "__main__":

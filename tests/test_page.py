@@ -118,21 +118,23 @@ def test_the_map_shows_what_is_spelled_and_its_dark_places_are_no_verb(models, v
 def path(models, verbs, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "page.html"
     table = list(dict.fromkeys(verbs))
-    found = PAGE["Taught"](models, sure=table[:30], joined=table[7::41])
-    path.write_text(PAGE["page_of"](found, table), encoding="utf-8")
+    text = PAGE["page_of"](table, models, sure=table[:30], joined=table[7::41])
+    path.write_text(text, encoding="utf-8")
     return path
 
 
 @pytest.fixture(scope="module")
 def browser():
-    """Starts Chromium or Chrome."""
+    """Starts Debian's Chromium, or else Chrome."""
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError:
         is_missing("Playwright: pip install playwright")
+    chromium = shutil.which("chromium")
     with sync_playwright() as playwright:
+        options = {"executable_path": chromium} if chromium else {"channel": "chrome"}
         try:
-            browser = PAGE["start_browser"](playwright)
+            browser = playwright.chromium.launch(**options, args=["--no-sandbox"])
         except Error:
             is_missing("a browser: apt-get install chromium")
         yield browser
@@ -267,7 +269,7 @@ def test_a_table_of_ones_own_has_a_page_of_its_own(tmp_path, monkeypatch):
     }
     space = PAGE["main"].__globals__
     monkeypatch.setitem(space, "BUILD", tmp_path / "build")
-    monkeypatch.setitem(space, "load_models", lambda _: PAGE["Taught"](models, verbs[:3], []))
+    monkeypatch.setitem(space, "load_models", lambda _: (models, verbs[:3], []))
     PAGE["main"]()
     text = (tmp_path / "build" / "page_regulares.html").read_text("utf-8")
     assert "read 15 verb forms" in text and "<i>hablar</i> and <i>hablo</i>" in text

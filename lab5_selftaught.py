@@ -374,21 +374,20 @@ def new_conjugation(config: Config, verbs: list[Verb], alphabet="", held_out=())
     return Conjugation(config, model, verbs, held_out)
 
 
-def learn(rows: list[Verb], lists: Lists, seed: int, held_out=(), **changes) -> CVAE:
-    """Returns a conjugator that has learned from rows, kept in runs/; `changes` are of CONJUGATOR.
+def learn(rows: list[Verb], lists: Lists, seed: int, held_out=()) -> CVAE:
+    """Returns a conjugator that has learned from rows, kept in runs/.
 
     It reads any word made of the lists' letters. Raises as `Synthesizer`.
     """
     alphabet = lab.vocabulary_of(table_of(lists)).alphabet
     arguments = {"alphabet": alphabet, "held_out": tuple(sorted(held_out))}
     training = partial(new_conjugation, **arguments)
-    config = Config(seed=seed, **CONJUGATOR | changes)
+    config = Config(seed=seed, **CONJUGATOR)
     return load_or_train(config, rows, pairs=[], make_training=training).model
 
 
 # ---- All of it ----
 ROUNDS = 2  # conjugators, each learning the rows joined so far
-EPOCHS = 12  # of each of these: half of the last one's, since they only join
 
 
 class SelfTaught(NamedTuple):
@@ -402,7 +401,7 @@ def teach(lists: Lists, sure: np.ndarray, seed: int, held_out=()) -> SelfTaught:
     """Starts from sure joins (N, F): joins the other words, and teaches a conjugator all rows."""
     joins = sure
     for _ in range(ROUNDS):
-        model = learn(rows_of(lists, joins), lists, seed, held_out, epochs=EPOCHS)
+        model = learn(rows_of(lists, joins), lists, seed, held_out)
         joins = join(model, lists, sure, mutual)  # what the last one joined may change
     rows = rows_of(lists, join(model, lists, joins, linear_sum_assignment))
     return SelfTaught(rows, learn(rows, lists, seed, held_out))

@@ -154,9 +154,10 @@ function formsAsHtml(forms) {
 }
 
 // ---- Walk from one verb to another ----
-function mixed(model, words, share) {
+function formsBetween(model, words, share) {
   const [from, to] = words.map((word) => encode(model, word, tenseOf(word)));
-  return from.map((number, k) => number + share * (to[k] - number));
+  const z = from.map((number, k) => number + share * (to[k] - number));
+  return { z, shown: formsAsHtml(generate(model, z)) };
 }
 
 function mix() {
@@ -164,12 +165,13 @@ function mix() {
   const share = get("share").value / get("share").max;
   get("mix").textContent = `${Math.round(100 * share)} % of the way`;
   const problem = words.map(complaint).find(Boolean);
-  const z = problem || mixed(ours, words, share);
-  const other = problem || generate(collapsed, mixed(collapsed, words, share));
-  get("between").innerHTML =
-    problem ||
-    `${formsAsHtml(generate(ours, z))} ${codeAsHtml(z)}
-    <small>The collapsed model: ${formsAsHtml(other)}</small>`;
+  if (problem) {
+    get("between").innerHTML = problem;
+    return;
+  }
+  const { z, shown } = formsBetween(ours, words, share);
+  const other = formsBetween(collapsed, words, share).shown;
+  get("between").innerHTML = `${shown} ${codeAsHtml(z)} <small>The collapsed model: ${other}</small>`;
 }
 
 for (const box of document.querySelectorAll("#walk input")) box.addEventListener("input", mix);
@@ -256,7 +258,7 @@ function draw() {
   const [most] = Object.entries(tally.collapsed).sort((a, b) => b[1] - a[1]);
   get("tally").innerHTML =
     `${tally.right} of ${tally.draws} draws are ✓: a Gaussian score of ${score}.
-    <small>The collapsed model spelled ${most[0]} from ${most[1]} of them.</small>`;
+    <small>From the same noise, the collapsed model spelled ${most[0]} ${most[1]} times.</small>`;
 }
 
 get("draw").addEventListener("click", draw);

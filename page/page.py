@@ -1,4 +1,4 @@
-"""Makes build/page.html, on which three trained models run in a browser. It works offline.
+r"""Makes build/page.html, on which three trained models run in a browser. It works offline.
 
     .venv/bin/python page/page.py
 
@@ -8,7 +8,8 @@ loaded from runs/; what is missing there is trained first, in about ten minutes.
 rounded to 8 bits. With LAB5_DATA=folder the page is that table's, build/page_folder.html. Chromium
 takes the README's picture of it:
 
-    chromium --headless --window-size=1120,600 --screenshot=figures/page.png build/page.html
+    chromium --headless --hide-scrollbars --window-size=1120,624 --screenshot=figures/page.png \
+        "file://$PWD/build/page.html#photobombs"
 """
 
 import base64

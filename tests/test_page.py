@@ -242,7 +242,7 @@ def test_a_visitor_walks_hovers_and_draws(page, models):
         page.click("#draw")
         assert f"of {count} draws" in page.inner_text("#tally")
     assert page.locator("#draws li").count() == 10
-    assert f"spelled {', '.join(same)} from 20 of them" in page.inner_text("#tally")
+    assert f"spelled {', '.join(same)} 20 times" in page.inner_text("#tally")
 
 
 def test_four_forms_are_right_near_or_wrong(page):

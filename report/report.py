@@ -17,16 +17,17 @@ import pydoc
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from subprocess import DEVNULL, Popen, check_call
 from tempfile import TemporaryDirectory
 
 import jinja2
 import nbformat
 import pandas as pd
 import pypandoc
+import typst
 from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 from tqdm import tqdm
@@ -45,7 +46,7 @@ load_models(lab5_utils.distinct_verbs())
 
 MARKDOWN = "markdown+lists_without_preceding_blankline-blank_before_blockquote-auto_identifiers"
 MYST = "commonmark_x-bracketed_spans-fenced_divs-raw_attribute"
-PLUS_MINUS = r"(?<=\d) ± (?=\d)"  # is kept in one line
+PLUS_MINUS = r"(?<=\d)\s±\s(?=\d)"  # is kept in one line
 REPORT = ["--citeproc", "--fail-if-warnings"]
 REPORT += ["--columns=1000"]  # a table with longer lines is stretched
 TYPST = ["--standalone", "--number-sections", "--toc", "--toc-depth=2"]
@@ -140,34 +141,23 @@ def convert(text, source, target, options, folder):
     return re.sub(PLUS_MINUS, "\u00a0±\u00a0", text)
 
 
-def digest(text, made):
-    """Returns a digest of all that the PDF is made of: text, references, layout and pictures."""
-    for name in ("references.bib", "layout.typ"):
-        text += (HERE / name).read_text("utf-8")
-    content = [text.encode()]
-    content += [(made / name).read_bytes() for name in re.findall(r"\]\(\.\./(\S+?)\)", text)]
-    return hashlib.sha256(b"".join(content)).hexdigest()
-
-
 def pdf_text(made):
-    """Returns the report in Markdown for the PDF, with pictures of lines, and its digest."""
+    """Returns the report in Markdown, its pictures as PDFs, and a digest of all that it shows."""
     text = report_text(made).replace(".png)", ".pdf)")
-    return text, digest(text, made)
+    pictures = [made / name for name in re.findall(r"\]\(\.\./(\S+?)\)", text)]
+    parts = [text, *((HERE / name).read_text("utf-8") for name in ("references.bib", "layout.typ"))]
+    content = [part.encode() for part in parts] + [picture.read_bytes() for picture in pictures]
+    return text, hashlib.sha256(b"".join(content)).hexdigest()
 
 
-def write_report(made, path):
-    """Writes the report as PDF, if typst is installed, with a folder's figures and tables."""
-    text, keyword = pdf_text(made)
-    options = [*TYPST, f'-Vkeywords="{keyword}"']
+def write_report(made):
+    """Writes the report as PDF, with a folder's figures and tables; its digest is a keyword."""
+    text, digest = pdf_text(made)
+    options = [*TYPST, f'-Vkeywords="{digest}"']
     text = convert(text, MARKDOWN, "typst-citations", options, made / "figures")
-    try:
-        import typst
-    except ImportError:
-        print("report.pdf is left out: it needs a package, pip install typst")
-        return
     text = text.replace('image("../', 'image("/')
     pdf = typst.compile(text.encode(), root=str(made), ignore_system_fonts=True)
-    path.write_bytes(pdf)
+    (BUILD / "report.pdf").write_bytes(pdf)
 
 
 # ---- The notebooks ----
@@ -187,7 +177,7 @@ def run(path, folder):
         client.on_cell_executed = lambda **_: bar.update()
         with asyncio.Runner() as runner:
             runner.get_loop().add_signal_handler = refuse
-            runner.run(client.async_execute(stderr=subprocess.DEVNULL))
+            runner.run(client.async_execute(stderr=DEVNULL))
     nbformat.write(notebook, folder / path.name)
 
 
@@ -195,8 +185,7 @@ def run_all(paths, made):
     """Runs notebooks, one by one, with the longest trainings, those of the page, beside them."""
     os.environ["LAB5_FIGURES"] = str(made / "figures")
     print("Bars count cells. A bar stands still while a model is trained.")
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    longest = subprocess.Popen([sys.executable, "-c", LONGEST], cwd=ROOT, **quiet)
+    longest = Popen([sys.executable, "-c", LONGEST], cwd=ROOT, stdout=DEVNULL, stderr=DEVNULL)
     try:
         for path in paths:
             run(path, made / "notebooks")
@@ -240,14 +229,14 @@ def write_site(made):
             front.write((ROOT / "website" / "contents.md").read_text("utf-8"))
         for path in (made / "notebooks").glob("[0-9][0-9]_*.ipynb"):
             (pages / "notebooks" / path.name).write_text(notebook_page(path), "utf-8")
-        if (BUILD / "report.pdf").exists():
-            shutil.copy(BUILD / "report.pdf", pages / "report")
+        shutil.copy(BUILD / "report.pdf", pages / "report")
         options = ["-W", "--keep-going", "-q", "-c", ROOT / "website", "-d", f"{folder}/trees"]
         options += ["-A", "live=1"] if live.exists() else []
-        subprocess.run([sys.executable, "-m", "sphinx", *options, pages, site], check=True)
+        check_call([sys.executable, "-m", "sphinx", *options, pages, site])
     shutil.copy(site / "README.html", site / "index.html")
     if live.exists():
-        shutil.copy(live, site)
+        page = live.read_text("utf-8").replace('"site/index.html"', '"index.html"')
+        (site / "page.html").write_text(page, "utf-8")
 
 
 def main():
@@ -259,16 +248,15 @@ def main():
     made = ROOT if options.update or not options.run else BUILD
     paths = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     BUILD.mkdir(exist_ok=True)
-    pdf = BUILD / "report.pdf"
-    write_report(ROOT, pdf)  # a mistake in it is found before anything runs
+    write_report(ROOT)  # a mistake in it is found before anything runs
     if made == BUILD:
         for name in ("figures", "notebooks"):  # what no notebook makes stays as it is committed
             shutil.copytree(ROOT / name, BUILD / name, dirs_exist_ok=True)
     if options.run or options.update:
         run_all(paths, made)
-        write_report(made, pdf)
+        write_report(made)
     if options.update:
-        shutil.copy(pdf, HERE)
+        shutil.copy(BUILD / "report.pdf", HERE)
     write_site(made)
     print("look at", BUILD / "site" / "index.html")
 

@@ -8,14 +8,12 @@ from importlib.util import find_spec
 
 # ---- What is shown ----
 project = html_title = "The tense-conversion lab"
-language = "en"
 root_doc = "README"
 include_patterns = ["README.md", "*/README.md", "notebooks/0*.ipynb", "report/report.md"]
 
 # ---- How it is read ----
 extensions = ["myst_nb", "sphinx_copybutton"]
 nb_execution_mode = "off"
-nb_code_prompt_show = "Show the code that checks these"
 nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
 myst_enable_extensions = ["dollarmath", "html_image"]
 myst_heading_anchors = 4
@@ -35,6 +33,7 @@ html_sidebars = {
 html_copy_source = html_use_index = False
 html_theme_options = {
     "show_toc_level": 2,
+    "secondary_sidebar_items": ["page-toc.html", "colab.html"],
     "use_download_button": False,
     "use_fullscreen_button": False,
     "navbar_persistent": [],

@@ -262,7 +262,8 @@ def main():
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script may have it ignored
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         main()
     except (KeyboardInterrupt, DeadKernelError):  # the second, if a kernel is waited for

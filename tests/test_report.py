@@ -145,8 +145,7 @@ def test_a_stop_is_one_line_and_leaves_no_process(project, number):
     pids = [project / "kernel", project / "longest"]
     command = [sys.executable, project / "report" / "report.py", "--run"]
     options = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
-    listen = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
-    process = subprocess.Popen(command, **options, preexec_fn=listen)
+    process = subprocess.Popen(command, **options)
     while not all(pid.exists() and pid.read_text() for pid in pids):
         assert process.poll() is None
         time.sleep(0.1)

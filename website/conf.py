@@ -27,13 +27,11 @@ html_theme = "sphinx_book_theme"
 html_static_path = ["site.css", f"{MATHJAX}/static/mathjax/tex-svg.js"]
 html_css_files = ["site.css"]
 templates_path = ["."]
-html_sidebars = {
-    "**": ["navbar-logo.html", "try.html", "search-button-field.html", "sbt-sidebar-nav.html"]
-}
+SIDE = ["navbar-logo", "try", "search-button-field", "sbt-sidebar-nav", "colab"]
+html_sidebars = {"**": [f"{name}.html" for name in SIDE]}
 html_copy_source = html_use_index = False
 html_theme_options = {
     "show_toc_level": 2,
-    "secondary_sidebar_items": ["page-toc.html", "colab.html"],
     "use_download_button": False,
     "use_fullscreen_button": False,
     "navbar_persistent": [],

@@ -29,6 +29,7 @@ html_css_files = ["site.css"]
 templates_path = ["."]
 SIDE = ["navbar-logo", "try", "search-button-field", "sbt-sidebar-nav", "colab"]
 html_sidebars = {"**": [f"{name}.html" for name in SIDE]}
+html_context = {"default_mode": "auto"}  # dark or light, as the browser says
 html_copy_source = html_use_index = False
 html_theme_options = {
     "show_toc_level": 2,

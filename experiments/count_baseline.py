@@ -18,17 +18,17 @@ LONGEST_ENDING = 6
 
 
 def common_signatures(lists):
-    """Returns (count, stem, signature) of verbs whose four forms are in the lists."""
-    endings = defaultdict(lambda: [[], [], [], []])  # after each stem, by tense
+    """Returns (count, stem, signature) of verbs whose forms are all in the lists."""
+    endings = defaultdict(lambda: [[] for _ in lists])  # after each stem, by tense
     for tense, words in enumerate(lists):
         for word in words:
             for end in range(max(SHORTEST_STEM, len(word) - LONGEST_ENDING), len(word) + 1):
                 endings[word[:end]][tense].append(word[end:])
     verbs = []
     for stem, found in endings.items():
-        verbs += [(stem, four) for four in product(*found) if not commonprefix(four)]
+        verbs += [(stem, ends) for ends in product(*found) if not commonprefix(ends)]
     count = Counter(signature for _, signature in verbs)
-    return [(count[four], stem, four) for stem, four in verbs if count[four] > 1]
+    return [(count[ends], stem, ends) for stem, ends in verbs if count[ends] > 1]
 
 
 def likeness(one, other):
@@ -44,7 +44,9 @@ def rows_by_likeness(lists):
     lemmas, *others = lists
     columns = [lemmas]
     for words in others:
-        alike = np.array([[likeness(lemma, word) for word in words] for lemma in lemmas])
+        alike = np.zeros((len(lemmas), len(words)))
+        for row, lemma in enumerate(lemmas):
+            alike[row] = [likeness(lemma, word) for word in words]
         rows, matches = linear_sum_assignment(alike, maximize=True)
         partner = {lemmas[row]: words[match] for row, match in zip(rows, matches, strict=True)}
         columns.append([partner.get(lemma, lemma) for lemma in lemmas])
@@ -64,9 +66,9 @@ def rows_of_endings(lists):
 
 
 def rows_by_counting(lists):
-    """Returns rows of four forms, found in the list of words of each tense."""
+    """Returns rows of forms, found in the list of words of each tense."""
     lists = [sorted(set(words)) for words in lists]
     rows = rows_of_endings(lists)
-    taken = [set(column) for column in zip(*rows, strict=True)]
+    taken = [{row[tense] for row in rows} for tense in range(len(lists))]
     left = [sorted(set(words) - used) for words, used in zip(lists, taken, strict=True)]
     return rows + rows_by_likeness(left)

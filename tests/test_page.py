@@ -55,7 +55,7 @@ def models(learned, verbs):
     models = {"ours": copy.deepcopy(learned.model), "conjugator": conjugator}
     models["collapsed"] = collapsed
     for weight in (weight for model in models.values() for weight in model.parameters()):
-        scale = weight.data.abs().max() / 127
+        scale = weight.data.abs().amax(-1, keepdim=True) / 127
         weight.data = (weight.data / scale).round() * scale
     return models
 

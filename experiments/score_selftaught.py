@@ -1,9 +1,9 @@
-"""Scores what teaches itself to conjugate, beside its rivals, for results/06_*.csv.
+"""Scores what teaches itself to conjugate, beside its baselines, for results/06_*.csv.
 
     .venv/bin/python -m experiments.score_selftaught [part ...] [--data FOLDER] [--results FOLDER]
 
 - table: rows found in the whole table, and 500 rarer verbs, five seeds: 06_selftaught.csv
-- unseen: five tenths of the table, held out with their families, a seed each: 06_unseen.csv
+- unseen: five folds of the table, held out with their families, a seed each: 06_unseen.csv
 
 Without a part: both, in three core-hours. A second call resumes: what is trained is kept in runs/.
 Shares are 0..1; a row is right if its lemma leads to all its forms. `kept`: the rows that a
@@ -159,8 +159,8 @@ TOLD = {
 }
 
 
-def score_tenth(seed):
-    """Returns the rows of a tenth of the table, unseen by every system."""
+def score_fold(seed):
+    """Returns the rows of a fold: a tenth of the table, which no system has seen."""
     training, asked = split_verbs(lab.load_verbs(), seed)
     lists = lists_of(training)
     hidden = lemmas_of(asked)
@@ -181,7 +181,7 @@ def score_tenth(seed):
 
 
 def leads(table, score):
-    """Returns self-taught's lead over each rival on the same tenths: mean, 95 % interval.
+    """Returns self-taught's lead over each baseline on the same folds: mean, 95 % interval.
 
     Student's t, of the differences.
     """
@@ -195,7 +195,7 @@ def leads(table, score):
 SEEDS = [{"seed": seed} for seed in range(5)]
 PARTS = {
     "table": ("06_selftaught", score_table, SEEDS),
-    "unseen": ("06_unseen", score_tenth, SEEDS),
+    "unseen": ("06_unseen", score_fold, SEEDS),
 }
 
 

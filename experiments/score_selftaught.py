@@ -121,21 +121,22 @@ def score_table(seed):
     hidden = lemmas_of(asked)
     run = train_lab(lists, seed)
     sure = taught.sure_joins(run, lists)
-    endings, alike, counted = (
-        rows_of_endings(lists),
-        rows_by_likeness(lists),
-        rows_by_counting(lists),
-    )
+    endings = rows_of_endings(lists)
+    alike = rows_by_likeness(lists)
+    counted = rows_by_counting(lists)
     copied = [neighbour(lemma, verbs) for lemma in hidden]
     rows = [
         score_rows("model alone", taught.find_rows(run, lists), taught.rows_of(lists, sure), verbs),
         score_rows("likeness of letters, one to one", alike, alike, verbs),
-        score_rows("count", counted, endings, verbs),
-        {"row": "true rows"},
         {"row": "neighbour", "rarer": exact_match(copied, asked)["forms"]},
     ]
-    for row, known in ((rows[2], counted), (rows[3], verbs)):  # a conjugator learns them at once
-        row |= score_spelled(taught.learn(known, lists, seed, hidden), verbs, asked)
+    taught_at_once = [
+        (score_rows("count", counted, endings, verbs), counted),
+        ({"row": "true rows"}, verbs),
+    ]
+    for row, known in taught_at_once:
+        model = taught.learn(known, lists, seed, hidden)
+        rows.append(row | score_spelled(model, verbs, asked))
     starts = {
         "self-taught": sure,
         "count's endings, the same conjugator": joins_of(endings, lists),

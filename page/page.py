@@ -69,13 +69,13 @@ def load_models(verbs: list[lab.Verb]) -> tuple[dict, list, list]:
 
 
 def packed(model: lab.CVAE) -> dict:
-    """Returns a model as network.js reads it: each weight is whole numbers times a scale."""
+    """Returns a model as network.js reads it: a row of a weight is whole numbers times a scale."""
     weights = {}
     for name, weight in model.state_dict().items():
-        scale = weight.abs().max() / 127
-        numbers = (weight / scale).round().to(torch.int8).numpy()
-        text = base64.b64encode(numbers.tobytes()).decode()
-        weights[name] = {"shape": weight.shape, "scale": scale.item(), "numbers": text}
+        scales = weight.abs().amax(-1, keepdim=True) / 127
+        parts = {"scales": scales, "numbers": (weight / scales).round().to(torch.int8)}
+        texts = {part: base64.b64encode(parts[part].numpy().tobytes()).decode() for part in parts}
+        weights[name] = {"shape": weight.shape} | texts
     return {"alphabet": model.vocabulary.alphabet, "weights": weights}
 
 

@@ -9,12 +9,13 @@ import re
 import runpy
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, lab, lab5_runs, small
+from conftest import ROOT, lab, lab5_runs, small, taught
 
 PAGE = runpy.run_path(str(ROOT / "page" / "page.py"))
 PROGRAM = (ROOT / "page" / "network.js").read_text("utf-8")
@@ -54,7 +55,7 @@ def models(learned, verbs):
     models = {"ours": copy.deepcopy(learned.model), "conjugator": conjugator}
     models["collapsed"] = collapsed
     for weight in (weight for model in models.values() for weight in model.parameters()):
-        scale = weight.data.abs().max() / 127
+        scale = weight.data.abs().amax(-1, keepdim=True) / 127
         weight.data = (weight.data / scale).round() * scale
     return models
 
@@ -257,21 +258,26 @@ def test_four_forms_are_right_near_or_wrong(page):
 
 
 def test_a_table_of_ones_own_has_a_page_of_its_own(tmp_path, monkeypatch):
-    stems = ["habl", "trabaj", "cant", "bail", "mir"]
+    stems = [
+        a + b for a in ("habl", "cant", "bail", "mir", "tom") for b in ("", "e", "i", "o", "u")
+    ]
     verbs = [tuple(stem + end for end in ("ar", "o", "aba")) for stem in stems]
     folder = tmp_path / "regulares"
     folder.mkdir()
     (folder / "train.txt").write_text("\n".join(map(" ".join, verbs)), encoding="utf-8")
     monkeypatch.setenv("LAB5_DATA", str(folder))
-    models = {
-        name: lab.make_model(small(decoding=decoding), lab.vocabulary_of(verbs))
-        for name, decoding in (("ours", "gated"), ("collapsed", "direct"))
-    }
+
+    def untrained(config, *_, **__):
+        model = lab.make_model(small(decoding=config.decoding), lab.vocabulary_of(verbs))
+        return SimpleNamespace(model=model)
+
     space = PAGE["main"].__globals__
     monkeypatch.setitem(space, "BUILD", tmp_path / "build")
-    monkeypatch.setitem(space, "load_models", lambda _: (models, verbs[:3], []))
+    monkeypatch.setitem(space, "load_or_train", untrained)
+    monkeypatch.setattr(taught, "sure_joins", lambda _, lists: taught.nothing_joined(lists))
     PAGE["main"]()
     text = (tmp_path / "build" / "page_regulares.html").read_text("utf-8")
-    assert "read 15 verb forms" in text and "<i>hablar</i> and <i>hablo</i>" in text
+    assert "read 75 verb forms" in " ".join(text.split())
+    assert "<i>hablar</i> and <i>hablo</i>" in " ".join(text.split())
     assert not re.search("English|<i>walk|>went|>walked|The conjugator", text)
     assert '"form 1", "form 2", "form 3"' in text

@@ -1,4 +1,4 @@
-"""Scripts that make the tables in `results`; each runs as `python -m experiments.NAME`."""
+"""Scripts that make the tables in `results`. Each is run as `python -m experiments.NAME`."""
 
 import argparse
 import os
@@ -16,7 +16,7 @@ DIGITS = {"never": 0, "kept": 0, "kl_table": 1}  # else 3
 
 # ---- Making tables ----
 def put_rows(path, rows):
-    """Puts rows into a CSV, new or not, in place of those with the same name and seed."""
+    """Puts rows into a CSV, where they replace those with the same name and seed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(BUILD / f"{path.name}.lock"):  # two processes may score at the same time
         if path.exists():
@@ -26,15 +26,15 @@ def put_rows(path, rows):
 
 
 def score_item(score, item):
-    """Returns the scored rows of an item, such as a recipe and a seed."""
+    """Returns the rows that come out for an item, such as a recipe and a seed."""
     return pd.DataFrame(score(**item)).assign(seed=item["seed"]).round(6)
 
 
 def run_parts(parts):
-    """Scores the parts that the command line names, or all, one item per core.
+    """Scores the parts that the command line names, or else all, with one item per core.
 
-    A part has a name, the file of its table, a function that returns rows, and the items that it is
-    called with. Rows are written as soon as there are any.
+    By its name, a part has the file of its table, a function that returns rows, and the items with
+    which that is called. Rows are written as soon as there are any.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("parts", nargs="*", metavar="part", default=list(parts))
@@ -57,7 +57,7 @@ def run_parts(parts):
 
 # ---- Reading tables ----
 def mean_and_sd(values, digits=3):
-    """Returns numbers as text, mean ± standard deviation; the mean alone if they are equal."""
+    """Returns mean ± standard deviation of numbers as text, or one number if all are equal."""
     values = values.dropna()
     if values.empty:
         return "–"
@@ -66,10 +66,10 @@ def mean_and_sd(values, digits=3):
 
 
 def over_seeds(file, rows, columns):
-    """Returns a table of mean ± standard deviation over seeds, as text.
+    """Returns a table of texts, mean ± standard deviation over seeds, from a file in `results`.
 
     `rows` and `columns` are dictionaries from a name in the file to a heading. A column that the
-    file lacks is "–". Raises ValueError for a row that it lacks.
+    file lacks becomes "–". Raises ValueError for a row that it lacks.
     """
     results = pd.read_csv(RESULTS / file)
     table = {}

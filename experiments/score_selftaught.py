@@ -1,9 +1,9 @@
-"""Scores what teaches itself to conjugate, beside its rivals, for results/06_*.csv.
+"""Scores what teaches itself to conjugate, beside its baselines, for results/06_*.csv.
 
     .venv/bin/python -m experiments.score_selftaught [part ...] [--data FOLDER] [--results FOLDER]
 
 - table: rows found in the whole table, and 500 rarer verbs, five seeds: 06_selftaught.csv
-- unseen: five tenths of the table, held out with their families, a seed each: 06_unseen.csv
+- unseen: five folds of the table, held out with their families, a seed each: 06_unseen.csv
 
 Without a part: both, in three core-hours. A second call resumes: what is trained is kept in runs/.
 Shares are 0..1; a row is right if its lemma leads to all its forms. `kept`: the rows that a
@@ -121,21 +121,22 @@ def score_table(seed):
     hidden = lemmas_of(asked)
     run = train_lab(lists, seed)
     sure = taught.sure_joins(run, lists)
-    endings, alike, counted = (
-        rows_of_endings(lists),
-        rows_by_likeness(lists),
-        rows_by_counting(lists),
-    )
+    endings = rows_of_endings(lists)
+    alike = rows_by_likeness(lists)
+    counted = rows_by_counting(lists)
     copied = [neighbour(lemma, verbs) for lemma in hidden]
     rows = [
         score_rows("model alone", taught.find_rows(run, lists), taught.rows_of(lists, sure), verbs),
         score_rows("likeness of letters, one to one", alike, alike, verbs),
-        score_rows("count", counted, endings, verbs),
-        {"row": "true rows"},
         {"row": "neighbour", "rarer": exact_match(copied, asked)["forms"]},
     ]
-    for row, known in ((rows[2], counted), (rows[3], verbs)):  # a conjugator learns them at once
-        row |= score_spelled(taught.learn(known, lists, seed, hidden), verbs, asked)
+    taught_at_once = [
+        (score_rows("count", counted, endings, verbs), counted),
+        ({"row": "true rows"}, verbs),
+    ]
+    for row, known in taught_at_once:
+        model = taught.learn(known, lists, seed, hidden)
+        rows.append(row | score_spelled(model, verbs, asked))
     starts = {
         "self-taught": sure,
         "count's endings, the same conjugator": joins_of(endings, lists),
@@ -159,8 +160,8 @@ TOLD = {
 }
 
 
-def score_tenth(seed):
-    """Returns the rows of a tenth of the table, unseen by every system."""
+def score_fold(seed):
+    """Returns the rows of a fold: a tenth of the table, which no system has seen."""
     training, asked = split_verbs(lab.load_verbs(), seed)
     lists = lists_of(training)
     hidden = lemmas_of(asked)
@@ -181,7 +182,7 @@ def score_tenth(seed):
 
 
 def leads(table, score):
-    """Returns self-taught's lead over each rival on the same tenths: mean, 95 % interval.
+    """Returns self-taught's lead over each baseline on the same folds: mean, 95 % interval.
 
     Student's t, of the differences.
     """
@@ -195,7 +196,7 @@ def leads(table, score):
 SEEDS = [{"seed": seed} for seed in range(5)]
 PARTS = {
     "table": ("06_selftaught", score_table, SEEDS),
-    "unseen": ("06_unseen", score_tenth, SEEDS),
+    "unseen": ("06_unseen", score_fold, SEEDS),
 }
 
 

@@ -33,7 +33,7 @@ ABLATION = {
     "Config(), before refining": "… before refining",
     "no gate": "no gate",
     "no price": "no price on the gate",
-    "not flattened": "not flattened",
+    "not flattened": "without tempering",
 }
 RIVALS = {
     "model alone": "our model alone",
@@ -43,7 +43,7 @@ RIVALS = {
     "likeness of letters, one to one": "similarity of letters, one to one",
     "count": "the count; the conjugator, taught its rows",
     "true rows": "the conjugator, taught the true rows",
-    "neighbour": "copying the most similar verb, true rows",
+    "neighbour": "the nearest neighbour among true rows",
 }
 REPORTED = {  # read from its report
     "[another solution](https://github.com/joycenerd/Deep_Learning_Practice_labs)": {
@@ -55,7 +55,7 @@ REPORTED = {  # read from its report
 
 
 def unseen():
-    """Returns the table of unseen verbs, with self-taught's lead over each rival."""
+    """Returns the table of unseen verbs, with self-taught's lead over each baseline."""
     results = pd.read_csv(RESULTS / "06_unseen.csv")
     lead = leads(results, "forms")
     table = {}

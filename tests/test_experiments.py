@@ -192,7 +192,7 @@ def test_no_system_is_told_what_is_held_out(monkeypatch, verbs):
         monkeypatch.setattr(score_selftaught, name, stub)
     for name in ("learn", "self_taught"):
         monkeypatch.setattr(score_selftaught.taught, name, learn)
-    score_selftaught.score_tenth(1)
+    score_selftaught.score_fold(1)
     assert set(told) == set(verbs) - set(asked)
 
 

@@ -163,8 +163,8 @@ def test_words_are_joined_if_their_longest_common_beginning_is_with_each_other_a
     lists = [["abc", "abd", "xyz"], ["abcs", "abds", "xabc"]]
     joins = score_selftaught.joins_of_beginnings(lists)
     assert joins.tolist() == [[0, 0], [1, 1], [2, 2]]
-    joins = score_selftaught.joins_of([("abd", "abds")], [lists[0], lists[1][::-1]])
-    assert joins.tolist() == [[0, -1], [1, 1], [2, -1]]
+    joins = score_selftaught.joins_of([("abd", "xabc")], lists)
+    assert joins.tolist() == [[0, -1], [1, 2], [2, -1]]
 
 
 def test_rarer_verbs_are_not_in_the_table(monkeypatch, verbs):

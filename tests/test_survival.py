@@ -21,7 +21,7 @@ CONFIG = small(epochs=24, refine=0.25, tf_final=0.5)
 
 
 # ---- Interrupts ----
-@pytest.mark.parametrize("decoding", ["gated", "direct", "gru"])
+@pytest.mark.parametrize("decoding", ["gated", "gru"])
 def test_an_interrupted_run_goes_on_bit_for_bit_in_both_phases(runs_folder, capsys, decoding):
     """The second phase begins in epoch 3; a GRU decoder has dropout, which draws on its own."""
     config = small(epochs=4, refine=0.5, decoding=decoding, tf_final=0.3)
@@ -77,11 +77,11 @@ def test_of_two_that_ask_for_a_run_one_trains_it_and_the_other_says_that_it_wait
     asked = []
 
     def ask_too(model):
-        said = ""
+        said, deadline = "", time.time() + 20
         if not asked:
             asked.append(threads.submit(keep, config, VERBS, scores={"mine": len}))
             while "another process trains this run; waiting for it" not in said:
-                assert not asked[0].done()
+                assert not asked[0].done() and time.time() < deadline
                 time.sleep(0.01)
                 said = capsys.readouterr().out
         return 0.0

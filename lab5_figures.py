@@ -1,4 +1,7 @@
-"""One look for all figures, tables and panels: style, curves, a map, export, a word to type."""
+"""One look for all figures, tables and panels.
+
+It has the style, curves of runs, a map of codes, the export, and boxes to type a word into.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ import lab5_utils as lab
 from lab5_runs import Run
 
 FIGURES = lab.folder_named("LAB5_FIGURES", lab.data_folder() / "figures")
-WIDTH = 5.0  # inches
+WIDTH = 5.0  # of a figure, in inches
 CURVES = {
     "ce": "CE, nats per word (log scale)",
     "kl": "KL, nats per word (log scale)",
@@ -27,12 +30,12 @@ CURVES = {
     "bleu4": "BLEU-4, test pairs",
     "gaussian_exact": "from noise",
 }
-WIDE = ("ce", "kl")  # range over decades
+WIDE = ("ce", "kl")  # these range over decades
 SHARES = ("tf_ratio", "bleu4", "gaussian_exact")  # 0..1
 
 
 def set_style() -> None:
-    """Sets the look of all figures, and lets tables show their cells uncut."""
+    """Sets the look of all figures, and makes tables show their cells uncut."""
     rc = {
         "image.cmap": "viridis",
         "lines.linewidth": 1.5,
@@ -47,9 +50,10 @@ def set_style() -> None:
 
 
 def draw_curves(runs: dict[str, Run], curves=CURVES, palette=None) -> plt.Figure:
-    """Draws one panel per curve, by column and title, with one line per run; returns the figure.
+    """Returns a figure with one panel per curve and, in each, one line per run.
 
-    `palette` gives each run's colour by name. Curves that no run has are left out.
+    `curves` has the panels' titles by column of the history, and `palette` the runs' colours by
+    name. Curves that no run has are left out.
     """
     histories = {name: run.history for name, run in runs.items()}
     table = pd.concat(histories, names=["run"]).reset_index()
@@ -86,7 +90,7 @@ def set_decades(ax: plt.Axes) -> None:
 
 
 def outline(ax: plt.Axes, xs, ys, names: np.ndarray, **style):
-    """Outlines the region of each name; yields the name, its deepest point, and how deep it is."""
+    """Outlines the region of each name; yields it with its deepest point, and how deep that is."""
     for name in np.unique(names[names != ""]):
         inside = names == name
         smooth = ndimage.gaussian_filter(inside.astype(float), 1)
@@ -96,9 +100,10 @@ def outline(ax: plt.Axes, xs, ys, names: np.ndarray, **style):
 
 
 def draw_map(ax: plt.Axes, xs, ys, names: np.ndarray) -> None:
-    """Draws what is spelled at points (Y, X): a region per name, coloured by first letter.
+    """Draws a map of what is spelled at points (Y, X), coloured by first letter.
 
-    Black lines part first letters, white ones names. Points without a name are dark.
+    White lines separate names, and black lines separate first letters. Points without a name are
+    dark.
     """
     first = names.astype("<U1")
     letters, numbers = np.unique(first, return_inverse=True)
@@ -121,7 +126,7 @@ def draw_map(ax: plt.Axes, xs, ys, names: np.ndarray) -> None:
 
 
 def save_fig(fig: plt.Figure, name: str) -> None:
-    """Exports a figure as PDF and PNG, the same bytes each time."""
+    """Exports a figure as PDF and PNG, with the same bytes each time."""
     FIGURES.mkdir(parents=True, exist_ok=True)
     fig.savefig(FIGURES / f"{name}.pdf", metadata={"CreationDate": None})
     fig.savefig(FIGURES / f"{name}.png", dpi=200)
@@ -134,14 +139,14 @@ def save_table(table: pd.DataFrame, name: str, **options) -> None:
 
 
 def word_boxes(word: str, tense: int) -> list[widgets.Widget]:
-    """Returns a box to type a word into and a list of tenses, for `show_panel`."""
+    """Returns a box to type a word into, and a list of tenses to choose from, for `show_panel`."""
     tenses = [(name, number) for number, name in enumerate(lab.TENSES)]
     box = widgets.Text(word, description="word", continuous_update=False)
     return [box, widgets.Dropdown(description="its tense", options=tenses, value=tense)]
 
 
 def note_on(word: str, tense: int, verbs: list[lab.Verb]) -> str:
-    """Says whether a word is in a table, in this tense or in another."""
+    """Returns a sentence that says whether a word is in a table, in this tense or in another."""
     rows = [", ".join(verb) for verb in verbs if verb[tense] == word]
     others = [lab.TENSES[t] for verb in verbs for t, form in enumerate(verb) if form == word]
     if rows:
@@ -152,10 +157,10 @@ def note_on(word: str, tense: int, verbs: list[lab.Verb]) -> str:
 
 
 def show_panel(describe, boxes: list[widgets.Widget], *below: widgets.Widget) -> None:
-    """Shows widgets and the text `describe` returns for their values, updated on change.
+    """Shows widgets, and the text that `describe` returns for their values, which follows them.
 
-    The first box holds a word; spaces around it and capitals do not matter. A word that no model
-    can read gets a hint. Where no kernel runs, the first answer is shown.
+    The first box holds a word; spaces around it and capitals don't matter. For a word that no model
+    can read, a hint is shown. Where no kernel runs, the first answer is shown.
     """
     answer = widgets.HTML()
 

@@ -1,4 +1,4 @@
-"""Runs of the lab: trained once, kept in runs/, resumed bit for bit, swept over the cores.
+"""Runs of the lab: trained once, kept in runs/, resumed bit for bit, and swept over the cores.
 
 Read it top to bottom, after `lab5_train`, which has the training itself.
 """
@@ -37,10 +37,11 @@ from lab5_utils import CVAE
 
 
 # ---- What a run is ----
-# runs/ keeps what the lab's files say, as they were imported. What a notebook, or a person at the
-# prompt, defines or sets is trained anew at each call, since nothing here would know of a change.
+# A run is kept in runs/ if it is made only of what the lab's files defined when they were
+# imported. A run that uses anything defined or changed in a notebook, or at the prompt, is trained
+# anew at each call, since nothing here would know of a change.
 class File(NamedTuple):
-    """One of the lab's files, as it was imported."""
+    """What one of the lab's files held when it was imported."""
 
     source: str  # a hash of its syntax tree
     contents: dict  # what it and its classes hold, by name
@@ -50,14 +51,17 @@ FILES: dict[str, File] = globals().get("FILES", {})  # by module; a reload chang
 
 
 def note(module_name: str) -> None:
-    """Makes a file one of the lab's; the file calls this in its last line, with its __name__."""
+    """Declares that a module belongs to the lab, so that runs that use it are kept.
+
+    The module calls `note(__name__)` in its last line.
+    """
     module = sys.modules[module_name]
     if module_name != "__main__":  # a script or a notebook
         FILES.setdefault(module_name, File(hash_source(module.__file__), contents_of(module)))
 
 
 def hash_source(file: str) -> str:
-    """Hashes what a file computes: its syntax tree, without comments and docstrings."""
+    """Returns a hash of what a file computes: its syntax tree, without comments and docstrings."""
     tree = ast.parse(Path(file).read_bytes())
     for node in ast.walk(tree):
         documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
@@ -80,7 +84,7 @@ def contents_of(module: ModuleType) -> dict:
 
 
 def is_same(then, now) -> bool:
-    """Tells whether a name still holds what it held; a dictionary may have grown."""
+    """Tells whether a name still holds what it held then; a dictionary may have grown."""
     if isinstance(then, dict) and isinstance(now, dict):
         return then.items() <= now.items()
     is_plain = isinstance(then, int | float | str | tuple | list | set)
@@ -91,7 +95,7 @@ MAY_BE_SET = f"{__name__}.RUNS"
 
 
 def names_set() -> list[str]:
-    """Returns the names in the lab's files that no longer hold what they held at import."""
+    """Returns the names, in the lab's files, that no longer hold what they held at import."""
     changed = set()
     for module_name, file in FILES.items():
         now = contents_of(sys.modules[module_name])
@@ -104,7 +108,7 @@ def names_set() -> list[str]:
 
 
 def parts_of(task: Task) -> dict:
-    """Returns what a run is made of, by what it is called in a message."""
+    """Returns the four parts of a run, by what a message calls them."""
     config = task.config
     return {
         f"strategy {config.strategy!r}": lab5_train.STRATEGIES[config.strategy],
@@ -115,17 +119,17 @@ def parts_of(task: Task) -> dict:
 
 
 def path_of(part) -> tuple[str, str]:
-    """Returns a part's module and its name there."""
+    """Returns the module of a part, and its name there."""
     return getattr(part, "__module__", ""), getattr(part, "__qualname__", repr(part))
 
 
 def arguments_of(task: Task) -> dict:
-    """Returns the keywords of a training that is a `functools.partial`."""
+    """Returns the keywords of a training, which it has if it is a `functools.partial`."""
     return getattr(task.make_training, "keywords", {})
 
 
 def reasons_not_to_keep(task: Task) -> list[str]:
-    """Returns what the lab's files do not say about a run."""
+    """Returns what of a run the lab's files don't define, as a message calls it."""
     reasons = names_set()
     for called, part in parts_of(task).items():
         module_name, name = path_of(part)
@@ -142,13 +146,13 @@ def reasons_not_to_keep(task: Task) -> list[str]:
 
 
 def say_not_kept(reasons: list[str]) -> None:
-    """Prints which names are the reason that a run is not kept, three at most."""
+    """Prints why a run is not kept; at most three reasons are named."""
     more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
     print(f"trained anew and not kept in runs/, because of {', '.join(reasons[:3])}{more}")
 
 
 def bases_of(module_names: set[str]) -> set[str]:
-    """Returns the lab's files in which the classes of these files, and their bases, are defined."""
+    """Returns the modules of the lab that define the classes of these modules, and their bases."""
     held = [vars(sys.modules[name]).values() for name in module_names]
     classes = [kind for values in held for kind in values if isinstance(kind, type)]
     own = [kind for kind in classes if kind.__module__ in module_names]
@@ -156,7 +160,7 @@ def bases_of(module_names: set[str]) -> set[str]:
 
 
 def run_key(task: Task) -> str:
-    """Returns the key of a run: a hash of its files, configuration and data."""
+    """Returns the key of a run, which is a hash of its files, configuration and data."""
     paths = [path_of(part) for part in parts_of(task).values()]
     modules = {lab.__name__, lab5_train.__name__, *(module_name for module_name, _ in paths)}
     sources = [FILES[name].source for name in sorted(modules | bases_of(modules))]
@@ -172,16 +176,16 @@ RUNS = lab.folder_named("LAB5_RUNS", "runs")  # one folder per run
 
 
 class Run(NamedTuple):
-    """A finished training."""
+    """A finished training: what it made, and how it went."""
 
     model: CVAE
     history: pd.DataFrame  # one row per epoch
     config: Config
-    before_refining: CVAE | None = None  # the model as the first phase left it, if there were two
+    before_refining: CVAE | None = None  # the model after the first phase, if there were two
 
 
 class Store:
-    """A run's folder in runs/, which keeps its last epoch."""
+    """The folder of a run in runs/, which keeps its last epoch."""
 
     def __init__(self, task: Task):
         self.config = task.config
@@ -193,7 +197,7 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lets one process at a time work on the run."""
+        """Lets only one process at a time work on the run; another waits, and says so."""
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / "lock")
         try:
@@ -209,7 +213,7 @@ class Store:
             yield
 
     def save(self, state: dict) -> None:
-        """Saves a state, followed by its SHA-256, whole or not at all."""
+        """Saves a state and its SHA-256, whole or not at all. Raises OSError."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
         content = buffer.getvalue()
@@ -221,9 +225,9 @@ class Store:
         os.replace(part, self.path)
 
     def load(self) -> dict | None:
-        """Returns the state that was saved, or None if there is none or it is damaged.
+        """Returns the state that was saved, or None if there is none or if it is damaged.
 
-        It runs no code.
+        Whatever the file holds, loading it runs no code.
         """
         if not self.path.exists():
             return None
@@ -239,7 +243,7 @@ class Store:
 
 
 def run_epochs(training: Training, task: Task, store: Store | None, progress: bool) -> None:
-    """Trains the epochs that are missing, and saves each."""
+    """Trains the epochs that are missing, and saves each as soon as it is done."""
     done = len(training.history)
     total = task.config.epochs
     label = f"resumed at epoch {done + 1}" if done else "epochs"
@@ -253,7 +257,7 @@ def run_epochs(training: Training, task: Task, store: Store | None, progress: bo
 
 
 def finish(task: Task, store: Store | None = None, progress=False) -> Run:
-    """Loads a run from its store, or trains what is missing of it."""
+    """Returns a run, loaded from its store, after training what is missing of it."""
     turn = nullcontext() if store is None or store.is_finished() else store.locked()
     with turn, reproducible(task.config.seed):
         training = task.make_training(task.config, task.verbs)
@@ -267,26 +271,28 @@ def finish(task: Task, store: Store | None = None, progress=False) -> Run:
 
 
 def train(config: Config, verbs=None, *, scores=None, progress=True, **options) -> Run:
-    """Trains on verbs, each once; by default, on those of `load_verbs()`.
+    """Returns a run: the model after the last epoch, and a history with one row per epoch.
 
-    Returns the last epoch's model, with a history of one row per epoch: what `Training.loss`
-    measures, the last step's learning rate, BLEU-4, in some rows what `score` returns, and your own
-    `scores`: functions of the model, by name, taken after every epoch. `progress` shows a bar.
-    Options: `pairs` for BLEU-4 (by default, those of test.txt that ask for these verbs), and
+    It is trained on verbs, each of them once; by default, on those of `load_verbs()`. A row of the
+    history holds what `Training.loss` measures, the learning rate of the last step, BLEU-4, and in
+    some rows all that `score` returns. `scores` adds columns of your own: a dictionary of functions
+    of the model, by name, which are called after every epoch. `progress` shows a bar. Options are
+    `pairs` for BLEU-4 (by default, those of test.txt that ask for these verbs), and
     `make_training(config, verbs)`, which may train something else.
 
-    Raises before any work as `load_verbs`, `check_pairs` and `kl_weight`, and ValueError for a
-    score with the name of another column; later OSError and FloatingPointError.
+    Before any work it may raise the errors of `load_verbs`, `check_pairs` and `kl_weight`, and
+    ValueError for a score with the name of another column; later, OSError and FloatingPointError.
     """
     return finish(check_task(config, verbs, scores=scores, **options), progress=progress)
 
 
 def load_or_train(config: Config, verbs=None, *, progress=True, **options) -> Run:
-    """Returns the run of these files, this configuration and data from runs/, else trains it.
+    """Returns the run of this configuration, with these data and files, from runs/, or trains it.
 
-    Every epoch is saved, and the same call resumes a run, on a CPU bit for bit. A run with a part
-    that the lab's files do not have is trained anew, and a line names that part. Takes and raises
-    what `train` does. Of your own scores, the names are part of a run, what they compute is not.
+    Every epoch is saved, so that the same call resumes a run, on a CPU bit for bit. If a run has a
+    part that isn't in the lab's files, it is trained anew, and a line names that part. Takes and
+    raises what `train` does. If you rename one of your own scores, the run is trained anew; if you
+    only change what it computes, it isn't.
     """
     task = check_task(config, verbs, **options)
     reasons = reasons_not_to_keep(task)
@@ -298,7 +304,7 @@ def load_or_train(config: Config, verbs=None, *, progress=True, **options) -> Ru
 # ---- Sweeps ----
 @functools.cache
 def end_with(sweeper: int) -> None:
-    """Lets a worker end, in the middle of an epoch, once the process that sweeps has ended."""
+    """Makes a worker end, even within an epoch, soon after the process that sweeps has ended."""
 
     def watch(parent: int) -> None:
         while os.getppid() == parent:
@@ -310,7 +316,7 @@ def end_with(sweeper: int) -> None:
 
 
 def finish_in_worker(number, task: Task, store: Store | None, schedule, decoder, sweeper: int):
-    """Returns a run's number and the run, finished in a worker that is sent what it may lack."""
+    """Returns a run and its number, finished in a worker, which is sent what it may lack."""
     end_with(sweeper)
     lab5_train.STRATEGIES[task.config.strategy] = schedule
     lab.DECODERS[task.config.decoding] = decoder
@@ -324,11 +330,12 @@ def finish_in_worker(number, task: Task, store: Store | None, schedule, decoder,
 
 
 def sweep(tasks, verbs=None, *, jobs=-1, progress=True, **options) -> list[Run]:
-    """Loads or trains runs, in order: one per core, or on a cluster (`joblib.parallel_config`).
+    """Returns the runs of tasks, in their order, each loaded from runs/ or trained.
 
-    A task is a configuration, or a pair of a configuration and its own verbs. Takes and raises what
-    `load_or_train` does, and ValueError if a name of the lab's files was set, since workers would
-    not have it. What was finished before an error is kept.
+    A task is a configuration, or a pair of a configuration and its own verbs. One run is trained
+    per core, or on a cluster (`joblib.parallel_config`). Takes and raises what `load_or_train`
+    does, and ValueError if you have replaced a name in one of the lab's files, since the workers
+    would not see the replacement. What was finished before an error is kept.
     """
     if names_set():
         raise ValueError(

@@ -1,11 +1,12 @@
 """Self-taught: our model finds out which words belong together, and a conjugator learns them.
 
-Lists of words go in, one per tense, in any order: nothing says which words are forms of one verb.
-Our model, trained on single words, tells what each word costs from the code of each other one;
-words that choose each other belong together. A conjugator learns these rows, along with synthetic
-verbs made from them, and decides on the remaining words. Erdmann et al. 2020 have the same outline:
-cluster words into paradigms, then train a network on these. Read `lab5_utils` and `lab5_train`
-first; shapes and units are the same.
+Lists of words go in, one per tense, in any order, so that nothing says which words are forms of one
+verb. Our model, trained on single words, tells what each word costs from the code of each other
+one, and words that choose each other belong together. A conjugator learns these rows, along with
+synthetic verbs made from them, and decides on the remaining words. A last conjugator then learns
+all rows. Erdmann et al. 2020 have the same outline: they cluster words into paradigms, and then
+train a network on these. Read `lab5_utils`, `lab5_train` and `lab5_runs` first; shapes and units
+are the same.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ Lists = list[list[str]]  # F lists of N words, one per tense, sorted
 
 
 def check_lists(lists) -> Lists:
-    """Returns lists of words, one per tense, sorted, so their order carries no information.
+    """Returns checked lists of words, one per tense, sorted, so that their order says nothing.
 
-    Raises ValueError and TypeError, which name the list and the word.
+    Raises a ValueError or a TypeError that names the list and the word.
     """
     checked = [sorted(lab.check_words(words, f"list {n}")) for n, words in enumerate(lists, 1)]
     if len(checked) < 2:
@@ -52,14 +53,14 @@ def check_lists(lists) -> Lists:
 
 
 def table_of(lists: Lists) -> list[Verb]:
-    """Returns the lists as a table in which only the columns mean anything."""
+    """Returns the lists as the columns of a table, whose rows mean nothing."""
     return list(zip(*lists, strict=True))
 
 
 # ---- What a word costs from another's code ----
 @torch.no_grad()
 def nats_of(model: CVAE, codes: Tensor, words: Words) -> Tensor:
-    """Returns −log p(word | code, tense) of B words, each from its code (B, Z), in nats (B,)."""
+    """Returns −log p(word | code, tense) of B words in nats (B,), each from its code (B, Z)."""
     nats = torch.zeros(len(codes))
     by_length = words.lengths.argsort()  # so that a batch has little padding
     for start in range(0, len(nats), lab.CHUNK):
@@ -71,9 +72,10 @@ def nats_of(model: CVAE, codes: Tensor, words: Words) -> Tensor:
 
 
 def costs_between(model: CVAE, one: Words, other: Words, asked: np.ndarray) -> np.ndarray:
-    """Returns what words cost from each other's codes, both ways, in nats (N, M).
+    """Returns what N words and M others cost from each other's codes, in nats (N, M).
 
-    Only the pairs in the mask `asked` (N, M) are computed; others cost infinity.
+    That is the cost of one given the code of the other, plus the reverse. Only the pairs in the
+    mask `asked` (N, M) are computed; the others cost infinity.
     """
     codes, other_codes = model.encode_words(one)[0], model.encode_words(other)[0]
     i, j = map(torch.from_numpy, asked.nonzero())  # (P,) each
@@ -84,11 +86,11 @@ def costs_between(model: CVAE, one: Words, other: Words, asked: np.ndarray) -> n
     return costs
 
 
-NEAREST = 30  # words whose costs are computed at first
+NEAREST = 30  # words around a code whose costs are computed at first
 
 
 def are_near(one: Tensor, other: Tensor) -> np.ndarray:
-    """Returns a mask (N, M) of the codes (N, Z) and (M, Z) that are among each other's NEAREST."""
+    """Returns a mask (N, M) of codes (N, Z) and (M, Z), one among the NEAREST of the other."""
     distance = torch.cdist(one, other)  # (N, M)
     near = np.zeros(distance.shape, dtype=bool)
     for rows, flags in ((distance, near), (distance.T, near.T)):
@@ -99,12 +101,12 @@ def are_near(one: Tensor, other: Tensor) -> np.ndarray:
 
 
 # ---- Which words belong together ----
-SURE = 3.0  # nats, summed both ways: what costs less is joined at first
+SURE = 3.0  # nats, both ways together; a pair that costs less may be joined at first
 Choose = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def mutual(costs: np.ndarray, limit=np.inf) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the pairs below a limit that choose each other, as rows (P,) and columns (P,)."""
+    """Returns the rows (P,) and columns (P,) that choose each other, at a cost below a limit."""
     if not costs.size:
         return np.array([], dtype=int), np.array([], dtype=int)
     columns = costs.argmin(1)
@@ -114,7 +116,7 @@ def mutual(costs: np.ndarray, limit=np.inf) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nothing_joined(lists: Lists) -> np.ndarray:
-    """Returns joins (N, F) with only lemmas filled in: list indices, −1 if unknown."""
+    """Returns joins (N, F), the indices of words in their lists, with −1 for all but lemmas."""
     joins = np.full((len(lists[LEMMA]), len(lists)), -1)
     joins[:, LEMMA] = np.arange(len(joins))
     return joins
@@ -122,9 +124,9 @@ def nothing_joined(lists: Lists) -> np.ndarray:
 
 @reproducible(seed=0)  # so that sums are the same on any number of cores
 def join(model: CVAE, lists: Lists, joins: np.ndarray, choose: Choose, near=None) -> np.ndarray:
-    """Returns joins (N, F) extended by the pairs that `choose` picks among unjoined words.
+    """Returns joins (N, F), extended by the pairs that `choose` picks among unjoined words.
 
-    `near` has, by tense, a mask of the pairs to compute; by default, all are.
+    `near` has, for each tense, a mask of the pairs whose costs are computed; by default, all are.
     """
     joined = joins.copy()
     for tense in range(1, len(lists)):
@@ -140,10 +142,11 @@ def join(model: CVAE, lists: Lists, joins: np.ndarray, choose: Choose, near=None
 
 @reproducible(seed=0)
 def sure_joins(run: Run, lists: Lists) -> np.ndarray:
-    """Returns the joins (N, F) of words that choose each other cheaply, by our model.
+    """Returns the joins (N, F) of words that choose each other cheaply, by our model's costs.
 
-    Only pairs whose codes were near before refining are computed, since there the codes still
-    followed the prior. Raises ValueError for a run that was not refined, or an unknown letter.
+    Only pairs whose codes were near each other before refining are computed, because there
+    distances still mean something: all codes follow the prior. Raises ValueError for a run that was
+    not refined, or for an unknown letter.
     """
     before = run.before_refining
     if before is None:
@@ -154,15 +157,15 @@ def sure_joins(run: Run, lists: Lists) -> np.ndarray:
 
 
 def rows_of(lists: Lists, joins: np.ndarray) -> list[Verb]:
-    """Returns the rows of words that are joined in full."""
+    """Returns the complete rows, in which every form was joined."""
     whole = joins[(joins >= 0).all(1)]
     return [tuple(lists[t][n] for t, n in enumerate(row)) for row in whole]
 
 
 def find_rows(run: Run, lists) -> list[Verb]:
-    """Returns the rows that our model finds in lists of words; each word is in one row.
+    """Returns the rows that our model finds in lists of words, with each word in one row.
 
-    Raises as `check_lists` and `sure_joins`.
+    Raises the errors of `check_lists` and `sure_joins`.
     """
     lists = check_lists(lists)
     joins = sure_joins(run, lists)
@@ -170,7 +173,7 @@ def find_rows(run: Run, lists) -> list[Verb]:
 
 
 # ---- Cuts and classes ----
-PRODUCTIVE = 20  # verbs that make a class productive; that of *cut, cuts, cutting, cut* has 10
+PRODUCTIVE = 20  # verbs that make a class productive; *cut, cuts, cutting, cut* has only 10
 DOUBLED = "2"  # in an ending: the stem's last letter again
 Endings = tuple[str, ...]  # one per form
 
@@ -183,9 +186,9 @@ class Cut(NamedTuple):
 
 
 def cut(verb: Verb) -> Cut:
-    """Cuts a verb after the beginning that its forms share: stop + –, s, 2ing, 2ed.
+    """Returns a verb cut after the beginning that its forms share: stop + –, s, 2ing, 2ed.
 
-    Forms that begin differently (*go*, *went*) have an empty stem.
+    If forms begin differently (*go*, *went*), the stem is empty.
     """
     stem = commonprefix(verb)
     endings = []
@@ -198,14 +201,15 @@ def cut(verb: Verb) -> Cut:
 
 
 def inflect(stem: str, endings: Endings) -> Verb:
-    """Returns the forms made of a stem and its endings."""
+    """Returns the forms that a stem has with these endings."""
     return tuple(stem + ending.replace(DOUBLED, stem[-1:]) for ending in endings)
 
 
 def productive_classes(verbs) -> set[Endings]:
-    """Returns the endings of productive classes: those that enough verbs have.
+    """Returns the endings of the productive classes, that is, those that enough verbs have.
 
-    A verb is regular if its endings are among these. Raises ValueError if there are none.
+    Here a verb counts as regular if its endings are among them. Raises ValueError if there are
+    none.
     """
     counts = Counter(endings for stem, endings in map(cut, verbs) if stem)
     classes = {endings for endings, count in counts.items() if count >= PRODUCTIVE}
@@ -216,7 +220,7 @@ def productive_classes(verbs) -> set[Endings]:
 
 
 def count_places(lemmas: list[str]):
-    """Returns each letter's contexts, and each context's letters."""
+    """Returns the contexts of each letter, its two neighbours, and the letters of each context."""
     places = defaultdict(list)
     letters = defaultdict(list)
     for lemma in lemmas:
@@ -232,17 +236,18 @@ def count_places(lemmas: list[str]):
 PREFIXED = 0.5  # share of synthetic verbs that have a prefix
 LONGEST_PREFIX = 9  # letters
 RESAMPLED = 0.2  # share of the letters of their stems that are drawn again
-RARE = 0.5  # share of models chosen by class and last letter first, so that rare ones occur
-TRIES = 20  # per verb, until one is new and not too long
+RARE = 0.5  # share of models drawn by class and last letter first, so that rare ones occur
+TRIES = 20  # per verb at most, until one is new and not too long
 
 
 class Synthesizer:
-    """A maker of synthetic verbs (hallucinated data, Anastasopoulos & Neubig 2019).
+    """A maker of synthetic verbs, which look like the table's verbs and are inflected like them.
 
-    Each is made from a verb of a productive class, its model, and inflected like it. Half of them
-    get a prefix, the beginning of another stem, and some of their letters are resampled. Lemmas
-    that are in the table or held out are not made. All it knows is counted in the table. Raises
-    ValueError.
+    Each is a verb of a productive class, its model, in disguise. Half of them get the beginning of
+    another stem as a prefix, and some letters of the stem are drawn again from those that occur
+    between the same neighbours. The endings stay. No lemma that is in the table or held out is
+    made. Raises ValueError if no class is productive. Source: hallucinated data, Anastasopoulos &
+    Neubig 2019.
     """
 
     def __init__(self, verbs: list[Verb], held_out: Iterable[str] = ()):
@@ -256,18 +261,18 @@ class Synthesizer:
         self.places, self.letters = count_places(lemmas)
 
     def model(self, rng: random.Random) -> Cut:
-        """Returns a verb of a productive class."""
+        """Returns a cut verb of a productive class, drawn at random."""
         group = rng.choice(self.groups) if rng.random() < RARE else self.regular
         return rng.choice(group)
 
     def prefix(self, rng: random.Random) -> str:
-        """Returns the beginning of a stem, up to LONGEST_PREFIX letters."""
+        """Returns the beginning of a stem, drawn at random, of at most LONGEST_PREFIX letters."""
         stem = rng.choice(self.stems)
         length = rng.randint(1, LONGEST_PREFIX)
         return stem[:length]
 
     def resample(self, stem: str, rng: random.Random) -> str:
-        """Replaces some letters by others that occur in one of their contexts."""
+        """Returns a stem with some letters replaced by others that share one of their contexts."""
         letters = []
         for letter in stem:
             if rng.random() < RESAMPLED:
@@ -277,14 +282,14 @@ class Synthesizer:
         return "".join(letters)
 
     def make_verb(self, rng: random.Random) -> Verb:
-        """Returns a verb, which may be known or too long."""
+        """Returns a synthetic verb, which may be known or too long."""
         stem, endings = self.model(rng)
         if rng.random() < PREFIXED:
             stem = self.prefix(rng) + stem
         return inflect(self.resample(stem, rng), endings)
 
     def draw(self, count: int, seed: int) -> list[Verb]:
-        """Returns synthetic verbs for a seed. Raises ValueError if hardly any are new."""
+        """Returns `count` synthetic verbs for a seed. Raises ValueError if too few are new."""
         rng = random.Random(seed)
         drawn = []
         for _ in range(TRIES * count):
@@ -325,7 +330,7 @@ IRREGULAR = 8  # times that it shows any other row
 
 
 class Conjugation(Training):
-    """A training from any form of a row to any other, by the posterior mean, without KL.
+    """A training of a conjugator, from any form of a row to any other, by the mean, without KL.
 
     No synthetic verb has a lemma that is held out.
     """
@@ -335,11 +340,11 @@ class Conjugation(Training):
         self.synthesizer = Synthesizer(verbs, held_out)
 
     def sample(self, mu: Tensor, logvar: Tensor) -> Tensor:
-        """Returns the mean, since without KL no noise is needed."""
+        """Returns the mean mu (B, Z), since without KL nothing has to be drawn."""
         return mu
 
     def shown(self, epoch: int) -> list[Verb]:
-        """Returns an epoch's verbs: rows, as often as each is shown, and synthetic ones."""
+        """Returns the verbs of an epoch: rows, as often as each is shown, and synthetic verbs."""
         shown = []
         for verb in self.verbs:
             is_regular = cut(verb).endings in self.synthesizer.classes
@@ -348,7 +353,7 @@ class Conjugation(Training):
         return shown + self.synthesizer.draw(SYNTHETIC * len(self.verbs), seed)
 
     def make_epoch(self, epoch: int) -> list[Batch]:
-        """Returns the batches of an epoch: a form of each verb shown, and another form of it."""
+        """Returns the batches of an epoch, made of one form of each verb shown and another form."""
         words = lab.words_of(self.shown(epoch), self.model.vocabulary)  # F N words
         F = self.model.vocabulary.forms
         N = len(words.lengths) // F
@@ -364,20 +369,20 @@ class Conjugation(Training):
         return batches
 
     def evaluate(self, epoch: int, task) -> dict[str, float]:
-        """Returns nothing: the rows may be wrong, and noise has no meaning here."""
+        """Returns no scores, because the rows may be wrong, and noise means nothing here."""
         return {}
 
 
 def new_conjugation(config: Config, verbs: list[Verb], alphabet="", held_out=()) -> Conjugation:
-    """Returns the training, not yet started, of a conjugator that reads this alphabet."""
+    """Returns the training, not yet started, of a new conjugator that reads this alphabet."""
     model = lab.make_model(config, lab.Vocabulary(alphabet, len(verbs[0])))
     return Conjugation(config, model, verbs, held_out)
 
 
 def learn(rows: list[Verb], lists: Lists, seed: int, held_out=()) -> CVAE:
-    """Returns a conjugator that has learned from rows, kept in runs/.
+    """Returns a conjugator that has learned rows, from runs/ if it was trained before.
 
-    It reads any word made of the lists' letters. Raises as `Synthesizer`.
+    It reads any word made of the lists' letters. Raises the errors of `Synthesizer`.
     """
     alphabet = lab.vocabulary_of(table_of(lists)).alphabet
     arguments = {"alphabet": alphabet, "held_out": tuple(sorted(held_out))}
@@ -387,31 +392,31 @@ def learn(rows: list[Verb], lists: Lists, seed: int, held_out=()) -> CVAE:
 
 
 # ---- All of it ----
-ROUNDS = 2  # conjugators, each learning the rows joined so far
+ROUNDS = 2  # conjugators that join, each after learning the rows joined so far
 
 
 class SelfTaught(NamedTuple):
-    """The rows that were found, and a model that conjugates unseen verbs."""
+    """The rows that were found, and a model that learned them and conjugates unseen verbs, too."""
 
     rows: list[Verb]
     model: CVAE
 
 
 def teach(lists: Lists, sure: np.ndarray, seed: int, held_out=()) -> SelfTaught:
-    """Starts from sure joins (N, F): teaches conjugators, and joins the other words."""
+    """Returns all rows that follow from sure joins (N, F), and a conjugator that learned them."""
     joins = sure
     for _ in range(ROUNDS):
         model = learn(rows_of(lists, joins), lists, seed, held_out)
         joins = join(model, lists, sure, mutual)  # what the last one joined may change
-    joins = join(model, lists, joins, linear_sum_assignment)
-    return SelfTaught(rows_of(lists, joins), model)
+    rows = rows_of(lists, join(model, lists, joins, linear_sum_assignment))
+    return SelfTaught(rows, learn(rows, lists, seed, held_out))
 
 
 def self_taught(lists, seed=0, held_out=()) -> SelfTaught:
-    """Finds rows in lists of words, one per tense, and learns to conjugate; kept in runs/.
+    """Returns the rows found in lists of words, one per tense, and a model that learned them.
 
-    No synthetic verb has a lemma in `held_out`. Raises as `check_lists` before any training, later
-    as `productive_classes`.
+    All trainings are kept in runs/. No synthetic verb has a lemma in `held_out`. Raises the errors
+    of `check_lists` before any training, and later those of `productive_classes`.
     """
     lists = check_lists(lists)
     run = load_or_train(Config(seed=seed), table_of(lists), pairs=[])

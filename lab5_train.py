@@ -1,7 +1,9 @@
 """How the lab's model is trained: schedules, hyperparameters, the training step.
 
-Read it top to bottom, after `lab5_utils`; shapes and units are the same. `lab5_runs` has `train`,
-`load_or_train` and `sweep`. `tests/README.md` shows how to add a schedule, a score or a decoder.
+Read it top to bottom, after `lab5_utils`; shapes and units are the same. `lab5_runs` then has
+`train`, `load_or_train` and `sweep`. `tests/README.md` shows how to add a schedule, a score or a
+decoder. Where a docstring says *chiha8888*, it means the public solution that this lab re-creates:
+https://github.com/chiha8888/NCTU_DLP/tree/master/lab5
 """
 
 from __future__ import annotations
@@ -26,34 +28,34 @@ import lab5_utils as lab
 from lab5_utils import CVAE, TestPair, Verb, Words
 
 # ---- Schedules ----
-# A schedule is the shape of a KL weight: a function of progress, in (0, 1], and of excess, the nats
-# of KL above the target. It returns 0..1; the KL weight is `config.kl_weight` times that.
+# A schedule is the shape of a KL weight: given progress, in (0, 1], and excess, the nats of KL
+# above the target, it returns a number 0..1. The KL weight is `config.kl_weight` times that.
 Schedule = Callable[[float, float], float]
 
 
 def constant(progress, excess):
-    """Does not anneal."""
+    """Keeps the weight at its highest value."""
     return 1.0
 
 
 def monotonic(progress, excess):
-    """Rises in the first tenth (Bowman et al. 2016, 3.1; the slope is the published recipe's)."""
+    """Rises in the first tenth (after Bowman et al. 2016, 3.1, with the slope of chiha8888)."""
     return min(1.0, 10 * progress)
 
 
 def slow_monotonic(progress, excess):
-    """Rises in the first three tenths."""
+    """Rises in the first three tenths and then stays."""
     return min(1.0, progress / 0.3)
 
 
 def even_rise(progress, excess):
-    """Rises until the end."""
+    """Rises evenly until the end."""
     return progress
 
 
 def cyclical_linear(progress, excess):
-    """Rises in four cycles, each time in the first half (Fu et al. 2019, eq. 6)."""
-    left = -4 * progress % 1  # of the cycle: 0 at its end
+    """Rises in the first half of each of four cycles (Fu et al. 2019, eq. 6)."""
+    left = -4 * progress % 1  # what is left of the cycle: 0 at its end
     return min(1.0, 2 - 2 * left)
 
 
@@ -63,13 +65,13 @@ def backwards(progress, excess):
 
 
 def cyclical_trapezoid(progress, excess):
-    """Rises in the first four fifths of each of two cycles (the published recipe's)."""
+    """Rises in the first four fifths of each of two cycles (chiha8888)."""
     position = 2 * progress % 1
     return min(1.0, 1.25 * position)
 
 
 def cyclical_sigmoid(progress, excess):
-    """Rises along a sigmoid in each of two cycles and falls at its end (the published recipe's)."""
+    """Rises along a sigmoid in each of two cycles, and falls to 0 at its end (chiha8888)."""
     position = 2 * progress % 1
     if position > 0.994:
         return 0.0
@@ -77,9 +79,10 @@ def cyclical_sigmoid(progress, excess):
 
 
 def target_rate(progress, excess):
-    """Raises β with KL above the target (cf. Burgess et al. 2018; Shao et al. 2020).
+    """Raises the weight with KL above the target, as a thermostat does.
 
-    The target starts HEADROOM nats higher, so that the code opens first.
+    The target starts HEADROOM nats higher, so that the code can open. Sources: after Burgess et al.
+    2018 and Shao et al. 2020.
     """
     headroom = HEADROOM * max(0.0, 1 - progress / FALL)
     return min(1.0, max(0.0, excess - headroom))
@@ -97,12 +100,15 @@ STRATEGIES: dict[str, Schedule] = {
     "target-rate": target_rate,
 }
 HEADROOM = 4.0  # nats above the target that are free at the start
-FALL = 0.25  # share of progress in which this falls to 0
+FALL = 0.25  # progress at which these have fallen to 0
 WARM_UP = 0.02  # share of a phase in which Adam's learning rate rises
 
 
 def kl_weight(config: Config, progress: float, kl: float) -> float:
-    """Returns the KL weight at a progress and `kl` nats per word. Raises ValueError."""
+    """Returns the KL weight, given progress and the KL of a batch, in nats per word.
+
+    Raises ValueError for a schedule that returns anything but a number 0..1.
+    """
     share = STRATEGIES[config.strategy](progress, kl - config.target_kl)
     if not isinstance(share, Real) or not 0 <= share <= 1:
         where = f"strategy {config.strategy!r}, progress {progress:g}"
@@ -111,14 +117,15 @@ def kl_weight(config: Config, progress: float, kl: float) -> float:
 
 
 def teacher_forcing_ratio(config: Config, progress: float) -> float:
-    """Returns the share of words that are fed the right letters; it falls linearly from 1."""
+    """Returns the share of words, 0..1, that are fed the right letters; it falls evenly from 1."""
     return 1 - (1 - config.tf_final) * progress
 
 
 def learning_rate(config: Config, progress: float) -> float:
-    """Returns the learning rate at a progress, in (0, 1], through one of the two phases.
+    """Returns the learning rate at a progress, in (0, 1], within one of the two phases.
 
-    SGD's is constant. Adam's warms up, then falls along a cosine to 0 at the phase's last step.
+    That of SGD is constant. That of Adam rises quickly, and then falls along a cosine to 0, which
+    it reaches at the last step of the phase.
     """
     if config.optimizer == "sgd":
         return config.learning_rate
@@ -135,19 +142,19 @@ CHOICES = {
     "ce_per": ("word", "character"),
 }
 LARGEST = 2**31 - 1
-RANGES = {int: (1, LARGEST), float: (0, LARGEST)}  # of numbers, unless a field has its own:
+RANGES = {int: (1, LARGEST), float: (0, LARGEST)}  # of numbers, unless a field has its own
 OWN_RANGES = {"seed": (0, LARGEST), "tf_final": (0, 1), "refine": (0, 0.9)}
 
 
 @dataclass(frozen=True)
 class Config:
-    """The hyperparameters; by default, those of our model.
+    """The hyperparameters of a training; by default, those of our model.
 
-    Raises TypeError for an unknown name, ValueError for a value that is out of range.
+    Raises TypeError for an unknown name, and ValueError for a value that is out of range.
     """
 
-    seed: int = 0  # of weights, batches and noise
-    epochs: int = 84  # with those of refining
+    seed: int = 0  # of first weights, batches and draws
+    epochs: int = 84  # those of refining included
     batch_size: int = 64  # words per step
     hidden_size: int = 256  # H; the lab's: 256 or 512
     latent_size: int = 32  # Z; the lab's
@@ -156,12 +163,12 @@ class Config:
     decoding: str = "gated"  # one of DECODERS
     optimizer: str = "adam"  # or "sgd"; see `learning_rate`
     learning_rate: float = 6e-3  # the highest
-    ce_per: str = "word"  # CE in the loss, or per "character"; KL is always per word
-    strategy: str = "target-rate"  # of the KL weight: one of STRATEGIES
-    kl_weight: float = 1.0  # the schedule's maximum
-    target_kl: float = 4.0  # nats per word, for schedules that watch KL; ln 1227 = 7.1 name a verb
-    tf_final: float = 0.95  # teacher-forcing ratio at the end, 0..1; linear from 1
-    refine: float = 0.25  # share of epochs, the last, 0..0.9: only the encoder learns, KL is free
+    ce_per: str = "word"  # or "character": what CE is averaged over in the loss; KL is per word
+    strategy: str = "target-rate"  # the schedule of the KL weight, one of STRATEGIES
+    kl_weight: float = 1.0  # the highest
+    target_kl: float = 4.0  # nats per word, for schedules that watch KL; 7.1 would name a verb
+    tf_final: float = 0.95  # teacher-forcing ratio at the end, 0..1; it falls evenly from 1
+    refine: float = 0.25  # share of epochs, 0..0.9, at the end: only the encoder learns, without KL
 
     def __post_init__(self):
         for name, choices in CHOICES.items():
@@ -178,7 +185,7 @@ class Config:
             raise ValueError(f"condition_size: {found}")
 
     def check_number(self, name: str, kind: type) -> None:
-        """Turns a number into its kind, so that 1 and 1.0 are one run. Raises ValueError."""
+        """Makes a number an int or a float, so that 1 and 1.0 are one run. Raises ValueError."""
         value = getattr(self, name)
         low, high = OWN_RANGES.get(name, RANGES[kind])
         is_number = isinstance(value, Real)  # NumPy's, too
@@ -189,10 +196,10 @@ class Config:
 
     @classmethod
     def classic(cls, **changes) -> Config:
-        """Returns the published recipe's values, which collapse; keywords change them."""
+        """Returns the settings of chiha8888, with which a model collapses. Keywords change them."""
         values = {
             "epochs": 500,
-            "batch_size": 16,  # for its 1, with 16 times its learning rate
+            "batch_size": 16,  # there it is 1, with a sixteenth of this learning rate
             "embedding_size": 256,
             "decoding": "direct",
             "optimizer": "sgd",
@@ -206,7 +213,7 @@ class Config:
 
     @classmethod
     def miniature(cls, **changes) -> Config:
-        """Returns values that roughly learn a tenth of the verbs in ten seconds.
+        """Returns settings with which a model roughly learns a tenth of the verbs in ten seconds.
 
         Keywords change them; with epochs=120 most conversions are right.
         """
@@ -221,7 +228,10 @@ class Config:
 
     @property
     def kl_epochs(self) -> int:
-        """The epochs before refining, in which KL is weighed; refining is rounded down."""
+        """The number of epochs before refining, in which the loss has KL.
+
+        The epochs of refining are rounded down.
+        """
         return self.epochs - int(round(self.refine * self.epochs, 6))
 
 
@@ -231,9 +241,10 @@ TURN = threading.RLock()  # a process has one random state and one number of thr
 
 @contextmanager
 def reproducible(seed: int) -> Iterator[None]:
-    """Gives the same bits on any number of cores; restores threads and random state.
+    """Makes what runs inside give the same bits on any number of cores, and then restores all.
 
-    Trainings in threads of one process take turns.
+    That is, torch's random state and its number of threads. Trainings in threads of one process
+    take turns.
     """
     with TURN, torch.random.fork_rng(devices=[]):
         threads = torch.get_num_threads()
@@ -246,9 +257,9 @@ def reproducible(seed: int) -> Iterator[None]:
 
 
 def keep_memory() -> None:
-    """Lets glibc keep memory between steps, which saves a tenth of an epoch; the bits stay.
+    """Lets glibc keep memory between steps, which saves a tenth of an epoch.
 
-    Other systems' allocators keep it on their own, so there nothing is done.
+    Nothing is done where another allocator is used.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(-1, 2**30)  # M_TRIM_THRESHOLD, in bytes
@@ -258,19 +269,19 @@ def keep_memory() -> None:
 keep_memory()
 
 # ---- Training ----
-CLIP = 5.0  # the largest norm of a gradient
-GAUSSIAN_SCORES_PER_RUN = 8  # besides those of the epochs that end a phase
+CLIP = 5.0  # the largest norm of a gradient; a longer one is scaled down to it
+GAUSSIAN_SCORES_PER_RUN = 8  # besides those where a phase ends
 
 
 class Batch(NamedTuple):
-    """B words to be encoded and what is to be decoded from their codes."""
+    """B words that are encoded, and what should be decoded from their codes."""
 
     source: Words
     target: Words
 
 
 def make_batches(size: Tensor, batch_size: int, rng: torch.Generator) -> list[Tensor]:
-    """Groups N items of similar size (N,) into batches; returns their indices, in random order."""
+    """Returns batches, as indices of items of similar size (N,), in random order."""
     noisy = size + torch.rand(len(size), generator=rng)
     batches = noisy.argsort().split(batch_size)
     order = torch.randperm(len(batches), generator=rng)
@@ -278,9 +289,10 @@ def make_batches(size: Tensor, batch_size: int, rng: torch.Generator) -> list[Te
 
 
 class Training:
-    """A training by the lab's rules: each word is learned from itself and its tense.
+    """A training by the lab's rules, in which each word is learned from itself and its tense.
 
-    In the first phase KL is weighed; in the second, the encoder alone is refined.
+    In the first phase the loss has KL; in the second, refining, only the encoder is trained,
+    without KL.
     """
 
     def __init__(self, config: Config, model: CVAE, verbs: list[Verb]):
@@ -292,22 +304,22 @@ class Training:
         self.rng = torch.Generator().manual_seed(config.seed)
         self.optimizer = self.make_optimizer(model, beta2=0.99)  # a short memory while z is noisy
         self.history = []
-        self.before_refining = None  # a copy of the model as the first phase left it
+        self.before_refining = None  # will be a copy of the model as the first phase left it
 
     def make_optimizer(self, module: nn.Module, beta2: float) -> torch.optim.Optimizer:
-        """Returns a new optimizer of a module's weights; each step sets its learning rate."""
+        """Returns a new optimizer of a module's parameters; each step sets its learning rate."""
         if self.config.optimizer == "sgd":
             return torch.optim.SGD(module.parameters())
         return torch.optim.Adam(module.parameters(), betas=(0.9, beta2), fused=True)
 
     def start_second_phase(self) -> None:
-        """Freezes the decoder; from here on, only the encoder learns."""
+        """Freezes the decoder, so that from here on only the encoder learns."""
         self.before_refining = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.model.decoder.requires_grad_(False)
         self.optimizer = self.make_optimizer(self.model.encoder, beta2=0.999)
 
     def make_epoch(self, epoch: int) -> list[Batch]:
-        """Returns the batches of an epoch: every form once."""
+        """Returns the batches of an epoch, in which every form occurs once."""
         batches = []
         for n in make_batches(self.words.lengths, self.config.batch_size, self.rng):
             words = lab.select_words(self.words, n).to(self.device)
@@ -315,18 +327,18 @@ class Training:
         return batches
 
     def progress(self, epoch: int, step: int, steps: int) -> float:
-        """Returns the share of a phase, in (0, 1], that is done after step 1..steps of an epoch."""
+        """Returns the share of its phase, in (0, 1], that is done after a step (1..steps)."""
         first, last = 0, self.config.kl_epochs
         if epoch > self.config.kl_epochs:
             first, last = self.config.kl_epochs, self.config.epochs
         return (epoch - 1 + step / steps - first) / (last - first)
 
     def sample(self, mu: Tensor, logvar: Tensor) -> Tensor:
-        """Returns the z (B, Z) that is decoded."""
+        """Returns the z (B, Z) that are decoded, drawn from the posteriors."""
         return lab.reparameterize(mu, logvar, self.rng)
 
     def loss(self, batch: Batch, progress: float, refining: bool):
-        """Returns the loss of a batch, and what the history keeps of it."""
+        """Returns the loss of a batch, in nats per word, and what the history keeps of it."""
         config = self.config
         mu, logvar = self.model.encoder(batch.source)  # (B, Z)
         z = self.sample(mu, logvar)  # (B, Z)
@@ -344,14 +356,14 @@ class Training:
             "ce": nats.ce.mean().item(),
             "kl": kl.mean().item(),
             "kl_weight": weight,
-            "beta": weight * per.float().mean().item(),  # the weight relative to CE per word
+            "beta": weight * per.float().mean().item(),  # the weight beside a CE per word
             "tf_ratio": tf_ratio,
             "loss": loss.item(),
         }
         return loss, measured
 
     def descend(self, loss: Tensor, rate: float, where: str) -> None:
-        """Takes one step down the loss. Raises FloatingPointError."""
+        """Takes one step down the loss. Raises FloatingPointError if it isn't finite."""
         self.optimizer.zero_grad()
         loss.backward()
         (group,) = self.optimizer.param_groups
@@ -371,7 +383,7 @@ class Training:
         rows = []
         for step, batch in enumerate(batches, 1):
             progress = self.progress(epoch, step, len(batches))
-            # while refining, all schedules but the learning rate's stay at their end
+            # while refining, all schedules stay at their end, except that of the learning rate
             loss, measured = self.loss(batch, 1.0 if refining else progress, refining)
             rate = learning_rate(self.config, progress)
             self.descend(loss, rate, f"epoch {epoch}, step {step}")
@@ -383,9 +395,10 @@ class Training:
         return {"epoch": epoch, **row, "learning_rate": rate}
 
     def evaluate(self, epoch: int, task: Task) -> dict[str, float]:
-        """Returns BLEU-4, some epochs' Gaussian score, and all scores where a phase ends.
+        """Returns the scores of an epoch, by name.
 
-        Also the user's own, each with the same random numbers.
+        BLEU-4 is among them always, the Gaussian score in some epochs, and every score in the last
+        epoch of a phase. So are the user's own scores, which all get the same random numbers.
         """
         self.model.eval()
         found = {}
@@ -402,7 +415,7 @@ class Training:
         return found
 
     def state(self) -> dict:
-        """Returns what a run needs to be resumed or, if finished, used."""
+        """Returns what is needed to resume a run or, if it is finished, to use it."""
         state = {
             "model": self.model.state_dict(),
             "rng": self.rng.get_state(),
@@ -416,7 +429,7 @@ class Training:
         return state
 
     def restore(self, state: dict) -> None:
-        """Returns to a state that `state` returned."""
+        """Goes back to a state that `state` returned."""
         self.history = state["history"]
         if "before_refining" in state:
             self.start_second_phase()
@@ -439,11 +452,11 @@ class Task(NamedTuple):
 
 
 def new_training(config: Config, verbs: list[Verb]) -> Training:
-    """Returns a training, not yet started, of the model that a configuration names."""
+    """Returns a training, not yet started, of a new model that a configuration describes."""
     return Training(config, lab.make_model(config, lab.vocabulary_of(verbs)), verbs)
 
 
-HISTORY = {  # the columns of a run's history, which no score of your own may have
+HISTORY = {  # the columns of a run's history, whose names no score of your own may have
     *("epoch", "ce", "kl", "kl_weight", "beta", "tf_ratio", "loss", "learning_rate"),
     *("gaussian_official", "gaussian_exact", "gaussian_inconsistent", "distinct"),
     *("bleu4", "conversions", "kl_table", "mutual_information", "marginal_kl"),
@@ -451,7 +464,7 @@ HISTORY = {  # the columns of a run's history, which no score of your own may ha
 
 
 def check_task(config, verbs=None, pairs=None, scores=None, make_training=new_training) -> Task:
-    """Returns the task of a run; raises as `lab5_runs.train`."""
+    """Returns the checked task of a run. Raises the errors of `lab5_runs.train`."""
     verbs = lab.distinct_verbs(verbs)
     pairs = lab.known_pairs(verbs) if pairs is None else lab.check_pairs(pairs, verbs)
     scores = dict(scores or {})
@@ -462,6 +475,6 @@ def check_task(config, verbs=None, pairs=None, scores=None, make_training=new_tr
 
 
 def check_schedule(config: Config) -> None:
-    """Raises ValueError for a schedule that leaves 0..1."""
+    """Raises ValueError if the schedule of a configuration leaves 0..1."""
     for n, excess in itertools.product(range(1, 21), (-1.0, 0.0, 1.0, 100.0)):
         kl_weight(config, n / 20, max(0.0, config.target_kl + excess))

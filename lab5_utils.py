@@ -1,10 +1,10 @@
 """The lab: a conditional sequence-to-sequence VAE that converts verbs between their tenses.
 
-Read it top to bottom: words, data, model, metrics. `lab5_train` has the hyperparameters and the
-training loop. Shapes: B words in a batch, T characters, C condition, H hidden, Z latent,
-V vocabulary, N verbs, F forms of a verb (one per tense). Cross-entropy and KL are in nats per word:
-summed over characters or dimensions, averaged over words. Bad input raises ValueError or TypeError,
-which say what was found and what was expected.
+Read it top to bottom: words, data, model, metrics. `lab5_train` then has the hyperparameters and
+the training loop. Comments give shapes: B words in a batch, T characters, C condition, H hidden,
+Z latent, V vocabulary, N verbs, F forms of a verb (one per tense). Cross-entropy and KL are in nats
+per word, because they are summed over characters or dimensions and averaged over words. Bad input
+raises a ValueError or a TypeError that says what was found and what was expected.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ TENSES = ("simple present", "third person", "present progressive", "simple past"
 PRESENT, THIRD, PROGRESSIVE, PAST = range(4)
 LEMMA = 0  # the first form of a verb, whatever the table
 EOS = 0  # ends a word and pads it
-MAX_LETTERS = 32  # of a word; decoding stops one later
-CHUNK = 512  # words that pass through the model at once
-LETTERS = ("Ll", "Lo", "Lm", "Mn", "Mc")  # Unicode: lower case, without case, modifiers, marks
+MAX_LETTERS = 32  # in a word; decoding stops after one symbol more
+CHUNK = 512  # words that a model reads or spells at once, so that memory suffices
+LETTERS = ("Ll", "Lo", "Lm", "Mn", "Mc")  # in Unicode: lower case, caseless, modifiers, marks
 
 
 class Vocabulary(NamedTuple):
@@ -43,18 +43,18 @@ class Vocabulary(NamedTuple):
 
     @property
     def size(self) -> int:
-        """V: EOS, which is 0, the letters, and SOS."""
+        """V, the number of symbols: EOS (0), the letters, and SOS."""
         return len(self.alphabet) + 2
 
     @property
     def sos(self) -> int:
-        """The last number, which starts decoding."""
+        """The number of SOS, the last one; decoding starts with it."""
         return len(self.alphabet) + 1
 
     def to_tensor(self, words) -> tuple[Tensor, Tensor]:
-        """Turns words into letters (B, T), padded with EOS, and lengths (B,), which count one EOS.
+        """Turns words into letters (B, T), padded with EOS, and their lengths (B,), EOS included.
 
-        Raises ValueError for a letter that is not in the alphabet.
+        Raises a ValueError that names the first letter that is not in the alphabet.
         """
         number_of = {letter: number for number, letter in enumerate(self.alphabet, 1)}
         rows = [torch.tensor([EOS])]  # so that an empty list also makes a tensor
@@ -69,7 +69,7 @@ class Vocabulary(NamedTuple):
         return letters, lengths
 
     def to_words(self, letters: Tensor) -> list[str]:
-        """Turns letters (B, T) back into words; a word ends at its first EOS."""
+        """Turns letters (B, T) back into words, each of which ends at its first EOS."""
         words = []
         for row in letters.tolist():
             end = row.index(EOS) if EOS in row else len(row)
@@ -81,7 +81,7 @@ class Words(NamedTuple):
     """A batch of words as tensors."""
 
     letters: Tensor  # (B, T), padded with EOS
-    lengths: Tensor  # (B,), with EOS
+    lengths: Tensor  # (B,), EOS included
     tense: Tensor  # (B,)
 
     def to(self, device) -> Words:
@@ -90,14 +90,14 @@ class Words(NamedTuple):
 
 
 def select_words(words: Words, numbers: Tensor) -> Words:
-    """Returns the words with these indices (B,), padded only to the longest of them."""
+    """Returns the words with these indices (B,), padded only to the longest among them."""
     lengths = words.lengths[numbers]
     letters = words.letters[numbers, : lengths.max()]
     return Words(letters, lengths, words.tense[numbers])
 
 
 def check_word(word, where: str) -> str:
-    """Returns a word, composed (Unicode NFC). Raises ValueError, which names `where`."""
+    """Returns the word in Unicode's composed form (NFC). Raises a ValueError that names `where`."""
     composed = unicodedata.normalize("NFC", str(word))
     are_letters = all(unicodedata.category(character) in LETTERS for character in composed)
     if not isinstance(word, str) or not are_letters or not 1 <= len(composed) <= MAX_LETTERS:
@@ -107,14 +107,17 @@ def check_word(word, where: str) -> str:
 
 
 def check_words(words, where="words") -> list[str]:
-    """Returns a list of checked words. Raises ValueError, and TypeError for a single text."""
+    """Returns a list of checked words. Raises ValueError, or TypeError if given a single string."""
     if isinstance(words, str) or not isinstance(words, Iterable):
         raise TypeError(f"{where}: found {words!r:.60}; expected a list of words")
     return [check_word(word, where) for word in words]
 
 
 def check_tense(tense, count: int, forms: int) -> Tensor:
-    """Returns `count` tenses (B,) from one int, or from one int per word. Raises ValueError."""
+    """Returns a tensor of `count` tenses, given one int for all words or one int per word.
+
+    Raises a ValueError unless all are 0..`forms` − 1.
+    """
     tenses = np.asarray(tense.cpu() if isinstance(tense, Tensor) else tense)
     known = set(range(forms))
     if tenses.shape not in ((), (count,)) or not set(tenses.flat) <= known:
@@ -124,7 +127,7 @@ def check_tense(tense, count: int, forms: int) -> Tensor:
 
 
 # ---- Data ----
-TEST_TENSES = (  # source and target of the ten pairs, in the order of the course's readme
+TEST_TENSES = (  # source and target of the ten pairs, as the course's readme lists them
     (PRESENT, PAST),
     (PRESENT, PROGRESSIVE),
     (PRESENT, THIRD),
@@ -140,9 +143,9 @@ Verb = tuple[str, ...]  # the F forms of a verb, in the order of the table's col
 
 
 class TestPair(NamedTuple):
-    """A conversion to be tested; tenses are 0..F − 1."""
+    """A conversion that is tested; both tenses are 0..F − 1."""
 
-    __test__ = False  # so pytest does not take this for a class of tests
+    __test__ = False  # so that pytest does not take it for a class of tests
 
     source: str
     target: str
@@ -151,12 +154,12 @@ class TestPair(NamedTuple):
 
 
 def folder_named(variable: str, default="") -> Path:
-    """Returns the folder that an environment variable names; a relative one is beside this file."""
+    """Returns the folder that a variable names; a relative name starts at this file's folder."""
     return HERE / Path(os.environ.get(variable) or default).expanduser()
 
 
 def data_folder() -> Path:
-    """Returns the data folder: $LAB5_DATA, or this module's own. Raises FileNotFoundError."""
+    """Returns the data folder, which is $LAB5_DATA or this file's. Raises FileNotFoundError."""
     folder = folder_named("LAB5_DATA")
     if not folder.is_dir():
         raise FileNotFoundError(f"LAB5_DATA: found no folder {folder}; expected one with train.txt")
@@ -164,7 +167,7 @@ def data_folder() -> Path:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Reads the lines of a UTF-8 text. Raises OSError and ValueError."""
+    """Returns the lines of a UTF-8 text. Raises OSError, or a ValueError that names the line."""
     try:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -186,9 +189,10 @@ def misplaced_space(line: str) -> str:
 
 
 def read_rows(path: Path, width: int | None = None) -> list[Verb]:
-    """Reads rows of `width` words, or of as many as most rows have (at least two).
+    """Returns rows of `width` words; by default, of as many as most rows have (at least two).
 
-    Raises OSError, and ValueError that names the file, the line, what was found and expected.
+    Raises OSError, or a ValueError that names the file, the line, what was found and what was
+    expected.
     """
     rows = []
     for n, line in enumerate(read_lines(path), 1):
@@ -206,19 +210,19 @@ def read_rows(path: Path, width: int | None = None) -> list[Verb]:
 
 
 def load_verbs(path=None) -> list[Verb]:
-    """Reads a verb table, one verb per row, repeats kept; by default, train.txt.
+    """Returns the verbs of a table, one per row, in the file's order and with its repeats.
 
-    That is in the data folder: $LAB5_DATA or this module's own. Raises OSError, and ValueError that
-    names the file, the line, what was found and what was expected.
+    By default the table is train.txt in the data folder, $LAB5_DATA or this file's. Raises OSError,
+    or a ValueError that names the file, the line, what was found and what was expected.
     """
     return read_rows(data_folder() / "train.txt" if path is None else Path(path))
 
 
 def load_test_pairs(path=None) -> list[TestPair]:
-    """Reads the ten conversions to be tested; by default, test.txt in the data folder.
+    """Returns the ten conversions that are tested, by default those of test.txt.
 
-    A row has a source and a target; its place in the file gives their tenses. Raises as
-    `load_verbs`.
+    A row has a source and a target; which tenses they are in follows from its place in the file.
+    Raises the errors of `load_verbs`.
     """
     path = data_folder() / "test.txt" if path is None else Path(path)
     rows = read_rows(path, width=2)
@@ -230,8 +234,8 @@ def load_test_pairs(path=None) -> list[TestPair]:
 def known_pairs(verbs: list[Verb]) -> list[TestPair]:
     """Returns the pairs of test.txt whose source is a form of these verbs.
 
-    An empty list if there is no test.txt or if verbs do not have four forms. Raises as
-    `load_test_pairs`.
+    The list is empty if there is no test.txt, or if the verbs don't have four forms. Raises the
+    errors of `load_test_pairs`.
     """
     if len(verbs[0]) != len(TENSES) or not (data_folder() / "test.txt").is_file():
         return []
@@ -240,7 +244,7 @@ def known_pairs(verbs: list[Verb]) -> list[TestPair]:
 
 
 def check_pairs(pairs, verbs: list[Verb]) -> list[TestPair]:
-    """Returns test pairs for a table. Raises ValueError and TypeError, which name the pair."""
+    """Returns checked test pairs of a table. Raises ValueError or TypeError, naming the pair."""
     checked = []
     for n, (source, target, *tenses) in enumerate(pairs, 1):
         where = f"pair {n}"
@@ -251,9 +255,9 @@ def check_pairs(pairs, verbs: list[Verb]) -> list[TestPair]:
 
 
 def check_verbs(verbs=None) -> list[Verb]:
-    """Returns verbs in their order, repeats kept; by default, those of `load_verbs()`.
+    """Returns checked verbs in their order, with repeats; by default, those of `load_verbs()`.
 
-    Raises ValueError and TypeError, which name the verb by its number.
+    Raises a ValueError or a TypeError that names the verb by its number.
     """
     verbs = load_verbs() if verbs is None else verbs
     verbs = [tuple(check_words(verb, f"verb {n}")) for n, verb in enumerate(verbs, 1)]
@@ -266,47 +270,50 @@ def check_verbs(verbs=None) -> list[Verb]:
 
 
 def distinct_verbs(verbs=None) -> list[Verb]:
-    """Returns what `check_verbs` does, each verb once."""
+    """Returns what `check_verbs` returns, but each verb only once."""
     return list(dict.fromkeys(check_verbs(verbs)))
 
 
 def vocabulary_of(verbs: list[Verb]) -> Vocabulary:
-    """Returns the vocabulary of a table."""
+    """Returns the letters that occur in a table, and the number of its forms."""
     letters = set().union(*(form for verb in verbs for form in verb))
     return Vocabulary("".join(sorted(letters)), forms=len(verbs[0]))
 
 
 def as_words(words: list[str], tense, vocabulary: Vocabulary) -> Words:
-    """Returns words as tensors, in one tense or in one each. Raises ValueError."""
+    """Returns words as tensors, in one tense for all or one per word. Raises ValueError."""
     tense = check_tense(tense, len(words), vocabulary.forms)
     return Words(*vocabulary.to_tensor(words), tense)
 
 
 def words_of(verbs: list[Verb], vocabulary: Vocabulary) -> Words:
-    """Returns all forms of N verbs as words: index F n + t is verb n in tense t."""
+    """Returns the F N forms of N verbs as tensors; index F n + t is verb n in tense t."""
     forms = [form for verb in verbs for form in verb]
     return as_words(forms, np.tile(range(vocabulary.forms), len(verbs)), vocabulary)
 
 
 # ---- Model ----
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
-    """Returns KL(N(mu, e^logvar) ‖ N(0, I)) in nats per word (B,), of mu and logvar (B, Z).
+    """Returns KL(N(mu, e^logvar) ‖ N(0, I)) of each word in nats (B,), given mu and logvar (B, Z).
 
-    Kingma & Welling 2014, appendix B.
+    Source: Kingma & Welling 2014, appendix B.
     """
     # KL = ½ Σ_j (μ² + σ² − 1 − log σ²)
     return 0.5 * (mu**2 + logvar.exp() - 1 - logvar).sum(1)  # (B,)
 
 
 def reparameterize(mu: Tensor, logvar: Tensor, rng: torch.Generator) -> Tensor:
-    """Samples z (B, Z) from N(mu, e^logvar); gradients pass (Kingma & Welling 2014, 2.4)."""
+    """Draws z (B, Z) from N(mu, e^logvar), so that gradients reach mu and logvar (B, Z).
+
+    Source: Kingma & Welling 2014, section 2.4.
+    """
     noise = torch.randn(mu.shape, generator=rng).to(mu.device)  # the same on any device
     # z = μ + σ ε, ε ~ N(0, I)
     return mu + (0.5 * logvar).exp() * noise  # (B, Z)
 
 
 def make_lstm(input_size: int, hidden_size: int) -> nn.LSTM:
-    """Makes an LSTM whose forget gate starts open (Jozefowicz et al. 2015)."""
+    """Returns a new LSTM whose forget gate starts mostly open (Jozefowicz et al. 2015)."""
     lstm = nn.LSTM(input_size, hidden_size, batch_first=True)
     biases = lstm.bias_ih_l0.data.chunk(4)  # of input, forget, cell and output gate
     biases[1].fill_(1.0)
@@ -314,7 +321,7 @@ def make_lstm(input_size: int, hidden_size: int) -> nn.LSTM:
 
 
 class Encoder(nn.Module):
-    """Reads a word, given its tense, into the posterior q(z | word, tense)."""
+    """An LSTM that reads a word, given its tense, into the posterior q(z | word, tense)."""
 
     def __init__(self, config, vocabulary: Vocabulary):
         super().__init__()
@@ -325,13 +332,13 @@ class Encoder(nn.Module):
         self.logvar = nn.Linear(config.hidden_size, config.latent_size)
 
     def forward(self, words: Words) -> tuple[Tensor, Tensor]:
-        """Returns mu and logvar of B words, each (B, Z)."""
+        """Returns mu and logvar of the posteriors of B words, each (B, Z)."""
         condition = self.condition(words.tense)  # (B, C)
         # h0 = 0 ‖ condition
         h0 = F.pad(condition, (self.lstm.hidden_size - condition.shape[1], 0))[None]  # (1, B, H)
         states = (h0, torch.zeros_like(h0))
         hidden, _ = self.lstm(self.embedding(words.letters), states)  # (B, T, H)
-        # the state at each word's EOS, before the padding
+        # the state after each word's EOS, since the last one has read the padding, too
         last = hidden[torch.arange(len(hidden)), words.lengths - 1]  # (B, H)
         return self.mu(last), self.logvar(last)  # (B, Z) each
 
@@ -339,32 +346,35 @@ class Encoder(nn.Module):
 class Nats(NamedTuple):
     """What words cost a decoder, in nats per word (B,)."""
 
-    minimized: Tensor  # what training lowers: CE, or its substitute while a gate is learned
-    ce: Tensor  # cross-entropy of the scored letters, given those that were fed
+    minimized: Tensor  # what training lowers: CE, or what stands for it while a gate is learned
+    ce: Tensor  # cross-entropy of the letters that count, given those that were fed
 
 
 def up_to(lengths: Tensor, width: int) -> Tensor:
-    """Returns a mask (B, T) of the letters inside words of these lengths (B,)."""
+    """Returns a mask (B, T) that is true inside words of these lengths (B,)."""
     return torch.arange(width, device=lengths.device) < lengths[:, None]
 
 
 def letter_nats(scores: Tensor, letters: Tensor, mask: Tensor) -> Tensor:
-    """Returns −log p (B, T) of letters (B, T), given scores (B, T, V − 1); 0 outside the mask."""
+    """Returns −log p (B, T) of letters (B, T), given logits (B, T, V − 1); 0 outside the mask."""
     return F.cross_entropy(scores.mT, letters, reduction="none") * mask  # (B, T)
 
 
 def keep_words(state, kept: Tensor):
-    """Returns a decoder's state, tensors (·, B, ·) in tuples, for the words kept."""
+    """Returns the state of a decoder for some of its words only.
+
+    A state is a tuple, possibly of tuples, of tensors (·, B, ·).
+    """
     if isinstance(state, tuple):
         return tuple(keep_words(part, kept) for part in state)
     return state[:, kept]
 
 
 class Decoder(nn.Module):
-    """Spells words letter by letter from z; subclasses differ in where the tense enters.
+    """An LSTM that spells words letter by letter from z; subclasses say where the tense enters.
 
-    A subclass has `context(z, tense)` (B, H), all that the LSTM knows at its start, and
-    `nats(z, target, free_running, progress)`.
+    A subclass defines `context(z, tense)`, which returns all that the LSTM knows at its start
+    (B, H), and `nats(z, target, free_running, progress)`, which returns what words cost.
     """
 
     def __init__(self, config, vocabulary: Vocabulary):
@@ -376,23 +386,24 @@ class Decoder(nn.Module):
         self.condition = nn.Embedding(vocabulary.forms, config.condition_size)
 
     def initial_state(self, context: Tensor):
-        """Returns the LSTM's first state, h0 and c0, each (1, B, H), for a context (B, H)."""
-        c0 = context[None]  # the cell remembers it for longer
+        """Returns the LSTM's first state, h0 and c0, each (1, B, H), given a context (B, H)."""
+        c0 = context[None]  # into the cell, since h0 acts only on the gates of the first step
         return c0.tanh(), c0
 
     def forward(self, fed: Tensor, context: Tensor) -> Tensor:
-        """Returns the hidden states (B, T, H) that score each letter; `fed` are letters (B, T)."""
+        """Returns the hidden states (B, T, H) that score each letter, given those fed (B, T)."""
         previous = F.pad(fed[:, :-1], (1, 0), value=self.vocabulary.sos)  # (B, T)
         hidden, _ = self.lstm(self.embedding(previous), self.initial_state(context))
         return hidden  # (B, T, H)
 
     def choose_fed(self, context, target: Words, free_running) -> tuple[Tensor, Tensor]:
-        """Returns the letters that are fed (B, T) and a mask of those that are scored (B, T).
+        """Returns the letters that are fed (B, T), and a mask (B, T) of those that count.
 
-        Words are fed the target's letters (teacher forcing). Those in the mask `free_running` (B,)
-        are fed the decoder's own letters, up to its EOS (scheduled sampling, Bengio et al. 2015).
-        A first pass finds them. Since argmax passes no gradient, one fused second pass has the same
-        outputs and gradients as decoding step by step.
+        Words are fed the target's letters (teacher forcing), except those in the mask
+        `free_running` (B,), which are fed the decoder's own letters, up to its EOS (scheduled
+        sampling, Bengio et al. 2015). A first pass, without gradients, finds the decoder's own
+        letters. They can then be fed in a single second pass: no gradient flows through an argmax,
+        so outputs and gradients are the same as those of decoding step by step.
         """
         width = target.letters.shape[1]
         if not free_running.any():
@@ -403,19 +414,19 @@ class Decoder(nn.Module):
         return fed, up_to(lengths, width)
 
     def start(self, context: Tensor):
-        """Returns the state in which greedy decoding starts."""
+        """Returns the state in which greedy decoding starts, given a context (B, H)."""
         return self.initial_state(context)
 
     def step(self, letter: Tensor, state, tense: Tensor):
-        """Reads a letter per word (b, 1); returns scores (b, V − 1) of the next, and the state."""
+        """Reads a letter per word (b, 1); returns logits (b, V − 1) of the next, and the state."""
         hidden, state = self.lstm(self.embedding(letter), state)  # (b, 1, H)
         return self.letter(hidden[:, 0]), state
 
     @torch.no_grad()
     def greedy(self, context: Tensor, tense: Tensor, steps=MAX_LETTERS + 1) -> Tensor:
-        """Spells from contexts (B, H), feeding back the likeliest letter, until EOS or `steps`.
+        """Returns letters (B, steps), padded with EOS, spelled from contexts (B, H).
 
-        Returns letters (B, steps), padded with EOS.
+        At each step the likeliest letter is fed back, until it is EOS or `steps` are taken.
         """
         letters = torch.full((len(context), steps), EOS, device=context.device)  # (B, steps)
         unfinished = torch.arange(len(context), device=context.device)  # indices of b ≤ B words
@@ -433,23 +444,23 @@ class Decoder(nn.Module):
         return letters
 
     def spell(self, z: Tensor, tense: Tensor) -> Tensor:
-        """Decodes each z (B, Z) in its tense (B,) greedily; returns letters (B, steps)."""
+        """Returns letters (B, steps), decoded greedily from each z (B, Z) in its tense (B,)."""
         return self.greedy(self.context(z, tense), tense)
 
 
 class DirectDecoder(Decoder):
-    """A decoder that is told the tense together with z, before the first letter."""
+    """The plain model's decoder, which is told the tense with z, before the first letter."""
 
     def __init__(self, config, vocabulary: Vocabulary):
         super().__init__(config, vocabulary)
         self.from_z = nn.Linear(config.latent_size + config.condition_size, config.hidden_size)
 
     def context(self, z, tense) -> Tensor:
-        """Returns the context (B, H) for z (B, Z) and tense (B,)."""
+        """Returns the context (B, H), given z (B, Z) and tense (B,)."""
         return self.from_z(torch.cat([z, self.condition(tense)], 1))
 
     def nats(self, z, target: Words, free_running, progress) -> Nats:
-        """Returns the nats of B words, each from its z (B, Z)."""
+        """Returns what B words cost in nats (B,), each decoded from its z (B, Z)."""
         context = self.context(z, target.tense)  # (B, H)
         fed, mask = self.choose_fed(context, target, free_running)
         scores = self.letter(self(fed, context))  # (B, T, V − 1)
@@ -459,15 +470,15 @@ class DirectDecoder(Decoder):
 
 
 class GatedDecoder(Decoder):
-    """A decoder that spells without the tense until a gate opens, once; then it knows the tense.
+    """A decoder that spells blind, that is, without the tense, until a gate opens; then it is told.
 
-    Before the gate, EOS means: open. Nothing says where it should open, so the likelihood of a word
-    is the sum over all places.
+    Before the gate EOS doesn't end the word but opens the gate. Nothing in the data says where to
+    open it, so the likelihood of a word is the sum over all places.
     """
 
-    price = 0.1  # nats per letter after the gate, so that what can be spelled blind is
-    lowest_tau = 0.3  # the flattening τ of the sum over openings at the start; it rises to 1
-    warm_until = 0.3  # share of progress at which τ reaches 1 and the price begins
+    price = 0.1  # nats per letter after the gate: it pays to spell blind what can be spelled blind
+    lowest_tau = 0.3  # at the start; below 1, τ weighs the places where the gate opens more evenly
+    warm_until = 0.3  # progress at which τ reaches 1 and the price begins
 
     def __init__(self, config, vocabulary: Vocabulary):
         super().__init__(config, vocabulary)
@@ -480,11 +491,11 @@ class GatedDecoder(Decoder):
         self.from_z = nn.Linear(config.latent_size, H)
 
     def context(self, z, tense) -> Tensor:
-        """Returns the context (B, H) for z (B, Z); the tense plays no part."""
+        """Returns the context (B, H), given z (B, Z); the tense plays no part."""
         return self.from_z(z)
 
     def scores_after_opening(self, hidden, scores, tense) -> Tensor:
-        """Returns scores (B, T, V − 1) after the gate, from hidden states and the blind scores."""
+        """Returns the logits (B, T, V − 1) after the gate, given hidden states and blind logits."""
         condition = self.condition(tense)[:, None]  # (B, 1, C)
         condition = condition.expand(-1, hidden.shape[1], -1)  # (B, T, C)
         # W h, except for EOS, which opened the gate, + MLP(h ‖ condition)
@@ -492,12 +503,12 @@ class GatedDecoder(Decoder):
         return blind + self.gate_mlp(torch.cat([hidden, condition], 2))
 
     def start(self, context: Tensor):
-        """Returns the LSTM's first state, and closed gates (1, B, 1)."""
+        """Returns the LSTM's first state and closed gates (1, B, 1), given a context (B, H)."""
         closed = torch.zeros_like(context[None, :, :1], dtype=torch.bool)
         return self.initial_state(context), closed
 
     def step(self, letter: Tensor, state, tense: Tensor):
-        """Reads a letter per word (b, 1); returns scores (b, V − 1) of the next, and the state."""
+        """Reads a letter per word (b, 1); returns logits (b, V − 1) of the next, and the state."""
         lstm_state, opened = state
         hidden, lstm_state = self.lstm(self.embedding(letter), lstm_state)  # (b, 1, H)
         blind = self.letter(hidden)  # (b, 1, V − 1)
@@ -507,10 +518,11 @@ class GatedDecoder(Decoder):
         return scores, (lstm_state, opened)
 
     def nats(self, z, target: Words, free_running, progress) -> Nats:
-        """Returns the nats of B words, each from its z (B, Z).
+        """Returns what B words cost in nats (B,), each decoded from its z (B, Z).
 
-        What is minimized changes with progress. At first all openings count alike, so that each is
-        tried (Ueda & Nakano 1998); later every letter after the gate has a price.
+        What is minimized changes with progress. At first the places where the gate may open are
+        weighted more evenly, so that each of them gets gradients (tempering, Ueda & Nakano 1998).
+        Later every letter after the gate has a price (Graves 2016).
         """
         context = self.context(z, target.tense)  # (B, H)
         fed, mask = self.choose_fed(context, target, free_running)
@@ -523,13 +535,13 @@ class GatedDecoder(Decoder):
         return Nats(minimized, ce)
 
     def tau_and_price(self, progress: float) -> tuple[float, float]:
-        """Returns the flattening τ of the sum over openings, and the price of a letter in nats."""
+        """Returns τ, by which the sum over paths is tempered, and the price of a letter in nats."""
         share = min(1.0, progress / self.warm_until)
         tau = self.lowest_tau + (1 - self.lowest_tau) * share
         return tau, self.price if share == 1 else 0.0
 
     def letter_costs(self, hidden, target: Words, mask):
-        """Returns the nats (B, T) of letters before and after the gate, and of opening it."""
+        """Returns what letters cost before and after the gate, and what opening it does (B, T)."""
         scores = self.letter(hidden)  # (B, T, V − 1)
         before = letter_nats(scores, target.letters, mask)
         after_scores = self.scores_after_opening(hidden, scores, target.tense)
@@ -539,13 +551,13 @@ class GatedDecoder(Decoder):
 
 
 def path_nats(before, after, opens) -> Tensor:
-    """Returns −log p of all T paths (B, T): on path k the gate opens before letter k."""
+    """Returns −log p (B, T) of all paths of B words; on path k the gate opens before letter k."""
     # −log p(path k) = Σ_{t<k} before_t + opens_k + Σ_{t≥k} after_t
     return before.cumsum(1) - before + opens + after.flip(1).cumsum(1).flip(1)
 
 
 def sum_over_paths(paths, mask, tau=1.0) -> Tensor:
-    """Returns −log p(word | z, tense) (B,), summed over the paths (B, T) inside the mask."""
+    """Returns −log p(word | z, tense) (B,), where p is the sum over the paths inside the mask."""
     # CE = −1/τ log [T^(τ − 1) Σ_k p(path k)^τ]; with τ = 1 that is −log Σ_k p(path k)
     log_sum = (-tau * paths).masked_fill(~mask, -torch.inf).logsumexp(1)  # (B,)
     return ((1 - tau) * mask.sum(1).log() - log_sum) / tau
@@ -555,9 +567,9 @@ DECODERS: dict[str, type[Decoder]] = {"gated": GatedDecoder, "direct": DirectDec
 
 
 class CVAE(nn.Module):
-    """A model that encodes a word, given its tense, into z, and decodes z in any tense.
+    """A conditional VAE, which encodes a word, given its tense, into z, and decodes z in any tense.
 
-    z is the only path from a source to an output.
+    Nothing of a source reaches an output except through z.
     """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module):
@@ -569,20 +581,20 @@ class CVAE(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device on which the parameters are."""
         return next(self.parameters()).device
 
     def encode(self, words: list[str], tense) -> tuple[Tensor, Tensor]:
-        """Encodes words in one tense, or in one each; returns mu and logvar, each (B, Z).
+        """Returns mu and logvar (B, Z) of words in one tense for all, or one tense per word.
 
-        Raises TypeError and ValueError unless words have 1 to 32 letters of the model's table and
+        Raises TypeError or ValueError unless words have 1 to 32 letters of the model's table and
         tenses are 0..F − 1.
         """
         return self.encode_words(as_words(check_words(words), tense, self.vocabulary))
 
     @torch.no_grad()
     def encode_words(self, words: Words) -> tuple[Tensor, Tensor]:
-        """Encodes words that are tensors already; returns mu and logvar, each (B, Z)."""
+        """Returns mu and logvar, each (B, Z), of words that are tensors already."""
         mu = torch.empty(len(words.lengths), self.latent_size, device=self.device)  # (B, Z)
         logvar = torch.empty_like(mu)
         for start in range(0, len(mu), CHUNK):
@@ -593,7 +605,10 @@ class CVAE(nn.Module):
 
     @torch.no_grad()
     def decode(self, z: Tensor, tense) -> list[str]:
-        """Decodes z (B, Z) greedily, in one tense or in one each. Raises ValueError."""
+        """Returns the words decoded greedily from z (B, Z), in one tense for all or one per word.
+
+        Raises ValueError for another shape, for a number that is not finite, or for a tense.
+        """
         z = torch.as_tensor(z).to(next(self.parameters()))
         if z.shape[1:] != (self.latent_size,):
             raise ValueError(f"z: found {tuple(z.shape)}; expected (B, {self.latent_size})")
@@ -607,21 +622,21 @@ class CVAE(nn.Module):
         return words
 
     def convert(self, words: list[str], source_tense, target_tense) -> list[str]:
-        """Converts words by decoding their posterior mean; a tense is an int or one per word.
+        """Returns words, any number of them, in another tense, decoded from their posterior mean.
 
-        Any number of words; raises as `encode`.
+        A tense is one int for all words or one int per word. Raises the errors of `encode`.
         """
         mu, _ = self.encode(words, source_tense)
         return self.decode(mu, target_tense)
 
     def generate(self, z: Tensor) -> list[Verb]:
-        """Decodes all forms of each z (N, Z). Raises ValueError."""
+        """Returns one verb for each z (N, Z), with all forms decoded. Raises ValueError."""
         columns = [self.decode(z, tense) for tense in range(self.vocabulary.forms)]
         return list(zip(*columns, strict=True))
 
 
 def make_model(config, vocabulary: Vocabulary) -> CVAE:
-    """Makes a model with new weights from the parts that a configuration names."""
+    """Returns a new model, made of the parts that a configuration names."""
     encoder = Encoder(config, vocabulary)
     decoder = DECODERS[config.decoding](config, vocabulary)
     return CVAE(encoder, decoder)
@@ -629,7 +644,7 @@ def make_model(config, vocabulary: Vocabulary) -> CVAE:
 
 # ---- Metrics ----
 class GaussianScore(NamedTuple):
-    """What `gaussian_score` returns."""
+    """The scores that `gaussian_score` returns."""
 
     official: float
     exact: float
@@ -638,11 +653,11 @@ class GaussianScore(NamedTuple):
 
 
 def bleu4(output: str, reference: str) -> float:
-    """Returns the course's BLEU-4 of a word, 0..1: NLTK's, over characters, smoothed by method 1.
+    """Returns the course's BLEU-4 of a word, 0..1, which is NLTK's over characters (method 1).
 
-    A reference of three letters is scored by 1- to 3-grams, weighted 0.33. One of one or two
-    letters has no 3-gram, so even an equal output scores less than 1 (.178 and .316).
-    Papineni et al. 2002; Chen & Cherry 2014. Raises ValueError for an empty reference.
+    A reference of three letters is scored by 1- to 3-grams, weighted 0.33 each. A reference of one
+    or two letters has no 3-gram, so that even an equal output scores less than 1 (.178 and .316).
+    Raises ValueError for an empty reference. Sources: Papineni et al. 2002; Chen & Cherry 2014.
     """
     # imported here, since NLTK takes longer to import than torch
     from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
@@ -655,9 +670,9 @@ def bleu4(output: str, reference: str) -> float:
 
 
 def mean_bleu4(model: CVAE, pairs=None) -> float:
-    """Returns the mean BLEU-4 of test pairs, 0..1, decoded from the posterior mean.
+    """Returns the mean BLEU-4, 0..1, of test pairs that are decoded from the posterior mean.
 
-    By default the pairs are `load_test_pairs()`.
+    By default the pairs are those of `load_test_pairs()`.
     """
     pairs = load_test_pairs() if pairs is None else pairs
     sources, targets, source_tenses, target_tenses = zip(*pairs, strict=True)
@@ -666,7 +681,7 @@ def mean_bleu4(model: CVAE, pairs=None) -> float:
 
 
 def encode_verbs(model: CVAE, verbs) -> tuple[Tensor, Tensor]:
-    """Encodes all forms of verbs; returns mu and logvar, each (N, F, Z), on the CPU.
+    """Returns mu and logvar of all forms of verbs, each (N, F, Z), on the CPU.
 
     Raises ValueError for a letter that the model does not have.
     """
@@ -676,9 +691,10 @@ def encode_verbs(model: CVAE, verbs) -> tuple[Tensor, Tensor]:
 
 
 def convert_verbs(model: CVAE, verbs) -> np.ndarray:
-    """Converts every form to every tense from the posterior mean.
+    """Returns what a model makes of every form in every tense, decoded from the posterior mean.
 
-    Returns words (N, F, F), by verb, source and target tense. Raises as `encode_verbs`.
+    These are words (N, F, F), by verb, source and target tense. Raises the errors of
+    `encode_verbs`.
     """
     mu, _ = encode_verbs(model, verbs)  # (N, F, Z)
     converted = np.array(model.generate(mu.flatten(0, 1)))  # (N F, F)
@@ -686,9 +702,10 @@ def convert_verbs(model: CVAE, verbs) -> np.ndarray:
 
 
 def conversion_accuracy(model: CVAE, verbs) -> float:
-    """Returns the share, 0..1, of exact conversions between two different forms of a verb.
+    """Returns the share, 0..1, of conversions from a form to another that are exactly right.
 
-    A verb has F (F − 1) of them; NaN if verbs have one form. Raises as `encode_verbs`.
+    A verb has F (F − 1) of them; with one form there are none, and the share is NaN. Raises the
+    errors of `encode_verbs`.
     """
     right = convert_verbs(model, verbs) == np.array(verbs)[:, None]  # (N, F, F)
     different = ~np.eye(right.shape[1], dtype=bool)  # (F, F)
@@ -696,11 +713,12 @@ def conversion_accuracy(model: CVAE, verbs) -> float:
 
 
 def gaussian_score(generated: list[Verb], verbs) -> GaussianScore:
-    """Scores verbs that were decoded from noise against a table.
+    """Returns how many of the verbs decoded from noise are rows of a table.
 
-    `exact` is the share, 0..1, that are rows of the table. `official`, the course's, counts a row
-    as often as the table repeats it, so it may exceed 1. `distinct` is the number of different
-    rows. `inconsistent` is the share, 0..1, whose forms all occur in the table, but not in one row.
+    `exact` is the share, 0..1, of draws that are rows. `official` is the course's score, which
+    counts a draw as often as the table repeats its row, so that it may exceed 1. `distinct` is the
+    number of different rows. `inconsistent` is the share, 0..1, of draws whose forms all occur in
+    the table, each in its tense, but not in one row.
     """
     rows = Counter(verbs)
     columns = [set(column) for column in zip(*rows, strict=True)]
@@ -718,16 +736,19 @@ def gaussian_score(generated: list[Verb], verbs) -> GaussianScore:
 
 
 def sample_prior(model: CVAE, draws: int, seed=0) -> list[Verb]:
-    """Returns the verbs decoded from `draws` samples z ~ N(0, I)."""
+    """Returns the verbs decoded from noise, that is, from `draws` codes z ~ N(0, I)."""
     rng = torch.Generator().manual_seed(seed)
     return model.generate(torch.randn(draws, model.latent_size, generator=rng))
 
 
 def information(model: CVAE, verbs) -> dict[str, float]:
-    """Splits the KL of all M forms, in nats per word (Hoffman & Johnson 2016).
+    """Returns the mean KL of all M forms and its two parts, in nats per word.
 
-    `kl_table` = `mutual_information`, I(x; z) ≤ ln M, + `marginal_kl`, KL(q(z) ‖ p(z)), estimated
-    from one sample of each posterior.
+    - `kl_table`: the mean KL of a form, which is the sum of the other two
+    - `mutual_information`: I(x; z), at most ln M
+    - `marginal_kl`: KL(q(z) ‖ p(z)), where q(z) is the aggregate posterior
+
+    Both parts are estimated from one draw of each posterior. Source: Hoffman & Johnson 2016.
     """
     mu, logvar = (x.flatten(0, 1).double() for x in encode_verbs(model, verbs))  # (M, Z)
     z = reparameterize(mu, logvar, torch.Generator().manual_seed(0))  # (M, Z)
@@ -752,10 +773,10 @@ def information(model: CVAE, verbs) -> dict[str, float]:
 
 
 def score_noise(model: CVAE, verbs, draws=10_000) -> dict[str, float]:
-    """Returns the Gaussian scores of at least 100 `draws`, by name.
+    """Returns the Gaussian scores of `draws` codes, by name; `draws` must be at least 100.
 
-    `gaussian_official` may exceed 1, the other shares are 0..1; `distinct` is the mean number of
-    different rows in 100 draws.
+    The shares are 0..1, except that `gaussian_official` may exceed 1. `distinct` is the mean number
+    of different rows in 100 draws.
     """
     generated = sample_prior(model, draws)
     gaussian = gaussian_score(generated, verbs)
@@ -771,11 +792,11 @@ def score_noise(model: CVAE, verbs, draws=10_000) -> dict[str, float]:
 
 
 def score(model: CVAE, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
-    """Returns every score by name; `draws` are those of `score_noise`.
+    """Returns every score of a model, by name; `draws` is passed on to `score_noise`.
 
-    Shares are 0..1; `information` is measured on at most 2,000 verbs, in nats per word. Verbs and
-    pairs are those of the files by default; without pairs there is no BLEU-4. Raises as
-    `distinct_verbs`.
+    Shares are 0..1. Those of `information` are in nats per word, measured on at most 2,000 verbs.
+    By default verbs and pairs are those of the data folder; without pairs there is no BLEU-4.
+    Raises the errors of `check_verbs`.
     """
     verbs = check_verbs(verbs)
     once = list(dict.fromkeys(verbs))

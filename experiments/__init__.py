@@ -1,37 +1,40 @@
-"""Scripts that make the tables in `results`; each runs as `python -m experiments.NAME`."""
+"""Scripts that make the tables in `results`. Each is run as `python -m experiments.NAME`."""
 
 import argparse
 import os
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 from joblib import Parallel, delayed
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
+BUILD = HERE.parent / "build"
 DIGITS = {"never": 0, "kept": 0, "kl_table": 1}  # else 3
 
 
 # ---- Making tables ----
 def put_rows(path, rows):
-    """Puts rows into a CSV, new or not, in place of those with the same name and seed."""
-    if path.exists():
-        rows = pd.concat([pd.read_csv(path), rows])
-    rows = rows.drop_duplicates(["row", "seed"], keep="last")
+    """Puts rows into a CSV, where they replace those with the same name and seed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows.sort_values(["row", "seed"]).to_csv(path, index=False)
+    with FileLock(BUILD / f"{path.name}.lock"):  # two processes may score at the same time
+        if path.exists():
+            rows = pd.concat([pd.read_csv(path), rows])
+        rows = rows.drop_duplicates(["row", "seed"], keep="last")
+        rows.sort_values(["row", "seed"]).to_csv(path, index=False)
 
 
 def score_item(score, item):
-    """Returns the scored rows of an item, such as a recipe and a seed."""
+    """Returns the rows that come out for an item, such as a recipe and a seed."""
     return pd.DataFrame(score(**item)).assign(seed=item["seed"]).round(6)
 
 
 def run_parts(parts):
-    """Scores the parts that the command line names, or all, one item per core.
+    """Scores the parts that the command line names, or else all, with one item per core.
 
-    A part has a name, the file of its table, a function that returns rows, and the items that it is
-    called with. Rows are written as soon as there are any.
+    By its name, a part has the file of its table, a function that returns rows, and the items with
+    which that is called. Rows are written as soon as there are any.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("parts", nargs="*", metavar="part", default=list(parts))
@@ -43,7 +46,7 @@ def run_parts(parts):
     suffix = ""
     if asked.data:
         os.environ["LAB5_DATA"] = str(asked.data.absolute())
-        suffix = f"_{asked.data.name}"
+        suffix = f"_{asked.data.resolve().name}"
     for name in asked.parts:
         file, score, items = parts[name]
         calls = [delayed(score_item)(score, item) for item in items]
@@ -54,7 +57,7 @@ def run_parts(parts):
 
 # ---- Reading tables ----
 def mean_and_sd(values, digits=3):
-    """Returns numbers as text, mean ± standard deviation; the mean alone if they are equal."""
+    """Returns mean ± standard deviation of numbers as text, or one number if all are equal."""
     values = values.dropna()
     if values.empty:
         return "–"
@@ -63,10 +66,10 @@ def mean_and_sd(values, digits=3):
 
 
 def over_seeds(file, rows, columns):
-    """Returns a table of mean ± standard deviation over seeds, as text.
+    """Returns a table of texts, mean ± standard deviation over seeds, from a file in `results`.
 
     `rows` and `columns` are dictionaries from a name in the file to a heading. A column that the
-    file lacks is "–". Raises ValueError for a row that it lacks.
+    file lacks becomes "–". Raises ValueError for a row that it lacks.
     """
     results = pd.read_csv(RESULTS / file)
     table = {}

@@ -1,8 +1,9 @@
-"""The count: finds rows in four lists of words, without a network.
+"""The count, a baseline without a network, which finds rows in lists of words, one per tense.
 
-A signature is an ending for each tense (Goldsmith 2001, doi 10.1162/089120101750300490). Every word
-is a form of one verb. Verbs with the commonest signatures take their words first; the words that
-are left are matched by similarity, one to one (Kuhn 1955, doi 10.1002/nav.3800020109).
+A signature is an ending for each tense (Goldsmith 2001, doi 10.1162/089120101750300490). Each word
+is a form of one verb only. So verbs with the commonest signatures take their words first, and the
+words that are left are matched one to one by similar letters (Kuhn 1955, doi
+10.1002/nav.3800020109).
 """
 
 from collections import Counter, defaultdict
@@ -17,21 +18,21 @@ LONGEST_ENDING = 6
 
 
 def common_signatures(lists):
-    """Returns (count, stem, signature) of verbs whose four forms are in the lists."""
-    endings = defaultdict(lambda: [[], [], [], []])  # after each stem, by tense
+    """Returns (count, stem, signature) of verbs whose forms are all in the lists."""
+    endings = defaultdict(lambda: [[] for _ in lists])  # after each stem, by tense
     for tense, words in enumerate(lists):
         for word in words:
             for end in range(max(SHORTEST_STEM, len(word) - LONGEST_ENDING), len(word) + 1):
                 endings[word[:end]][tense].append(word[end:])
     verbs = []
     for stem, found in endings.items():
-        verbs += [(stem, four) for four in product(*found) if not commonprefix(four)]
+        verbs += [(stem, ends) for ends in product(*found) if not commonprefix(ends)]
     count = Counter(signature for _, signature in verbs)
-    return [(count[four], stem, four) for stem, four in verbs if count[four] > 1]
+    return [(count[ends], stem, ends) for stem, ends in verbs if count[ends] > 1]
 
 
 def likeness(one, other):
-    """Returns the letters that two words share at both ends, less the rest of the mean word."""
+    """Returns how many letters two words share at both ends, minus the rest of the mean word."""
     begin = len(commonprefix([one, other]))
     end = len(commonprefix([one[begin:][::-1], other[begin:][::-1]]))
     mean = (len(one) + len(other)) / 2
@@ -39,11 +40,13 @@ def likeness(one, other):
 
 
 def rows_by_likeness(lists):
-    """Returns rows of lemmas and the words most like them, each word in one row."""
+    """Returns rows of lemmas and the words most like them, with each word in one row."""
     lemmas, *others = lists
     columns = [lemmas]
     for words in others:
-        alike = np.array([[likeness(lemma, word) for word in words] for lemma in lemmas])
+        alike = np.zeros((len(lemmas), len(words)))
+        for row, lemma in enumerate(lemmas):
+            alike[row] = [likeness(lemma, word) for word in words]
         rows, matches = linear_sum_assignment(alike, maximize=True)
         partner = {lemmas[row]: words[match] for row, match in zip(rows, matches, strict=True)}
         columns.append([partner.get(lemma, lemma) for lemma in lemmas])
@@ -63,9 +66,9 @@ def rows_of_endings(lists):
 
 
 def rows_by_counting(lists):
-    """Returns rows of four forms, found in the list of words of each tense."""
+    """Returns rows of forms, found in the list of words of each tense."""
     lists = [sorted(set(words)) for words in lists]
     rows = rows_of_endings(lists)
-    taken = [set(column) for column in zip(*rows, strict=True)]
+    taken = [{row[tense] for row in rows} for tense in range(len(lists))]
     left = [sorted(set(words) - used) for words, used in zip(lists, taken, strict=True)]
     return rows + rows_by_likeness(left)

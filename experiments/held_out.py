@@ -1,4 +1,4 @@
-"""Holds verbs out of a table, families together (*stand*, *understand*), and scores answers."""
+"""Holds verbs out of a table, families (*stand*, *understand*) together, and scores answers."""
 
 import random
 from collections import defaultdict
@@ -13,7 +13,7 @@ under up with""".split()
 
 
 def find_root(lemma, lemmas):
-    """Returns what is left of a lemma without its prefixes, if that is a lemma itself."""
+    """Returns a lemma without its prefixes, as long as what is left is a lemma itself."""
     for prefix in PREFIXES:
         rest = lemma.removeprefix(prefix)
         if rest != lemma and rest in lemmas:
@@ -22,9 +22,10 @@ def find_root(lemma, lemmas):
 
 
 def split_verbs(verbs, split=0, splits=10):
-    """Splits verbs into a training side and part `split`, held out, of `splits` parts.
+    """Returns the verbs to train on, and those of fold `split` of `splits`, which is held out.
 
-    A verb and its derivatives (stand, understand) stay on one side.
+    A verb and its derivatives (stand, understand) are on the same side, because one would give the
+    other away.
     """
     verbs = lab.distinct_verbs(verbs)
     lemmas = {verb[lab.LEMMA] for verb in verbs}
@@ -40,9 +41,9 @@ def split_verbs(verbs, split=0, splits=10):
 
 
 def exact_match(answers, verbs):
-    """Returns the shares, 0..1, of right forms and of irregular verbs' pasts.
+    """Returns the shares, 0..1, of forms that are right, and of irregular verbs' pasts.
 
-    The lemma was given and does not count.
+    Lemmas don't count, since they were given.
     """
     right = np.array(answers)[:, 1:] == np.array(verbs)[:, 1:]  # (N, F − 1)
     irregular = np.array([not is_regular(verb) for verb in verbs])

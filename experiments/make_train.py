@@ -2,9 +2,9 @@
 
     .venv/bin/python -m experiments.make_train        # writes train.txt
 
-Forms: lemminflect (MIT; from the NIH SPECIALIST Lexicon), kept where pyinflect (MIT; from AGID)
-gives the same. Order of choice: wordfreq (its word list is CC BY-SA 4.0; used for ranking only,
-none of it is in the file).
+The forms are those of lemminflect (MIT; from the NIH SPECIALIST Lexicon), and a verb is kept if
+pyinflect (MIT; from AGID) gives the same ones. wordfreq (its word list is CC BY-SA 4.0) was used
+only to rank the verbs, and none of its data is in the file.
 """
 
 import gzip
@@ -44,7 +44,7 @@ def agreed_verbs():
 
 
 def agreed_forms(lemma):
-    """Returns the four forms that both dictionaries put first, or None."""
+    """Returns the four forms that both dictionaries put first, or None if these differ."""
     ours = tuple(first(getInflection(lemma, tag)) for tag in TAGS)
     theirs = tuple(first(pyinflect.getInflection(lemma, tag)) for tag in TAGS)
     clean = all(re.fullmatch("[a-z]{2,}", form) for form in ours)
@@ -54,21 +54,22 @@ def agreed_forms(lemma):
 
 
 def first(forms):
-    """Returns the first of some forms, or nothing if there is none."""
+    """Returns the first of some forms, or an empty text if there is none."""
     return forms[0] if forms else ""
 
 
 def rank(verb):
-    """Returns what verbs are sorted by: the test verbs first, then the most frequent.
+    """Returns the key by which verbs are sorted: test verbs first, then the most frequent ones.
 
-    A verb is as frequent as its rarest form, so a noun (people) is not a frequent verb.
+    A verb counts as frequent as its rarest form. Otherwise *people*, a frequent noun, would count
+    as a frequent verb.
     """
     commonness = min(word_frequency(form, "en") for form in verb)
     return (verb[0] not in TEST_VERBS, -commonness, verb)
 
 
 def first_rows(verbs, rows=ROWS):
-    """Returns the first verbs, sorted; no two share a form of the same tense."""
+    """Returns the first verbs, sorted; of two that share a form of a tense, the first is kept."""
     chosen = []
     taken = set()  # (column, form)
     for verb in verbs:

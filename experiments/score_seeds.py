@@ -6,8 +6,11 @@
 - ablation: `Config()` without one of its parts, three seeds: 05_ablation.csv
 - annealing: six KL schedules of the plain model at one mean weight, and three constant weights,
   three seeds: 04_annealing.csv
+- miniature: constant and rising KL weights of a small model, trained on every tenth verb, four
+  seeds: 04_miniature.csv
 - forcing: its monotonic schedule with four teacher-forcing ratios, three seeds: 04_forcing.csv
 - trials: the plain model with other batches, rates and sizes, two seeds: 02_trials.csv
+- h0: the plain model with its code in c0 or, as in the course, in h0, three seeds: 02_h0.csv
 
 Without a part: all, in three core-hours. A second call resumes: what is trained is kept in runs/.
 Scores are those of the last epoch and, where the encoder is refined, of the model before it, with
@@ -49,6 +52,7 @@ TRIALS = {
     "a rate of 0.003": partial(PLAIN, learning_rate=0.003),
     "a rate of 0.012": partial(PLAIN, learning_rate=0.012),
 }
+H0 = {"plain model": PLAIN, "code in h0": partial(PLAIN, decoding="code in h0")}
 
 
 # ---- Schedules of notebook 04 ----
@@ -73,6 +77,19 @@ ANNEALING |= {  # what another weight does, without a schedule
     f"constant {weight}": partial(PLAIN, strategy="constant", kl_weight=weight)
     for weight in (0.15, 0.2, 0.4)
 }
+MINIATURE = partial(
+    PLAIN, epochs=36, batch_size=32, hidden_size=96, learning_rate=0.012, tf_final=1.0
+)
+WEIGHTS = {  # a line of constants, and rises beside it
+    "constant": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
+    "slow-monotonic": (0.1, 0.15, 0.2, 0.3, 0.4),
+    "even-rise": (0.2, 0.3, 0.5),
+}
+MINIATURES = {
+    f"{strategy} {weight}": partial(MINIATURE, strategy=strategy, kl_weight=weight)
+    for strategy, weights in WEIGHTS.items()
+    for weight in weights
+}
 MONOTONIC = ANNEALING["monotonic"]
 FORCING = {f"to {ratio:g}": partial(MONOTONIC, tf_final=ratio) for ratio in (1, 0.95, 0.5, 0.1)}
 
@@ -91,10 +108,10 @@ def score_model(model, verbs):
     return found
 
 
-def score_run(recipes, recipe, seed):
+def score_run(recipes, every, recipe, seed):
     """Returns the rows of a run: of its last epoch and, if it is refined, of the model before."""
-    run = load_or_train(recipes[recipe](seed=seed), progress=False)
-    verbs = lab.distinct_verbs()
+    verbs = lab.distinct_verbs()[::every]
+    run = load_or_train(recipes[recipe](seed=seed), verbs, progress=False)
     rows = [{"row": recipe} | score_model(run.model, verbs)]
     if run.before_refining is not None:
         before = score_model(run.before_refining, verbs)
@@ -102,17 +119,19 @@ def score_run(recipes, recipe, seed):
     return rows
 
 
-def part(file, recipes, seeds):
+def part(file, recipes, seeds, every=1):
     """Returns a part: its file, what returns rows, and the recipes and seeds to call it with."""
     items = [{"recipe": name, "seed": seed} for seed in range(seeds) for name in recipes]
-    return file, partial(score_run, recipes), items
+    return file, partial(score_run, recipes, every), items
 
 
 PARTS = {
     "seeds": part("05_seeds", RECIPES, 5),
     "annealing": part("04_annealing", ANNEALING, 3),
+    "miniature": part("04_miniature", MINIATURES, 4, every=10),
     "forcing": part("04_forcing", FORCING, 3),
     "trials": part("02_trials", TRIALS, 2),
+    "h0": part("02_h0", H0, 3),
     "ablation": part("05_ablation", ABLATION, 3),
 }
 

@@ -1,4 +1,4 @@
-"""Scores that several tables have: of conversions, of verbs from noise, and of gates."""
+"""The scores that several tables have: of conversions, of verbs from noise, and of gates."""
 
 from itertools import permutations
 from os.path import commonprefix
@@ -12,7 +12,7 @@ from experiments.words import is_regular
 
 # ---- Conversions ----
 def by_rows(rows):
-    """Returns what converts by looking words up in rows; a word in no row becomes an empty one."""
+    """Returns a function that converts by looking words up in rows; others become empty words."""
     row_of = {(tense, form): row for row in rows for tense, form in enumerate(row)}
 
     def convert(words, source_tense, target_tense):
@@ -23,7 +23,7 @@ def by_rows(rows):
 
 
 def right_conversions(convert, verbs):
-    """Returns which conversions are right (N, F, F), by verb, source and target tense."""
+    """Returns a mask (N, F, F) of right conversions, by verb, source tense and target tense."""
     forms = np.array(verbs)  # (N, F)
     right = np.ones((*forms.shape, forms.shape[1]), dtype=bool)
     for source, target in permutations(range(forms.shape[1]), 2):
@@ -33,7 +33,10 @@ def right_conversions(convert, verbs):
 
 
 def score_conversions(convert, verbs):
-    """Returns the shares, 0..1, of right rows (from the lemma) and conversions, and BLEU-4."""
+    """Returns, by name, the shares, 0..1, of what is right, and BLEU-4.
+
+    A row is right if its lemma is converted to all its other forms.
+    """
     right = right_conversions(convert, verbs)
     different = ~np.eye(right.shape[1], dtype=bool)
     irregular = np.array([not is_regular(verb) for verb in verbs])
@@ -48,7 +51,7 @@ def score_conversions(convert, verbs):
 
 
 def score_drawn(drawn, verbs):
-    """Returns the scores from noise of verbs that were drawn, by name."""
+    """Returns, by name, the scores from noise of verbs that were drawn."""
     found = lab.gaussian_score(drawn, verbs)
     return {
         "gaussian_exact": found.exact,
@@ -60,7 +63,7 @@ def score_drawn(drawn, verbs):
 # ---- Gates ----
 @torch.no_grad()
 def gates(model, verbs):
-    """Returns, by form (N, F), before which letter its gate is likeliest to open."""
+    """Returns, for each form (N, F), the letter before which its gate is likeliest to open."""
     words = lab.words_of(verbs, model.vocabulary).to(model.device)
     mu, _ = lab.encode_verbs(model, verbs)  # (N, F, Z)
     decoder = model.decoder
@@ -72,6 +75,6 @@ def gates(model, verbs):
 
 
 def at_common_prefix(opened, verbs):
-    """Returns which gates open exactly after the common prefix of a verb's forms (N, F)."""
+    """Returns a mask (N, F) of gates that open exactly after the common prefix of a verb."""
     ends = np.array([len(commonprefix(verb)) for verb in verbs])
     return opened == ends[:, None]

@@ -1,5 +1,7 @@
 """Variants of the lab's training and decoders; what they train is kept in runs/."""
 
+import torch
+
 import lab5_utils as lab
 from lab5_runs import note
 from lab5_train import Training
@@ -37,6 +39,16 @@ class GateNotFlattened(lab.GatedDecoder):
     lowest_tau = 1.0
 
 
+class CodeInH0(lab.DirectDecoder):
+    """A decoder whose LSTM gets code and tense in h0 alone, as in the course; its c0 is 0."""
+
+    def initial_state(self, context):
+        """Returns the LSTM's first state, h0 and c0, each (1, B, H), for a context (B, H)."""
+        h0 = context[None]
+        return h0, torch.zeros_like(h0)
+
+
 lab.DECODERS["no price"] = GateWithoutPrice
 lab.DECODERS["not flattened"] = GateNotFlattened
+lab.DECODERS["code in h0"] = CodeInH0
 note(__name__)

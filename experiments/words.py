@@ -1,6 +1,6 @@
-"""English spelling rules and the most similar verb, as rivals.
+"""Baselines that know English spelling, or copy the nearest neighbour's inflection.
 
-No model is told any of this. The rules also say which verbs count as regular.
+No model is told any of this. The spelling rules also say which verbs count as regular.
 """
 
 import re
@@ -17,7 +17,7 @@ TAGS = ("VB", "VBZ", "VBG", "VBD")  # the Penn Treebank tags, in the order of TE
 
 
 def regular_rows(lemma: str) -> tuple[Verb, Verb]:
-    """Returns the rows that spelling rules give a lemma: plain, and with a doubled letter."""
+    """Returns the two rows that spelling rules allow a lemma: plain, and with a doubled letter."""
     lab.check_words([lemma])
     takes_es = re.search("(s|x|z|ch|sh|(^|[^aeiou])o)$", lemma)
     third = lemma + ("es" if takes_es else "s")
@@ -38,28 +38,28 @@ def regular_rows(lemma: str) -> tuple[Verb, Verb]:
 
 
 def is_regular(verb: Verb) -> bool:
-    """Tells whether spelling rules give a verb's row."""
+    """Tells whether English spelling rules give all forms of a verb."""
     return tuple(verb) in regular_rows(verb[0])
 
 
 def spelling_rule(lemma: str) -> Verb:
-    """Inflects by rules: a lemma of one syllable with one vowel doubles its last letter."""
+    """Returns a row by rules: a lemma of one syllable with one vowel doubles its last letter."""
     plain, doubled = regular_rows(lemma)
     short = re.fullmatch("(qu|[^aeiou])*[aeiou][bdgklmnprtvz]", lemma)  # stop, quiz; not help
     return doubled if short else plain
 
 
 def lemminflect_rules(lemma: str) -> Verb:
-    """Returns lemminflect's forms, as if the verb were not in its dictionary."""
+    """Returns the forms of lemminflect's rules, as if the verb were not in its dictionary."""
     forms = getAllInflectionsOOV(lemma, "VERB")
     return (lemma, *(forms[tag][0] for tag in TAGS[1:]))
 
 
 def neighbour(lemma: str, training: list[Verb]) -> Verb:
-    """Returns the forms of a lemma, inflected like the verb with the longest common ending.
+    """Returns a lemma's forms, inflected like its nearest neighbour among the training verbs.
 
-    Ties go to the nearest in length, then to the commonest answer. A lemma without a model is
-    copied.
+    That is the verb with the longest common ending; of several, the one nearest in length, and then
+    the commonest answer. If no verb will do, all forms are copies of the lemma.
     """
     answers = defaultdict(Counter)  # by similarity
     for verb in training:
@@ -75,7 +75,7 @@ def neighbour(lemma: str, training: list[Verb]) -> Verb:
 
 
 def inflect_like(lemma: str, verb: Verb) -> Verb | None:
-    """Returns a lemma's forms with the endings of a verb; None if it cannot have them."""
+    """Returns a lemma's forms with the endings of a verb, or None if it can't have them."""
     _, endings = taught.cut(verb)
     stem = lemma[: len(lemma) - len(endings[lab.LEMMA])]
     row = taught.inflect(stem, endings)

@@ -4,20 +4,18 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const EOS = 0; // ends a word; before the gate it opens the gate
 
 // ---- Weights ----
-function readNumbers(text) {
-  const bytes = atob(text);
-  const numbers = new Int8Array(bytes.length);
-  for (let i = 0; i < bytes.length; i++) numbers[i] = bytes.charCodeAt(i);
-  return numbers;
+function readBytes(text) {
+  return Uint8Array.from(atob(text), (byte) => byte.charCodeAt(0)).buffer;
 }
 
-// A vector, or a matrix as an array of its rows.
-function readWeight({ shape, scale, numbers }) {
-  const values = new Float32Array(readNumbers(numbers)).map((number) => number * scale);
-  const [rows, columns] = shape;
-  if (!columns) return values;
-  const rowOf = (_, row) => values.subarray(row * columns, (row + 1) * columns);
-  return Array.from({ length: rows }, rowOf);
+// A vector, or a matrix as an array of its rows; a row is whole numbers times a scale.
+function readWeight({ shape, scales, numbers }) {
+  const columns = shape.at(-1);
+  const values = new Float32Array(new Int8Array(readBytes(numbers)));
+  const rowOf = (scale, row) =>
+    values.subarray(row * columns, (row + 1) * columns).map((number) => number * scale);
+  const rows = Array.from(new Float32Array(readBytes(scales)), rowOf);
+  return shape.length > 1 ? rows : rows[0];
 }
 
 function readModel(stored) {

@@ -1,6 +1,6 @@
 // What a visitor sees and does; network.js computes.
 const get = (id) => document.getElementById(id);
-const { ours } = MODELS;
+const { ours, collapsed } = MODELS;
 const latentSize = ours.mu.bias.length;
 
 // ---- Words ----
@@ -12,17 +12,26 @@ const ROWS = new Set(DATA.verbs.map((verb) => verb.join(" ")));
 
 const tenseInTable = (word) => COLUMNS.findIndex((forms) => forms.has(word));
 
-// The tense of a word: as the table has it, else by the word's ending.
+// The first forms of the verbs to which some forms belong; undefined for one that is in no row.
+const verbsOf = (forms) => [...new Set(forms.map((form, tense) => COLUMNS[tense].get(form)))];
+
+// The tense of a word: as the table has it, else that of most forms with its longest known ending.
 function tenseOf(word) {
   const known = tenseInTable(word);
-  const endings = [/[^s]s$/, /[aeiouy].*ing$/, /[aeiouy].*ed$/];
-  return known < 0 ? endings.findIndex((ending) => ending.test(word)) + 1 : known;
+  if (known >= 0) return known;
+  for (let start = 0; start < word.length; start++) {
+    const isLike = (form) => form.endsWith(word.slice(start));
+    const counts = COLUMNS.map((forms) => [...forms.keys()].filter(isLike).length);
+    const most = Math.max(...counts);
+    if (most) return counts.indexOf(most);
+  }
+  return 0;
 }
 
 // What is wrong with a word, in a sentence; nothing if it can be read.
 function complaint(word) {
   const unknown = [...word].find((letter) => !ours.alphabet.includes(letter));
-  if (!word) return "Type a verb, for example walked.";
+  if (!word) return `Type a verb, for example ${get("word").defaultValue}.`;
   if (/\s/.test(word)) return "One word at a time, please: there is a space in yours.";
   if (unknown) return `Our model has never seen “${unknown}”. Its letters are ${ours.alphabet}.`;
   if (word.length <= DATA.longest) return "";
@@ -42,11 +51,12 @@ function codeAsHtml(z) {
     viewBox="0 0 ${4 * z.length} 40">${[...z].map(bar).join("")}</svg>`;
 }
 
-// Says whether a form is right; of a verb that is not in the table, nothing.
-function verdictOn(form, right) {
-  if (!right.size) return "";
+// Says whether a form is right; if the table doesn't tell, whether it is of another verb.
+function verdictOn(form, tense, right) {
   if (right.has(form)) return `<span class="right">✓</span>`;
-  return `<span class="wrong">✗ should be ${[...right].join(" or ")}</span>`;
+  if (right.size) return `<span class="wrong">✗ should be ${[...right].join(" or ")}</span>`;
+  const verb = COLUMNS[tense].get(form);
+  return verb ? `<span class="near">≈ of ${verb}</span>` : "";
 }
 
 function tileAsHtml({ text, probability, isOpen, opens }) {
@@ -61,40 +71,56 @@ function formAsHtml(letters, tense, rows) {
   const opening = letters.findIndex(({ opens }) => opens);
   const gate = opening < 0 ? "" : `; the gate opens after “${word.slice(0, opening)}”`;
   const right = new Set(rows.map((row) => row[tense]));
-  return `<div class="form">${DATA.tenses[tense]} ${verdictOn(word, right)}
+  return `<div class="form">${DATA.tenses[tense]} ${verdictOn(word, tense, right)}
     <div class="letters" role="img" aria-label="${word}${gate}" style="--count: ${letters.length}">
     ${letters.map(tileAsHtml).join("")}</div></div>`;
 }
 
-function noteOn(word, tense) {
+function verdict(word, tense, rows, forms) {
   const known = tenseInTable(word);
-  if (known < 0) return `No model has read <b>${word}</b>.`;
-  if (!COLUMNS[tense].has(word)) {
-    return `Our model has read <b>${word}</b> as the ${DATA.tenses[known]} only.`;
+  if (rows.length) {
+    const right = forms.filter((form, t) => rows.some((row) => row[t] === form));
+    const count = right.length === forms.length ? "all" : `${right.length} of`;
+    return `Our model has read <b>${word}</b>. It spells ${count} its ${forms.length} forms right.`;
   }
-  return `Our model has read <b>${word}</b>, but nobody told it which other words belong to it.`;
+  if (known >= 0) return `Our model has read <b>${word}</b> as the ${DATA.tenses[known]} only.`;
+  const near = verbsOf(forms).filter(Boolean).join(" and ");
+  const nearest = near ? `Nearest it knows: <b>${near}</b>.` : "What it spells is no verb, either.";
+  return `Our model doesn’t know <b>${word}</b>. ${nearest}`;
 }
 
-const typedWord = () => get("word").value.trim().normalize("NFC").toLowerCase();
+// What the conjugator has been taught about a word.
+function lessonOn(word, tense) {
+  const row = DATA.joined.find((row) => row[tense] === word);
+  if (!row) return `No row that taught it has <b>${word}</b>.`;
+  return `It was taught the row <i>${row.join(", ")}</i>.`;
+}
+
+const wordIn = (box) => box.value.trim().normalize("NFC").toLowerCase();
 
 function answer() {
-  const word = typedWord();
+  const word = wordIn(get("word"));
   const tense = Number(get("tense").value);
   const problem = complaint(word);
-  get("problem").textContent = problem;
   get("answer").classList.toggle("is-hidden", Boolean(problem));
+  get("verdict").innerHTML = problem;
   if (problem) return;
-  get("note").innerHTML = noteOn(word, tense);
   const rows = DATA.verbs.filter((verb) => verb[tense] === word);
   for (const [name, model] of Object.entries(MODELS)) {
     const z = encode(model, word, tense);
-    const forms = spellForms(model, z).map((letters, form) => formAsHtml(letters, form, rows));
-    get(name).innerHTML = forms.join("") + codeAsHtml(z);
+    const forms = spellForms(model, z);
+    const shown = forms.map((letters, form) => formAsHtml(letters, form, rows));
+    get(name).innerHTML = shown.join("") + codeAsHtml(z);
+    if (name === "conjugator") get("taught").innerHTML = lessonOn(word, tense);
+    if (name !== "ours") continue;
+    get("verdict").innerHTML = verdict(word, tense, rows, forms.map(wordOf));
+    get("home").textContent = word;
+    putOnMap(get("typed"), axes.map((axis) => z[axis]));
   }
 }
 
 function readWord() {
-  get("tense").value = tenseOf(typedWord());
+  get("tense").value = tenseOf(wordIn(get("word")));
   answer();
 }
 
@@ -108,7 +134,6 @@ DATA.tenses.forEach((name, tense) => get("tense").add(new Option(name, tense)));
 get("word").addEventListener("input", readWord);
 get("tense").addEventListener("change", answer);
 get("examples").addEventListener("click", useExample);
-readWord();
 
 // ---- Four forms in a line ----
 const MARKS = { right: "✓", near: "≈", wrong: "✗" };
@@ -123,23 +148,56 @@ function formsAsHtml(forms) {
   const shown = forms.map((form, tense) =>
     COLUMNS[tense].has(form) ? form : `<s class="wrong">${form || "–"}</s>`,
   );
-  const verbs = new Set(forms.map((form, tense) => COLUMNS[tense].get(form)));
-  const note = kind === "near" ? ` <span class="near">(${[...verbs].join(" and ")})</span>` : "";
+  const verbs = verbsOf(forms).join(" and ");
+  const note = kind === "near" ? ` <span class="near">(${verbs})</span>` : "";
   return `<b class="${kind}">${MARKS[kind]}</b> ${shown.join(", ")}${note}`;
 }
 
-// ---- Walk among verbs ----
+// ---- Walk from one verb to another ----
+function formsBetween(model, words, share) {
+  const [from, to] = words.map((word) => encode(model, word, tenseOf(word)));
+  const z = from.map((number, k) => number + share * (to[k] - number));
+  return { z, shown: formsAsHtml(generate(model, z)) };
+}
+
+function mix() {
+  const words = [...document.querySelectorAll(".end")].map(wordIn);
+  const share = get("share").value / get("share").max;
+  get("mix").textContent = `${Math.round(100 * share)} % of the way`;
+  const problem = words.map(complaint).find(Boolean);
+  if (problem) {
+    get("between").innerHTML = problem;
+    return;
+  }
+  const { z, shown } = formsBetween(ours, words, share);
+  const other = formsBetween(collapsed, words, share).shown;
+  get("between").innerHTML = `${shown} ${codeAsHtml(z)} <small>The collapsed model: ${other}</small>`;
+}
+
+for (const box of document.querySelectorAll("#walk input")) box.addEventListener("input", mix);
+mix();
+
+// ---- A map of codes ----
 const { axes, sides } = DATA.map;
 let place = [0.6, 0.4]; // to the right and up, in standard deviations of noise
 let placeBefore = place; // where the point was when it was touched
 
+// Puts a mark on the map, at its edge if it lies beyond; returns where it is now.
+function putOnMap(mark, wanted) {
+  const [right, up] = wanted.map((number, k) => Math.max(-sides[k], Math.min(sides[k], number)));
+  mark.style.left = `${50 + (50 * right) / sides[0]}%`;
+  mark.style.top = `${50 - (50 * up) / sides[1]}%`;
+  return [right, up];
+}
+
 function moveTo(wanted) {
-  place = wanted.map((number, k) => Math.max(-sides[k], Math.min(sides[k], number)));
-  get("point").style.left = `${50 + (50 * place[0]) / sides[0]}%`;
-  get("point").style.top = `${50 - (50 * place[1]) / sides[1]}%`;
+  place = putOnMap(get("point"), wanted);
   const z = new Float32Array(latentSize);
   axes.forEach((axis, k) => (z[axis] = place[k]));
-  get("here").innerHTML = formsAsHtml(generate(ours, z));
+  const forms = generate(ours, z);
+  get("here").innerHTML = formsAsHtml(forms);
+  get("name").textContent = forms[0];
+  get("name").style.setProperty("--shift", `${-50 - (50 * place[0]) / sides[0]}%`);
 }
 
 function followPointer(event) {
@@ -147,6 +205,10 @@ function followPointer(event) {
   const right = (2 * (event.clientX - box.left)) / box.width - 1;
   const up = 1 - (2 * (event.clientY - box.top)) / box.height;
   moveTo([right * sides[0], up * sides[1]]);
+}
+
+function hoverOrDrag(event) {
+  if (event.buttons || event.pointerType === "mouse") followPointer(event);
 }
 
 function holdPointer(event) {
@@ -165,31 +227,38 @@ function followKey(event) {
 
 get("map").addEventListener("click", followPointer);
 get("map").addEventListener("pointerdown", holdPointer);
-get("map").addEventListener("pointermove", (event) => event.buttons && followPointer(event));
+get("map").addEventListener("pointermove", hoverOrDrag);
 // A finger that starts up or down scrolls the page: the point goes back.
 get("map").addEventListener("pointercancel", () => moveTo(placeBefore));
 get("map").addEventListener("keydown", followKey);
 moveTo(place);
+get("word").value = decodeURIComponent(location.hash.slice(1)) || get("word").value; // page.html#broke
+readWord();
 
 // ---- Make verbs out of noise ----
 const DRAWS = 10;
-const tally = { draws: 0, right: 0 };
+const tally = { draws: 0, right: 0, collapsed: {} }; // how often the collapsed model spelled what
 
 const normal = () =>
   Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 
 function drawOne() {
-  const forms = generate(ours, new Float32Array(latentSize).map(normal));
+  const z = new Float32Array(latentSize).map(normal);
+  const forms = generate(ours, z);
+  const other = generate(collapsed, z).join(", ");
   tally.draws += 1;
   tally.right += kindOf(forms) === "right";
+  tally.collapsed[other] = (tally.collapsed[other] ?? 0) + 1;
   return `<li>${formsAsHtml(forms)}</li>`;
 }
 
 function draw() {
   get("draws").innerHTML = Array.from({ length: DRAWS }, drawOne).join("");
   const score = (tally.right / tally.draws).toFixed(2);
-  get("tally").textContent =
-    `${tally.right} of ${tally.draws} draws are ✓: a Gaussian score of ${score}.`;
+  const [most] = Object.entries(tally.collapsed).sort((a, b) => b[1] - a[1]);
+  get("tally").innerHTML =
+    `${tally.right} of ${tally.draws} draws are ✓: a Gaussian score of ${score}.
+    <small>From the same noise, the collapsed model spelled ${most[0]} ${most[1]} times.</small>`;
 }
 
 get("draw").addEventListener("click", draw);

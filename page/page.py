@@ -1,10 +1,15 @@
-"""Makes build/page.html, on which two trained models run in a browser. It works offline.
+r"""Makes build/page.html, on which three trained models run in a browser. It works offline.
 
     .venv/bin/python page/page.py
 
-The page is template.html with its style, its scripts, a map and two models: `Config()`, called
-our model, of notebook 05, and the conjugator of notebook 06. They are loaded from runs/; what is
-missing there is trained first, in about ten minutes. Their weights are rounded to 8 bits.
+The page is template.html with its style, its scripts, a map and the models: `Config()`, called our
+model, of notebook 05, the conjugator of notebook 06, and a small one that collapsed. They are
+loaded from runs/; what is missing there is trained first, in about ten minutes. Their weights are
+rounded to 8 bits. With LAB5_DATA=folder the page is that table's, build/page_folder.html. Chromium
+takes the README's picture of it:
+
+    chromium --headless --hide-scrollbars --window-size=1120,624 --screenshot=figures/page.png \
+        "file://$PWD/build/page.html#photobombs"
 """
 
 import base64
@@ -18,7 +23,7 @@ import numpy as np
 import torch
 
 HERE = Path(__file__).resolve().parent
-PAGE = HERE.parent / "build" / "page.html"
+BUILD = HERE.parent / "build"
 sys.path[:0] = [str(HERE.parent)]
 import lab5_selftaught as taught
 import lab5_utils as lab
@@ -28,31 +33,49 @@ from lab5_runs import load_or_train
 from lab5_train import Config
 
 SIDES = (3.4, 2.4)  # ends of the map to the right and up, in standard deviations of noise
+COLLAPSED = Config.miniature(  # the plain model at β = 1; larger batches take half the time
+    decoding="direct", strategy="constant", kl_weight=1.0, refine=0.0, batch_size=32, epochs=16
+)
+EXAMPLES = ["walked", "stopping", "broke", "vlogging", "photobombs", "blorp"]
 
 
 # ---- Models ----
-def load_models(verbs: list[lab.Verb]) -> tuple[dict[str, lab.CVAE], list[lab.Verb]]:
-    """Returns our model and the conjugator, by name, and the rows that our model is sure of."""
+def is_english() -> bool:
+    """Tells whether the table is the lab's own."""
+    return lab.data_folder() == lab.HERE
+
+
+def load_models(verbs: list[lab.Verb]) -> tuple[dict, list, list]:
+    """Loads or trains the models; a table with too few regular verbs has no conjugator.
+
+    Returns them by name, the rows that our model is sure of, and those that taught the conjugator.
+    """
     lists = taught.check_lists(zip(*verbs, strict=True))
     print("Loading our model, or training it if it is not in runs/.")
     run = load_or_train(Config())
-    print("Finding the verbs that it is sure of.")
+    collapsed = load_or_train(COLLAPSED, verbs, pairs=[]).model
+    models = {"ours": run.model.cpu(), "collapsed": collapsed.cpu()}
+    print("Finding the verbs that our model is sure of.")
     joins = taught.sure_joins(run, lists)
-    print("Loading the conjugator, or training it in two rounds.")
-    held_out = [verb[lab.LEMMA] for verb in rarer_verbs()]  # as in notebook 06
-    conjugator = taught.teach(lists, joins, seed=0, held_out=held_out).model
-    models = {"ours": run.model.cpu(), "conjugator": conjugator.cpu()}
-    return models, taught.rows_of(lists, joins)
+    sure = taught.rows_of(lists, joins)
+    print("Loading the conjugator, or training it.")
+    held_out = [verb[lab.LEMMA] for verb in rarer_verbs()] if is_english() else []
+    try:
+        found = taught.teach(lists, joins, seed=0, held_out=held_out)  # as in notebook 06
+    except ValueError as error:
+        print(f"No conjugator: {error}")
+        return models, sure, []
+    return models | {"conjugator": found.model.cpu()}, sure, found.rows
 
 
 def packed(model: lab.CVAE) -> dict:
-    """Returns a model as network.js reads it: each weight is whole numbers times a scale."""
+    """Returns a model as network.js reads it: a row of a weight is whole numbers times a scale."""
     weights = {}
     for name, weight in model.state_dict().items():
-        scale = weight.abs().max() / 127
-        numbers = (weight / scale).round().to(torch.int8).numpy()
-        text = base64.b64encode(numbers.tobytes()).decode()
-        weights[name] = {"shape": weight.shape, "scale": scale.item(), "numbers": text}
+        scales = weight.abs().amax(-1, keepdim=True) / 127
+        parts = {"scales": scales, "numbers": (weight / scales).round().to(torch.int8)}
+        texts = {part: base64.b64encode(parts[part].numpy().tobytes()).decode() for part in parts}
+        weights[name] = {"shape": weight.shape} | texts
     return {"alphabet": model.vocabulary.alphabet, "weights": weights}
 
 
@@ -67,12 +90,13 @@ def picture_of_map(model: lab.CVAE, lemmas: list[str]) -> str:
     """Draws what a model spells at each point; returns a PNG in base64."""
     right, up = axes_of(model)
     width, height = SIDES
-    xs = torch.linspace(-width, width, 180)
-    ys = torch.linspace(-height, height, 127)
-    codes = torch.zeros(len(ys), len(xs), model.latent_size)
+    xs = np.linspace(-width, width, 180)
+    ys = np.linspace(-height, height, 127)
+    codes = np.zeros((len(ys), len(xs), model.latent_size))
     codes[..., right] = xs
     codes[..., up] = ys[:, None]
-    words = np.array(model.decode(codes.flatten(0, 1), lab.LEMMA)).reshape(len(ys), len(xs))
+    words = model.decode(codes.reshape(-1, model.latent_size), lab.LEMMA)
+    words = np.array(words).reshape(len(ys), len(xs))
     fig = plt.figure(figsize=(4.4, 3.1), dpi=240, layout="none")
     ax = fig.add_axes((0, 0, 1, 1))
     ax.set_axis_off()
@@ -84,32 +108,52 @@ def picture_of_map(model: lab.CVAE, lemmas: list[str]) -> str:
 
 
 # ---- The page ----
-def page_of(models: dict[str, lab.CVAE], sure: list[lab.Verb], verbs: list[lab.Verb]) -> str:
-    """Returns the page of models, the rows that our model is sure of, and the table."""
+def examples_of(verbs: list[lab.Verb]) -> list[str]:
+    """Returns words to try: six of the table, each in another form, unless it is the lab's own."""
+    some = verbs[:: max(1, len(verbs) // 6)][:6]
+    return EXAMPLES if is_english() else [verb[n % len(verb)] for n, verb in enumerate(some, 1)]
+
+
+def page_of(verbs: list[lab.Verb], models: dict[str, lab.CVAE], sure: list, joined: list) -> str:
+    """Returns the page of a table and what `load_models` returns for it."""
     ours = models["ours"]
+    forms = len(verbs[0])
+    has_tenses = forms == len(lab.TENSES)
     data = {
-        "tenses": lab.TENSES,
+        "tenses": lab.TENSES if has_tenses else [f"form {n}" for n in range(1, forms + 1)],
         "longest": lab.MAX_LETTERS,
         "verbs": verbs,
+        "joined": joined,
         "map": {"axes": axes_of(ours), "sides": SIDES},
         "models": {name: packed(model) for name, model in models.items()},
     }
-    counts = {"verbs": len(verbs), "sure": len(sure), "right": len(set(sure) & set(verbs))}
+    told = {
+        "verbs": verbs,
+        "latent": ours.latent_size,
+        "examples": examples_of(verbs),
+        "sure": len(sure),
+        "right": len(set(sure) & set(verbs)),
+        "english": is_english(),
+        "collapsed": COLLAPSED,
+    }
     picture = picture_of_map(ours, [verb[lab.LEMMA] for verb in verbs])
     files = jinja2.FileSystemLoader(HERE)
     pages = jinja2.Environment(loader=files, undefined=jinja2.StrictUndefined)
     pages.filters["thousands"] = "{:,}".format
-    return pages.get_template("template.html").render(data=data, picture=picture, **counts)
+    template = pages.get_template("template.html")
+    return template.render(data=data, picture=picture, **told)
 
 
 def main() -> None:
-    """Writes build/page.html."""
+    """Writes the page."""
     verbs = lab.distinct_verbs(None)
-    models, sure = load_models(verbs)
+    found = load_models(verbs)
     print("Drawing the map.")
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page_of(models, sure, verbs), encoding="utf-8")
-    print(f"Wrote {PAGE}")
+    name = "page" if is_english() else f"page_{lab.data_folder().name}"
+    path = BUILD / f"{name}.html"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(page_of(verbs, *found), encoding="utf-8")
+    print(f"Wrote {path}")
 
 
 if __name__ == "__main__":

@@ -1,28 +1,33 @@
-"""Makes the report, as HTML and PDF, and one page of all notebooks. Both work offline.
+"""Makes the report, as a PDF, and the lab as a site. Both work offline.
 
     .venv/bin/python report/report.py [--run | --update]
 
-writes report.html, report.pdf and notebooks.html into build/, from what is committed. With --run
-the notebooks are run first. Their outputs, figures and tables go to build/, too, and the report and
-the page are made from these. With --update they go to notebooks/ and figures/, to be committed.
+writes report.pdf and site/index.html into build/, from what is committed. With --run the notebooks
+are run first. Their outputs, figures and tables go to build/, too, and report and site are made
+from these. With --update they go to notebooks/ and figures/, and the PDF beside the report's text,
+to be committed.
 """
 
 import argparse
 import asyncio
+import hashlib
 import inspect
 import os
 import pydoc
 import re
 import shutil
+import signal
 import sys
 import textwrap
 from pathlib import Path
-from subprocess import DEVNULL, Popen
+from subprocess import DEVNULL, Popen, check_call
+from tempfile import TemporaryDirectory
 
 import jinja2
 import nbformat
 import pandas as pd
 import pypandoc
+import typst
 from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 from tqdm import tqdm
@@ -38,16 +43,17 @@ import lab5_utils
 from page.page import load_models
 load_models(lab5_utils.distinct_verbs())
 """
-PANEL = "application/vnd.jupyter.widget-view+json"  # needs a kernel
 
 MARKDOWN = "markdown+lists_without_preceding_blankline-blank_before_blockquote-auto_identifiers"
-NOTEBOOK = "ipynb+markdown_in_html_blocks-auto_identifiers-gfm_auto_identifiers"
-REPORT = ["--number-sections", "--citeproc", "--fail-if-warnings"]
+MYST = "commonmark_x-bracketed_spans-fenced_divs-raw_attribute"
+PLUS_MINUS = r"(?<=\d)\s±\s(?=\d)"  # is kept in one line
+REPORT = ["--citeproc", "--fail-if-warnings"]
 REPORT += ["--columns=1000"]  # a table with longer lines is stretched
-HTML = ["--standalone", "--embed-resources", "--mathml", "--include-in-header=style.html"]
-PAGE = [*HTML, "--toc", "--toc-depth=2", "-Mlang=en", "-Mtitle=The tense-conversion lab"]
-TYPST = ["--standalone", "--include-in-header=layout.typ"]
+TYPST = ["--standalone", "--number-sections", "--toc", "--toc-depth=2"]
+TYPST += ["--include-in-header=layout.typ"]
 TYPST += ["-Vmainfont=Libertinus Serif", "-Vfontsize=10.5pt"]  # typst brings this font
+PAGE = ["--standalone", "--shift-heading-level-by=1", "--wrap=none"]
+PAGE += [f"--template={ROOT / 'website' / 'report.md'}"]
 
 
 # ---- What stands in double braces ----
@@ -127,26 +133,29 @@ def report_text(made):
     )
 
 
-# ---- HTML and PDF ----
+# ---- The PDF ----
 def convert(text, source, target, options, folder):
-    """Returns a text in another format; its pictures are looked for in a folder."""
-    options = [*options, f"--resource-path={folder}{os.pathsep}."]
+    """Returns the report in another format; its pictures are looked for in a folder."""
+    options = [*REPORT, *options, f"--resource-path={folder}{os.pathsep}."]
     text = pypandoc.convert_text(text, target, source, options, cworkdir=str(HERE))
-    return re.sub(r"(?<=\d)\s±\s(?=\d)", "\u00a0±\u00a0", text)  # kept in one line
+    return re.sub(PLUS_MINUS, "\u00a0±\u00a0", text)
+
+
+def pdf_text(made):
+    """Returns the report in Markdown, its pictures as PDFs, and a digest of all that it shows."""
+    text = report_text(made).replace(".png)", ".pdf)")
+    pictures = [made / name for name in re.findall(r"\]\(\.\./(\S+?)\)", text)]
+    parts = [text, *((HERE / name).read_text("utf-8") for name in ("references.bib", "layout.typ"))]
+    content = [part.encode() for part in parts] + [picture.read_bytes() for picture in pictures]
+    return text, hashlib.sha256(b"".join(content)).hexdigest()
 
 
 def write_report(made):
-    """Writes the report as HTML and, where typst is installed, as PDF, with a folder's figures."""
-    text = report_text(made)
-    html = convert(text, MARKDOWN, "html", REPORT + HTML, made / "figures")
-    (BUILD / "report.html").write_text(html, "utf-8")
-    try:
-        import typst
-    except ImportError:
-        print("report.pdf is left out: it needs a package, pip install typst")
-        return
-    text = convert(text, MARKDOWN, "typst-citations", REPORT + TYPST, made / "figures")
-    text = text.replace('image("../', 'image("/').replace('.png"', '.pdf"')  # lines, not points
+    """Writes the report as PDF, with a folder's figures and tables; its digest is a keyword."""
+    text, digest = pdf_text(made)
+    options = [*TYPST, f'-Vkeywords="{digest}"']
+    text = convert(text, MARKDOWN, "typst-citations", options, made / "figures")
+    text = text.replace('image("../', 'image("/')
     pdf = typst.compile(text.encode(), root=str(made), ignore_system_fonts=True)
     (BUILD / "report.pdf").write_bytes(pdf)
 
@@ -184,36 +193,54 @@ def run_all(paths, made):
         longest.terminate()
 
 
-def is_folded(cell):
-    """Tells whether a cell's code is hidden, as that of the last one, which checks numbers."""
-    return cell.metadata.get("jupyter", {}).get("source_hidden", False)
+# ---- The site ----
+def report_page(made):
+    """Returns the report as a page of the site: Markdown in which pandoc has filled in citations.
+
+    Titles have their names before them; pictures have a caption, which is their text, too.
+    """
+    page = convert(report_text(made), MARKDOWN + "-implicit_figures", MYST, PAGE, made / "figures")
+    page = re.sub(r"(?m)^(#+ .+) \{#([\w-]+)\}$", r"(\2)=\n\1", page).replace(" {.unnumbered}", "")
+    figure = r"```{figure-md}\n![\2](\3)\n\n\1 \2\n```"
+    return re.sub(r"(?m)^!\[(<span.+?</span>) (.+)\]\((\S+?)\).*$", figure, page)
 
 
-def for_page(cell, place):
-    """Returns a cell as the page shows it, at a place; links to notebooks stay in the page."""
-    if cell.cell_type == "markdown":
-        cell.source = re.sub(r"\]\((\d\d_\w+)\.ipynb[^)]*\)", r"](#\1)", cell.source)
-    for output in cell.get("outputs", []):
-        if "data" in output:
-            output.data.pop(PANEL, None)
-            output.metadata = {"image/png": {"alt": cell.metadata.get("alt", "")}}
-    cell.update(id=place, metadata={})
-    return cell
+def notebook_page(path):
+    """Returns a notebook as the site shows it: folded as in Jupyter, each picture with its text."""
+    notebook = nbformat.read(path, 4)
+    for cell in notebook.cells:
+        cell.metadata.mystnb = {"image": {"alt": cell.metadata.get("alt", "")}}
+        if cell.metadata.get("jupyter", {}).get("source_hidden"):
+            cell.metadata.tags = ["hide-input"]
+    return re.sub(PLUS_MINUS, "\u00a0±\u00a0", nbformat.writes(notebook))
 
 
-def write_page(paths):
-    """Writes notebooks as one page of HTML, without the cells that are folded."""
-    page = nbformat.v4.new_notebook()
-    for path in paths:
-        cells = [cell for cell in nbformat.read(path, 4).cells if not is_folded(cell)]
-        places = [path.stem, *(f"{path.stem}-{number}" for number in range(1, len(cells)))]
-        page.cells += map(for_page, cells, places)
-    html = convert(nbformat.writes(page), NOTEBOOK, "html", PAGE, ROOT / "notebooks")
-    (BUILD / "notebooks.html").write_text(html, "utf-8")
+def write_site(made):
+    """Writes the site, with a folder's notebooks, figures and tables; a warning is an error."""
+    site, live = BUILD / "site", BUILD / "page.html"
+    shutil.rmtree(site, ignore_errors=True)
+    with TemporaryDirectory() as folder:
+        pages = Path(folder) / "pages"  # the lab as the site shows it
+        ignored = [".git", *(ROOT / ".gitignore").read_text("utf-8").replace("/", "").split()]
+        shutil.copytree(ROOT, pages, ignore=shutil.ignore_patterns(*ignored))
+        shutil.copytree(made / "figures", pages / "figures", dirs_exist_ok=True)
+        (pages / "report" / "report.md").write_text(report_page(made), "utf-8")
+        with (pages / "README.md").open("a", encoding="utf-8") as front:
+            front.write((ROOT / "website" / "contents.md").read_text("utf-8"))
+        for path in (made / "notebooks").glob("[0-9][0-9]_*.ipynb"):
+            (pages / "notebooks" / path.name).write_text(notebook_page(path), "utf-8")
+        shutil.copy(BUILD / "report.pdf", pages / "report")
+        options = ["-W", "--keep-going", "-q", "-c", ROOT / "website", "-d", f"{folder}/trees"]
+        options += ["-A", "live=1"] if live.exists() else []
+        check_call([sys.executable, "-m", "sphinx", *options, pages, site])
+    shutil.copy(site / "README.html", site / "index.html")
+    if live.exists():
+        page = live.read_text("utf-8").replace('"site/index.html"', '"index.html"')
+        (site / "page.html").write_text(page, "utf-8")
 
 
 def main():
-    """Makes the report and the page, as the command line says."""
+    """Makes report and site, as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--run", action="store_true", help="run the notebooks first")
     parser.add_argument("--update", action="store_true", help="run them for a commit")
@@ -228,11 +255,15 @@ def main():
     if options.run or options.update:
         run_all(paths, made)
         write_report(made)
-    write_page([made / "notebooks" / path.name for path in paths])
-    print("look at", BUILD / "notebooks.html", "and at the report beside it")
+    if options.update:
+        shutil.copy(BUILD / "report.pdf", HERE)
+    write_site(made)
+    print("look at", BUILD / "site" / "index.html")
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script may have it ignored
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         main()
     except (KeyboardInterrupt, DeadKernelError):  # the second, if a kernel is waited for

@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from conftest import ENGLISH, ROOT, lab
+from conftest import ENGLISH, ROOT, lab, lab5_runs, small
 
 from experiments import make_train
 
@@ -113,12 +113,18 @@ def test_bad_verbs_are_refused_with_their_number(message):
         lab.distinct_verbs(BAD_VERBS[message])
 
 
+@pytest.mark.parametrize("word, tense, found", [("Go", 0, "'Go'"), ("go", 0, "'o'"), ("a", 4, "")])
+def test_pairs_that_are_not_of_a_table_are_refused_before_any_work(word, tense, found):
+    with pytest.raises(ValueError, match=f": found {found}"):
+        lab5_runs.train(small(), [WALK], pairs=[("walk", word, 0, tense)])
+
+
 # ---- What is read ----
 def test_a_table_decides_letters_and_forms(tmp_path):
-    text = "\ufeffgro\u0308ße s\u0327as\u0327\r\nдуй 𐐨"  # letters with marks, composed by NFC
+    text = "\ufeffgro\u0308ße ĳs\r\nкी 𐐨\n" + 32 * "o\u0308" + " a"  # marks are composed by NFC
     verbs = lab.load_verbs(write(tmp_path, text))
-    assert verbs == [("größe", "şaş"), ("дуй", "𐐨")]
-    assert lab.vocabulary_of(verbs) == ("".join(sorted("größeşaдуй𐐨")), 2)
+    assert verbs == [("größe", "ĳs"), ("кी", "𐐨"), (32 * "ö", "a")]
+    assert lab.vocabulary_of(verbs) == ("".join(sorted("größeĳsкी𐐨a")), 2)
 
 
 def test_repeats_are_kept_by_the_loader_and_dropped_where_each_verb_counts_once(tmp_path):
@@ -132,7 +138,8 @@ def test_the_data_folder_is_named_by_the_environment(tmp_path, monkeypatch):
     write(tmp_path / "my verbs", ROW)
     write(tmp_path / "my verbs", 10 * PAIR, "test.txt")
     monkeypatch.setattr(lab, "HERE", tmp_path)  # as if the module was there
-    for folder in ("my verbs", str(tmp_path / "my verbs")):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for folder in ("my verbs", "~/my verbs", str(tmp_path / "my verbs")):
         monkeypatch.setenv("LAB5_DATA", folder)
         assert lab.load_verbs() == [WALK]
         assert lab.load_test_pairs()[0] == ("walk", "walked", lab.PRESENT, lab.PAST)

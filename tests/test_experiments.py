@@ -1,18 +1,21 @@
 """Experiments: verbs that are held out, scores of what converts, tables over seeds."""
 
 from itertools import permutations
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import lab, small
+import torch
+from by_letter import gate_paths
+from conftest import ENGLISH, lab, lab5_train, small
 from pytest import approx
 
 import experiments
-from experiments import count_baseline, score_selftaught, scores
-from experiments.held_out import exact_match, split_verbs
+from experiments import count_baseline, score_seeds, score_selftaught, scores
+from experiments.held_out import exact_match, find_root, split_verbs
 from experiments.make_train import first_rows
-from experiments.words import is_regular
+from experiments.words import is_regular, neighbour, spelling_rule
 
 
 # ---- What is held out ----
@@ -35,6 +38,7 @@ def test_what_a_prefix_makes_of_a_held_out_verb_is_held_out(parts, verbs):
     derived = {(root, prefix + root) for root in lemmas for prefix in prefixes}
     derived = {pair for pair in derived if pair[1] in lemmas}
     assert {("stand", "understand"), ("go", "undergo"), ("take", "mistake")} <= derived
+    assert find_root("misunderstand", {"stand", "understand", "misunderstand"}) == "stand"
     for _, held in parts:
         held_lemmas = {verb[0] for verb in held}
         for root, longer in derived:
@@ -63,9 +67,18 @@ lie lies lying lay"""
 
 
 def test_spelling_rules_give_the_rows_of_regular_verbs_alone(verbs):
-    assert all(is_regular(row.split()) for row in REGULAR.splitlines())
+    regular = [tuple(row.split()) for row in REGULAR.splitlines()]
+    assert all(map(is_regular, regular))
+    assert [spelling_rule(lemma) for lemma, *_ in regular] == regular
     assert not any(is_regular(row.split()) for row in IRREGULAR.splitlines())
     assert sum(not is_regular(verb) for verb in verbs) == 120
+
+
+def test_a_neighbour_has_the_longest_common_ending_and_then_the_nearest_length():
+    verbs = [("string", "strung"), ("ping", "pinged"), ("go", "went")]
+    assert neighbour("spring", verbs) == ("spring", "sprung")
+    assert neighbour("ding", verbs) == ("ding", "dinged")
+    assert count_baseline.likeness("sing", "sang") == 6 - 4
 
 
 # ---- Scores ----
@@ -91,11 +104,50 @@ def test_rows_are_scored_like_the_lab_scores_conversions(verbs):
         made = {row[source]: row[target] for row in rows}
         right += sum(made[verb[source]] == verb[target] for verb in verbs)
     assert found["conversions"] == approx(right / 12 / len(verbs))
+    assert found["conversions"] > 0.95
     assert found["rows"] == approx(len(set(rows) & set(verbs)) / len(verbs))
     model = lab.make_model(small(), lab.vocabulary_of(verbs))
     right = scores.right_conversions(model.convert, verbs[:40])
     different = ~np.eye(4, dtype=bool)
     assert right[:, different].mean() == lab.conversion_accuracy(model, verbs[:40])
+
+
+def test_what_was_kept_and_what_is_never_drawn_are_counted():
+    kept = [ASKED[0], *permutations(ASKED[0])][:4]
+    found = score_selftaught.score_rows("ours", ASKED[:1], kept, ASKED)
+    assert (found["kept"], found["kept_right"], found["never"]) == (4, 0.25, 1)
+
+
+def test_a_lead_is_that_on_the_same_verbs_with_students_interval():
+    names = 3 * ["self-taught"] + 3 * ["neighbour"]
+    shares = [0.9, 0.9, 0.9, 0.8, 0.7, 0.6]
+    table = pd.DataFrame({"seed": 2 * [0, 1, 2], "row": names, "forms": shares})
+    (lead,) = score_selftaught.leads(table, "forms").to_numpy()
+    assert lead == approx([0.2, -0.0484, 0.4484], abs=1e-4)
+
+
+@torch.no_grad()
+def test_a_gate_opens_where_its_path_is_likeliest():
+    model = lab.make_model(small(), ENGLISH)
+    opened = scores.gates(model, ASKED)
+    for verb, places in zip(ASKED, opened, strict=True):
+        for tense, word in enumerate(verb):
+            (letters,) = ENGLISH.to_tensor([word])[0]
+            context = model.decoder.context(model.encode([word], tense)[0], tense)[0]
+            fed = [ENGLISH.sos, *letters.tolist()]
+            paths = gate_paths(model.decoder, context, letters, fed, tense)
+            assert places[tense] == torch.stack(paths).argmin()
+    at_end = scores.at_common_prefix(np.array([[0, 0, 0, 1], [9, 9, 8, 9]]), ASKED)
+    assert at_end.astype(int).tolist() == [[1, 1, 1, 0], [1, 1, 0, 1]]
+
+
+def test_a_refined_run_is_scored_before_refining_too(monkeypatch):
+    run = SimpleNamespace(model="refined", before_refining="before")
+    monkeypatch.setattr(score_seeds, "load_or_train", lambda *task, progress: run)
+    monkeypatch.setattr(score_seeds, "score_model", lambda model, verbs: {"of": model})
+    _, score, (item,) = score_seeds.part("file", {"ours": small}, seeds=1)
+    found = {row["row"]: row["of"] for row in score(**item)}
+    assert found == {"ours": "refined", "ours, before refining": "before"}
 
 
 def test_a_model_answers_from_lemmas_and_copies_one_whose_letter_it_lacks(verbs):
@@ -111,6 +163,50 @@ def test_words_are_joined_if_their_longest_common_beginning_is_with_each_other_a
     lists = [["abc", "abd", "xyz"], ["abcs", "abds", "xabc"]]
     joins = score_selftaught.joins_of_beginnings(lists)
     assert joins.tolist() == [[0, 0], [1, 1], [2, 2]]
+    joins = score_selftaught.joins_of([("abd", "xabc")], lists)
+    assert joins.tolist() == [[0, -1], [1, 2], [2, -1]]
+
+
+def test_rarer_verbs_are_not_in_the_table(monkeypatch, verbs):
+    others = [tuple(form + "zz" for form in verb) for verb in verbs[:500]]
+    monkeypatch.setattr(score_selftaught, "agreed_verbs", lambda: verbs + others)
+    assert set(score_selftaught.rarer_verbs()) == set(others)
+
+
+def test_no_system_is_told_what_is_held_out(monkeypatch, verbs):
+    _, asked = split_verbs(verbs, 1)
+    told = []
+
+    def learn(*known):
+        assert known[-1] == [verb[0] for verb in asked]
+        return SimpleNamespace(model=None)
+
+    stubs = {
+        "lists_of": told.extend,
+        "rows_by_counting": lambda lists: [],
+        "neighbour": lambda lemma, rows: told.extend(rows) or (lemma,) * 4,
+        "train_lab": lambda lists, seed: SimpleNamespace(model=None),
+        "answer": lambda model, asked: asked,
+    }
+    for name, stub in stubs.items():
+        monkeypatch.setattr(score_selftaught, name, stub)
+    for name in ("learn", "self_taught"):
+        monkeypatch.setattr(score_selftaught.taught, name, learn)
+    score_selftaught.score_fold(1)
+    assert set(told) == set(verbs) - set(asked)
+
+
+def test_schedules_are_compared_at_one_mean_weight():
+    recipes = ("constant", "monotonic", "four cycles", "backwards", "two sigmoids")
+    for config in (score_seeds.ANNEALING[name]() for name in recipes):
+        weights = [lab5_train.kl_weight(config, n / 1000, 0.0) for n in range(1, 1001)]
+        assert np.mean(weights) == approx(0.3, abs=2e-3)
+
+
+def test_an_ablation_lacks_the_part_that_names_it():
+    _, price = lab.DECODERS["no price"](small(), ENGLISH).tau_and_price(1.0)
+    tau, _ = lab.DECODERS["not flattened"](small(), ENGLISH).tau_and_price(0.0)
+    assert (price, tau) == (0, 1)
 
 
 # ---- Tables ----

@@ -3,6 +3,8 @@
 import copy
 import dataclasses
 import functools
+import hashlib
+import itertools
 import json
 import os
 import pickle
@@ -12,6 +14,7 @@ import sys
 import numpy as np
 import own
 import pytest
+import torch
 from conftest import ROOT, equal, keep, lab, lab5_runs, lab5_train, small, taught, written
 
 VERBS = lab.load_verbs()[:5]
@@ -37,18 +40,22 @@ def reasons(*args, **options):
 # ---- Kept ----
 @pytest.mark.parametrize("changes", [{}, {"decoding": "gru", "strategy": "late"}])
 def test_a_run_of_the_labs_files_or_a_file_of_ones_own_is_kept(runs_folder, capsys, changes):
-    run = keep(tiny(**changes), VERBS)
+    scores = {"mine": lambda model: np.float64(0.5)}
+    run = keep(tiny(**changes), VERBS, scores=scores)
     first = written(runs_folder)
-    again = keep(tiny(**changes), VERBS)
+    (config,) = runs_folder.glob("*/config.json")
+    assert json.loads(config.read_text()) == dataclasses.asdict(run.config)
+    config.unlink()
+    again = keep(tiny(**changes), VERBS, scores=scores)
     assert len(first) == 1
+    assert not config.exists(), "nothing is written, so the folder may be read-only"
     assert written(runs_folder) == first, "nothing is trained again"
     assert equal(run, again)
     converted = [found.model.convert(["abet"], 0, 3) for found in (run, again)]
     assert converted[0] == converted[1], "without dropout"
+    assert not again.before_refining.training
     assert all(weight.requires_grad for weight in again.model.parameters())
     assert capsys.readouterr().out == ""
-    (config,) = runs_folder.glob("*/config.json")
-    assert json.loads(config.read_text()) == dataclasses.asdict(run.config)
 
 
 def test_a_training_a_deepcopy_and_a_pickle_change_nothing(runs_folder):
@@ -59,12 +66,14 @@ def test_a_training_a_deepcopy_and_a_pickle_change_nothing(runs_folder):
 
 
 def test_a_schedule_of_ours_under_a_name_of_ones_own_is_kept(runs_folder, monkeypatch):
-    """The run stays in its folder, whatever the name."""
-    for name in ("../../x/é y", 300 * "x"):
-        monkeypatch.setitem(lab5_train.STRATEGIES, name, lab5_train.constant)
-        keep(tiny(strategy=name), VERBS)
-    assert len(written(runs_folder)) == 2
+    """The run stays in its folder, whatever the name; another schedule's is another run."""
+    ours = lab5_train.constant, lab5_train.monotonic
+    for name, schedule in itertools.product(("../../x/é y", 300 * "x"), ours):
+        monkeypatch.setitem(lab5_train.STRATEGIES, name, schedule)
+        keep(tiny(strategy=name, epochs=1), VERBS)
+    assert len(written(runs_folder)) == 4
     assert list(runs_folder.parent.iterdir()) == [runs_folder]
+    assert all(path.name.isascii() for path in runs_folder.iterdir())
 
 
 # ---- Not kept ----
@@ -142,6 +151,8 @@ def test_a_configuration_or_a_training_of_a_notebook_is_the_reason():
     assert reasons(tiny(), make_training=partial) == ["argument extra"]
     partial = functools.partial(own.unscored, tiny())
     assert reasons(tiny(), make_training=partial) == ["an argument without a name"]
+    with torch.autocast("cpu"):
+        assert reasons(tiny()) == ["autocast"]
 
 
 def test_what_is_not_kept_is_trained_anew_at_each_call_and_a_line_says_why(
@@ -174,17 +185,41 @@ def test_every_field_of_a_configuration_and_all_that_is_asked_names_a_run():
     changed = {name: other_than(name, value) for name, value in vars(config).items()}
     keys = {key(tiny(**{name: value})) for name, value in changed.items()}
     keys |= {key(config), key(config, VERBS[:4])}
-    keys |= {key(config, pairs=[]), key(config, scores={"mine": len})}
+    keys |= {key(config, pairs=[]), *(key(config, scores={name: len}) for name in ("a", "b"))}
     keys.add(key(config, make_training=lab5_train.new_training))
     for letters in ("ab", "abc"):
         conjugation = functools.partial(taught.new_conjugation, alphabet=letters)
         keys.add(key(config, make_training=conjugation))
-    assert len(keys) == len(changed) + 7
+    assert len(keys) == len(changed) + 8
+
+
+def test_another_torch_or_precision_is_another_run(monkeypatch):
+    keys = {key(tiny())}
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "__version__", "another")
+        keys.add(key(tiny()))
+    torch.set_default_dtype(torch.float64)
+    keys.add(key(tiny()))
+    torch.set_default_dtype(torch.float32)
+    assert len(keys) == 3 and key(tiny()) in keys
+
+
+def test_no_two_of_many_runs_share_a_folder(monkeypatch):
+    task = task_of(tiny())
+    keys = iter([hashlib.sha256(bytes(n)).hexdigest() for n in range(300)])
+    monkeypatch.setattr(lab5_runs, "run_key", lambda task: next(keys))
+    assert len({lab5_runs.Store(task).folder for _ in range(300)}) == 300
 
 
 def test_equal_numbers_are_one_run():
     ones = (1, 1.0, np.int64(1), np.float32(1))
     assert len({key(tiny(seed=one, kl_weight=one)) for one in ones}) == 1
+    pairs = (
+        ("abet", "abets", 0, 1),
+        lab.TestPair("abet", "abets", 0, 1),
+        ["abet", "abets", *np.arange(2)],
+    )
+    assert len({key(tiny(), pairs=[pair]) for pair in pairs}) == 1
 
 
 EDITS = [  # file, what is edited, whether that is the same run
@@ -210,15 +245,19 @@ def test_an_edited_formula_is_another_run_and_an_edited_comment_the_same(
     assert (lab5_runs.hash_source(tmp_path / name) == source) == same
 
 
-USED_BY = {"lab5_utils": {"ours", "own"}, "lab5_train": {"ours", "own"}, "own": {"own"}}
+ALL = {"ours", "own", "inherited"}
+USED_BY = {"lab5_utils": ALL, "lab5_train": ALL, "own": {"own", "inherited"}}
 
 
 @pytest.mark.parametrize("name", [*USED_BY, "lab5_selftaught"])
 def test_an_edited_file_is_part_of_the_runs_that_use_it(monkeypatch, name):
     def keys():
         ours = key(tiny(), make_training=lab5_train.new_training)
-        return {"ours": ours, "own": key(tiny(decoding="gru"))}
+        keys = {"ours": ours, "own": key(tiny(decoding="gru"))}
+        return keys | {"inherited": key(tiny(decoding="mine"))}
 
+    monkeypatch.setitem(lab.DECODERS, "mine", Mine)
+    monkeypatch.setitem(lab5_runs.FILES, __name__, lab5_runs.File("a file of Mine", {}))
     before = keys()
     edited = lab5_runs.FILES[name]._replace(source="another")
     monkeypatch.setitem(lab5_runs.FILES, name, edited)
@@ -232,7 +271,7 @@ import importlib, sys
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
 from conftest import lab, lab5_figures, lab5_runs, lab5_train
 print(lab5_runs.RUNS, lab5_figures.FIGURES, sep="\\n")
-for module in (lab, lab5_train):
+for module in (lab, lab5_train, lab5_runs):
     importlib.reload(module)
     print(len(lab5_runs.names_set()) > 0)
 """
@@ -244,4 +283,4 @@ def test_folders_are_beside_the_modules_and_after_a_reload_nothing_is_kept(tmp_p
     command = [sys.executable, "-c", STARTED_ELSEWHERE]
     said = subprocess.check_output(command, cwd=tmp_path, env=environ, text=True)
     folders = [str(ROOT / "my" / "runs"), str(ROOT / "my" / "figures")]
-    assert said.splitlines() == [*folders, "True", "True"]
+    assert said.splitlines() == [*folders, "True", "True", "True"]

@@ -1,0 +1,107 @@
+"""The site: no warning, no link that leads nowhere, no formula that needs a network or is wrong."""
+
+import sys
+from html.parser import HTMLParser
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from conftest import ROOT
+from test_page import browser  # noqa: F401
+
+sys.path.insert(0, str(ROOT / "report"))
+import report
+
+pytestmark = pytest.mark.slow
+FORGE = {"SERVER_URL": "https://example.org", "REPOSITORY": "some/lab", "REF_NAME": "main"}
+LIVE = '<title>live</title><a href="site/index.html">the lab</a>'
+FORMULAS = """() => MathJax.startup.promise.then(() => ({
+    asked: document.querySelectorAll(".math").length,
+    shown: document.querySelectorAll(".math mjx-container").length,
+    wrong: document.querySelectorAll("[data-mml-node=merror], mjx-container [fill=red]").length
+}))"""
+
+
+class Page(HTMLParser):
+    """A page's ids and links, and the texts of its pictures."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.text, self.ids, self.links, self.pictures = text, set(), [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.ids.add(found.get("id"))
+        self.links += [urlsplit(found[name]) for name in ("href", "src") if found.get(name)]
+        self.pictures += [found.get("alt", "")] if tag == "img" else []
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Builds the site as in the forge's workflow; a warning is an error."""
+    build = tmp_path_factory.mktemp("build")
+    (build / "page.html").write_text(LIVE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "BUILD", build)
+        for name, value in FORGE.items():
+            patch.setenv(f"GITHUB_{name}", value)
+        report.write_report(ROOT)
+        report.write_site(ROOT)
+    return build / "site"
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    files = [path for path in site.rglob("*.html") if "_static" not in path.parts]
+    return {path: Page(path.read_text("utf-8")) for path in files}
+
+
+def test_links_lead_somewhere(pages):
+    for path, page in pages.items():
+        for link in page.links:
+            if not link.scheme and not link.netloc:
+                target = (path.parent / unquote(link.path)).resolve() if link.path else path
+                assert target.exists(), (path, link)
+                known = pages[target].ids if target in pages else {link.fragment}
+                assert unquote(link.fragment) in known | {""}, (path, link)
+
+
+def test_pages_have_pictures_with_a_text_and_nothing_that_needs_a_kernel(pages):
+    for path, page in pages.items():
+        assert all(text and not text.endswith((".png", ".svg")) for text in page.pictures), path
+        assert "widget-view" not in page.text and str(ROOT) not in page.text
+
+
+def test_every_page_leads_to_the_live_one_and_to_its_source(site, pages):
+    for path, page in pages.items():
+        if path.parent.name == "notebooks":
+            links = [link.geturl() for link in page.links]
+            source = f"/some/lab/blob/main/notebooks/{path.stem}.ipynb"
+            assert f"https://example.org{source}?plain=1" in links and "../page.html" in links
+            assert f"https://colab.research.google.com/github{source}" in links
+    assert 'href="index.html"' in pages[site / "page.html"].text
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_pages_need_no_network_and_no_more_than_a_phones_width(pages, browser, width):  # noqa: F811
+    tab = browser.new_page(viewport={"width": width, "height": 800})
+    heard, said, formulas = [], [], 0
+    tab.on("request", lambda asked: heard.append(asked.url))
+    tab.on("console", lambda message: said.append(message) if message.type == "error" else None)
+    for path, page in pages.items():
+        tab.goto(path.as_uri())
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width, path
+        if "MathJax" in page.text:
+            found = tab.evaluate(FORMULAS)
+            assert found["asked"] == found["shown"] and found["wrong"] == 0, path
+            formulas += found["shown"]
+    assert formulas > 100 and not said and not [url for url in heard if url.startswith("http")]
+    tab.close()
+
+
+def test_search_finds_a_section(site, browser):  # noqa: F811
+    tab = browser.new_page()
+    tab.goto((site / "search.html").as_uri() + "?q=reparameterization")
+    tab.wait_for_selector("#search-results li")
+    assert "The reparameterization trick" in tab.inner_text("#search-results")
+    tab.close()

@@ -2,7 +2,7 @@
 
 Read it top to bottom, after `lab5_utils`; shapes and units are the same. `lab5_runs` then has
 `train`, `load_or_train` and `sweep`. `tests/README.md` shows how to add a schedule, a score or a
-decoder. Where a docstring says *chiha8888*, it means the public solution that this lab re-creates:
+decoder. *The re-created recipe* is that of `Config.classic`. Much like it is a public solution:
 https://github.com/chiha8888/NCTU_DLP/tree/master/lab5
 """
 
@@ -39,7 +39,7 @@ def constant(progress, excess):
 
 
 def monotonic(progress, excess):
-    """Rises in the first tenth (after Bowman et al. 2016, 3.1, with the slope of chiha8888)."""
+    """Rises in the first tenth (after Bowman et al. 2016, 3.1)."""
     return min(1.0, 10 * progress)
 
 
@@ -65,13 +65,13 @@ def backwards(progress, excess):
 
 
 def cyclical_trapezoid(progress, excess):
-    """Rises in the first four fifths of each of two cycles (chiha8888)."""
+    """Rises in the first four fifths of each of two cycles."""
     position = 2 * progress % 1
     return min(1.0, 1.25 * position)
 
 
 def cyclical_sigmoid(progress, excess):
-    """Rises along a sigmoid in each of two cycles, and falls to 0 at its end (chiha8888)."""
+    """Rises along a sigmoid in each of two cycles; 0 at its end (the re-created recipe)."""
     position = 2 * progress % 1
     if position > 0.994:
         return 0.0
@@ -196,10 +196,10 @@ class Config:
 
     @classmethod
     def classic(cls, **changes) -> Config:
-        """Returns the settings of chiha8888, with which a model collapses. Keywords change them."""
+        """Returns the re-created recipe, with which a model collapses. Keywords change it."""
         values = {
             "epochs": 500,
-            "batch_size": 16,  # there it is 1, with a sixteenth of this learning rate
+            "batch_size": 16,  # the public solution has 1, and a sixteenth of this learning rate
             "embedding_size": 256,
             "decoding": "direct",
             "optimizer": "sgd",

@@ -4,7 +4,7 @@
 
 - seeds: one change at a time, five seeds: 05_seeds.csv
 - ablation: `Config()` without one of its parts, three seeds: 05_ablation.csv
-- annealing: six KL schedules of the plain model at one mean weight, and three constant weights,
+- annealing: six KL schedules of the plain model at one mean weight, and four constant weights,
   three seeds: 04_annealing.csv
 - miniature: constant and rising KL weights of a small model, trained on every tenth verb, four
   seeds: 04_miniature.csv
@@ -75,7 +75,7 @@ ANNEALING = {
 }
 ANNEALING |= {  # what another weight does, without a schedule
     f"constant {weight}": partial(PLAIN, strategy="constant", kl_weight=weight)
-    for weight in (0.15, 0.2, 0.4)
+    for weight in (0.15, 0.2, 0.25, 0.4)
 }
 MINIATURE = partial(
     PLAIN, epochs=36, batch_size=32, hidden_size=96, learning_rate=0.012, tf_final=1.0

@@ -227,7 +227,7 @@ EDITS = [  # file, what is edited, whether that is the same run
     ("lab5_utils.py", "MAX_LETTERS = 32", "MAX_LETTERS = 31", False),
     ("lab5_utils.py", "# z = μ + σ ε", "# another comment", True),
     ("lab5_train.py", "beta2=0.99)", "beta2=0.98)", False),
-    ("lab5_train.py", '"""Does not anneal."""', '"""Anneals not."""', True),
+    ("lab5_train.py", '"""Keeps the weight at its highest value."""', '"""Another text."""', True),
     ("own.py", "Dropout(0.3)", "Dropout(0.4)", False),
     ("own.py", "one state, not two", "one state", True),
 ]

@@ -49,6 +49,7 @@ import math
 import random
 from collections import Counter
 from math import exp, log
+from os.path import commonprefix
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt

@@ -6,7 +6,6 @@ Read it top to bottom, after `lab5_train`, which has the training itself.
 from __future__ import annotations
 
 import ast
-import copy
 import functools
 import hashlib
 import io
@@ -44,6 +43,7 @@ class File(NamedTuple):
     """What one of the lab's files held when it was imported."""
 
     source: str  # a hash of its syntax tree
+    imports: set[str]  # the modules that it imports
     contents: dict  # what it and its classes hold, by name
 
 
@@ -57,7 +57,10 @@ def note(module_name: str) -> None:
     """
     module = sys.modules[module_name]
     if module_name != "__main__":  # a script or a notebook
-        FILES.setdefault(module_name, File(hash_source(module.__file__), contents_of(module)))
+        path = module.__file__
+        FILES.setdefault(
+            module_name, File(hash_source(path), imports_of(path), contents_of(module))
+        )
 
 
 def hash_source(file: str) -> str:
@@ -70,6 +73,22 @@ def hash_source(file: str) -> str:
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
+def imports_of(file: str) -> set[str]:
+    """Returns the names of the modules that a file imports."""
+    nodes = list(ast.walk(ast.parse(Path(file).read_bytes())))
+    whole = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return whole | {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+
+
+def copied(value):
+    """Returns a copy of a dictionary, list or set, with those in it; anything else as it is."""
+    if isinstance(value, dict):
+        return {name: copied(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [copied(part) for part in value]
+    return set(value) if isinstance(value, set) else value
+
+
 def contents_of(module: ModuleType) -> dict:
     """Returns what a module and its classes hold, by name; dictionaries and lists as copies."""
     classes = [kind for kind in vars(module).values() if isinstance(kind, type)]
@@ -78,15 +97,14 @@ def contents_of(module: ModuleType) -> dict:
     for holder in (module, *own):
         for name, value in vars(holder).items():
             if isinstance(value, FunctionType) or not name.startswith("__"):
-                is_mutable = isinstance(value, dict | list | set)
-                held[f"{holder.__name__}.{name}"] = copy.copy(value) if is_mutable else value
+                held[f"{holder.__name__}.{name}"] = copied(value)
     return held
 
 
 def is_same(then, now) -> bool:
     """Tells whether a name still holds what it held then; a dictionary may have grown."""
     if isinstance(then, dict) and isinstance(now, dict):
-        return then.items() <= now.items()
+        return all(name in now and is_same(part, now[name]) for name, part in then.items())
     is_plain = isinstance(then, int | float | str | tuple | list | set)
     return then is now or (is_plain and type(then) is type(now) and then == now)
 
@@ -103,6 +121,7 @@ def names_set() -> list[str]:
             if not is_same(file.contents.get(name), now.get(name)):
                 changed.add(name)
     replaced = {name.split(".")[-1] for name in changed}  # classes, without their members
+    replaced -= {name.split(".")[0] for name in FILES}  # a file may be called like what it holds
     changed = {name for name in changed if name.split(".")[0] not in replaced}
     return sorted(changed - {MAY_BE_SET})
 
@@ -128,6 +147,18 @@ def arguments_of(task: Task) -> dict:
     return getattr(task.make_training, "keywords", {})
 
 
+def is_plain(argument) -> bool:
+    """Tells whether an argument of a training is a number, a text, or a tuple of such."""
+    if isinstance(argument, tuple):
+        return all(map(is_plain, argument))
+    return isinstance(argument, int | float | str)
+
+
+def is_autocast() -> bool:
+    """Tells whether torch computes with lower precision here than the lab does."""
+    return torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+
+
 def reasons_not_to_keep(task: Task) -> list[str]:
     """Returns what of a run the lab's files don't define, as a message calls it."""
     reasons = names_set()
@@ -136,11 +167,11 @@ def reasons_not_to_keep(task: Task) -> list[str]:
         if module_name not in FILES or getattr(sys.modules[module_name], name, None) is not part:
             reasons.append(f"{called} ({name})")
     for name, value in arguments_of(task).items():
-        if not isinstance(value, int | float | str | tuple):
+        if not is_plain(value):
             reasons.append(f"argument {name}")
     if getattr(task.make_training, "args", ()):
         reasons.append("an argument without a name")
-    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+    if is_autocast():
         reasons.append("autocast")
     return reasons
 
@@ -151,19 +182,20 @@ def say_not_kept(reasons: list[str]) -> None:
     print(f"trained anew and not kept in runs/, because of {', '.join(reasons[:3])}{more}")
 
 
-def bases_of(module_names: set[str]) -> set[str]:
-    """Returns the modules of the lab that define the classes of these modules, and their bases."""
-    held = [vars(sys.modules[name]).values() for name in module_names]
-    classes = [kind for values in held for kind in values if isinstance(kind, type)]
-    own = [kind for kind in classes if kind.__module__ in module_names]
-    return {base.__module__ for kind in own for base in kind.__mro__} & FILES.keys()
+def with_imports(module_names: set[str]) -> set[str]:
+    """Returns these modules and all of the lab's files that they import, except this one."""
+    found = module_names
+    for _ in FILES:
+        imported = set().union(*(FILES[name].imports for name in found))
+        found = found | imported & FILES.keys() - {__name__}
+    return found
 
 
 def run_key(task: Task) -> str:
     """Returns the key of a run, which is a hash of its files, configuration and data."""
     paths = [path_of(part) for part in parts_of(task).values()]
     modules = {lab.__name__, lab5_train.__name__, *(module_name for module_name, _ in paths)}
-    sources = [FILES[name].source for name in sorted(modules | bases_of(modules))]
+    sources = [FILES[name].source for name in sorted(with_imports(modules))]
     versions = (sys.version_info[:2], str(torch.__version__), str(torch.get_default_dtype()))
     arguments = sorted(arguments_of(task).items())
     asked = (asdict(task.config), task.verbs, task.pairs, sorted(task.scores))
@@ -217,6 +249,7 @@ class Store:
         buffer = io.BytesIO()
         torch.save(state, buffer)
         content = buffer.getvalue()
+        torch.load(io.BytesIO(content), weights_only=True)  # else it could never be resumed
         part = self.path.with_suffix(".part")
         with open(part, "wb") as file:
             file.write(content + hashlib.sha256(content).digest())
@@ -337,10 +370,10 @@ def sweep(tasks, verbs=None, *, jobs=-1, progress=True, **options) -> list[Run]:
     does, and ValueError if you have replaced a name in one of the lab's files, since the workers
     would not see the replacement. What was finished before an error is kept.
     """
-    if names_set():
-        raise ValueError(
-            f"{names_set()[0]} was set here, not in the workers: edit its file instead"
-        )
+    set_here = names_set() + ["autocast"] * is_autocast()
+    set_here += ["torch's default dtype"] * (torch.get_default_dtype() != torch.float32)
+    if set_here:
+        raise ValueError(f"{set_here[0]} was set here, not in the workers: edit its file instead")
     calls, not_kept = [], set()
     for number, task in enumerate(tasks):
         config, own = task if isinstance(task, tuple | list) else (task, verbs)

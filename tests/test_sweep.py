@@ -76,6 +76,11 @@ def test_a_worker_with_other_files_refuses(monkeypatch):
             lab5_runs.finish_in_worker(0, task, store, *sent)
 
 
+def test_a_sweep_refuses_what_its_workers_would_not_have():
+    with torch.autocast("cpu"), pytest.raises(ValueError, match="autocast was set here"):
+        sweep(CONFIGS)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("cluster", ["", "dask"])
 def test_what_a_notebook_defines_travels_and_what_it_sets_is_refused(tmp_path, cluster):

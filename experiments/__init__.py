@@ -77,7 +77,8 @@ def over_seeds(file, rows, columns):
         of_row = results[results["row"] == name]
         if of_row.empty:
             raise ValueError(f"{file}: found no row {name!r}")
-        table[label] = {"seeds": len(of_row)}
+        known = of_row.reindex(columns=list(columns)).dropna(how="all")
+        table[label] = {"seeds": len(known)}
         for column, heading in columns.items():
             values = of_row.get(column, pd.Series(dtype=float))
             table[label][heading] = mean_and_sd(values, DIGITS.get(column, 3))

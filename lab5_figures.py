@@ -138,9 +138,14 @@ def save_table(table: pd.DataFrame, name: str, **options) -> None:
     table.to_csv(FIGURES / f"{name}.csv", lineterminator="\n", **options)
 
 
-def word_boxes(word: str, tense: int) -> list[widgets.Widget]:
+def tense_names(forms: int) -> list[str]:
+    """Returns the names of a table's tenses; those of another table than the lab's are numbers."""
+    return list(lab.TENSES) if forms == len(lab.TENSES) else [f"form {n}" for n in range(forms)]
+
+
+def word_boxes(word: str, tense: int, forms=4) -> list[widgets.Widget]:
     """Returns a box to type a word into, and a list of tenses to choose from, for `show_panel`."""
-    tenses = [(name, number) for number, name in enumerate(lab.TENSES)]
+    tenses = [(name, number) for number, name in enumerate(tense_names(forms))]
     box = widgets.Text(word, description="word", continuous_update=False)
     return [box, widgets.Dropdown(description="its tense", options=tenses, value=tense)]
 
@@ -148,7 +153,8 @@ def word_boxes(word: str, tense: int) -> list[widgets.Widget]:
 def note_on(word: str, tense: int, verbs: list[lab.Verb]) -> str:
     """Returns a sentence that says whether a word is in a table, in this tense or in another."""
     rows = [", ".join(verb) for verb in verbs if verb[tense] == word]
-    others = [lab.TENSES[t] for verb in verbs for t, form in enumerate(verb) if form == word]
+    names = tense_names(len(verbs[0]))
+    others = [names[t] for verb in verbs for t, form in enumerate(verb) if form == word]
     if rows:
         return f"in the table: {'; '.join(rows)}"
     if others:

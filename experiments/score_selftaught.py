@@ -94,7 +94,7 @@ def answer(model, verbs):
     known = [lemma for lemma in rows if set(lemma) <= alphabet]
     mu, _ = model.encode(known, lab.LEMMA)
     rows |= zip(known, model.generate(mu), strict=True)
-    return list(rows.values())
+    return [rows[lemma] for lemma in lemmas_of(verbs)]
 
 
 def score_rows(name, rows, kept, verbs):

@@ -50,17 +50,18 @@ def load_models(verbs: list[lab.Verb]) -> tuple[dict, list, list]:
 
     Returns them by name, the rows that our model is sure of, and those that taught the conjugator.
     """
-    lists = taught.check_lists(zip(*verbs, strict=True))
     print("Loading our model, or training it if it is not in runs/.")
     run = load_or_train(Config())
     collapsed = load_or_train(COLLAPSED, verbs, pairs=[]).model
     models = {"ours": run.model.cpu(), "collapsed": collapsed.cpu()}
-    print("Finding the verbs that our model is sure of.")
-    joins = taught.sure_joins(run, lists)
-    sure = taught.rows_of(lists, joins)
-    print("Loading the conjugator, or training it.")
+    sure = []
     held_out = [verb[lab.LEMMA] for verb in rarer_verbs()] if is_english() else []
     try:
+        lists = taught.check_lists(zip(*verbs, strict=True))
+        print("Finding the verbs that our model is sure of.")
+        joins = taught.sure_joins(run, lists)
+        sure = taught.rows_of(lists, joins)
+        print("Loading the conjugator, or training it.")
         found = taught.teach(lists, joins, seed=0, held_out=held_out)  # as in notebook 06
     except ValueError as error:
         print(f"No conjugator: {error}")

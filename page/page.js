@@ -93,7 +93,8 @@ function verdict(word, tense, rows, forms) {
 function lessonOn(word, tense) {
   const row = DATA.joined.find((row) => row[tense] === word);
   if (!row) return `No row that taught it has <b>${word}</b>.`;
-  return `It was taught the row <i>${row.join(", ")}</i>.`;
+  const isTrue = DATA.verbs.some((verb) => verb.join() === row.join());
+  return `It was taught the row <i>${row.join(", ")}</i>${isTrue ? "" : ", a wrong one"}.`;
 }
 
 const wordIn = (box) => box.value.trim().normalize("NFC").toLowerCase();

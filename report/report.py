@@ -225,8 +225,11 @@ def write_site(made):
         shutil.copytree(ROOT, pages, ignore=shutil.ignore_patterns(*ignored))
         shutil.copytree(made / "figures", pages / "figures", dirs_exist_ok=True)
         (pages / "report" / "report.md").write_text(report_page(made), "utf-8")
-        with (pages / "README.md").open("a", encoding="utf-8") as front:
-            front.write((ROOT / "website" / "contents.md").read_text("utf-8"))
+        front = (ROOT / "README.md").read_text("utf-8")
+        if live.exists():
+            front = front.replace("**Try it**", '<a href="page.html"><b>Try it</b></a>')
+        front += (ROOT / "website" / "contents.md").read_text("utf-8")
+        (pages / "README.md").write_text(front, "utf-8")
         for path in (made / "notebooks").glob("[0-9][0-9]_*.ipynb"):
             (pages / "notebooks" / path.name).write_text(notebook_page(path), "utf-8")
         shutil.copy(BUILD / "report.pdf", pages / "report")

@@ -198,6 +198,7 @@ function moveTo(wanted) {
   const forms = generate(ours, z);
   get("here").innerHTML = formsAsHtml(forms);
   get("name").textContent = forms[0];
+  get("name").style.bottom = place[1] > 0.8 * sides[1] ? "-2rem" : "";
   get("name").style.setProperty("--shift", `${-50 - (50 * place[0]) / sides[0]}%`);
 }
 

@@ -106,6 +106,12 @@ BY_HAND = """    with torch.no_grad():
             weight -= rate * weight.grad
 """
 SHARED = "ce = (nats * mask).sum(1); return (ce - ce.mean()).detach() + ce.mean()"  # gradients
+IN_PLACE = """letters[torch.arange(letters.shape[1]) >= lengths[:, None]] = -100
+    return F.cross_entropy(logits.mT, letters, ignore_index=-100, reduction="none").sum(1)
+    nats = F"""
+EARLY = "append(letter)\n            if (letter == lab.EOS).all():\n                break"
+FREE = "decoder.greedy(z[free], words.tense[free], steps=fed.shape[1])"
+UNDER_RIGHT = "decoder(z, words.tense, words.letters).argmax(2)[free]"
 MISTAKES = [  # the check, right code, wrong code
     ("01 to_numbers", "[lab.EOS])", "[lab.EOS]).float()"),
     ("01 to_word", "            break", "            continue"),
@@ -124,6 +130,7 @@ MISTAKES = [  # the check, right code, wrong code
     ("02 decoder_greedy", "torch.where(letter == lab.EOS, lab.EOS, likeliest)", "likeliest"),
     ("02 decoder_greedy", "append(letter)", "append(letter); letter = 0 * letter + vocabulary.sos"),
     ("02 decoder_greedy", "for _ in range(steps)", "for _ in range(steps - 1)"),
+    ("02 decoder_greedy", "append(letter)", EARLY),
     ("02 decoder_greedy", "None]), state)", "None]), state[::-1])"),
     ("02 decoder_greedy", "hidden, state = self", "hidden, _ = self"),
     ("02 cvae_decode", "steps=lab.MAX_LETTERS + 1", "steps=13"),
@@ -139,11 +146,18 @@ MISTAKES = [  # the check, right code, wrong code
     ("02 cross_entropy", "(nats * mask).sum(1)", "nats.sum(1)"),
     ("02 cross_entropy", "(nats * mask)", "((1e-3 * nats + 0.999 * nats.detach()) * mask)"),
     ("02 cross_entropy", "return (nats * mask).sum(1)", SHARED),
+    ("02 cross_entropy", "nats = F", IN_PLACE),
     ("02 monotonic", "min(1.0, 10 * progress)", "math.sin(5 * math.pi * min(progress, 0.1))"),
     ("02 teacher_forcing", "0.95) * progress", "0.95) * progress**2"),
     ("02 choose_fed", "rand(len(z), generator=rng)", "rand(1, generator=rng).expand(len(z))"),
     ("02 choose_fed", "torch.rand(len(z), generator=rng)", "torch.rand(len(z))"),
     ("02 choose_fed", "    free = torch", "    rng.manual_seed(15)\n    free = torch"),
+    ("02 teacher_forcing", "1 - (1 - 0.95) * progress", "0.95**progress"),
+    (
+        "02 choose_fed",
+        "decoder.greedy(z[free], words.tense[free], steps=fed.shape[1])",
+        UNDER_RIGHT,
+    ),
     ("02 choose_fed", "words.tense[free]", "words.tense[: free.sum()]"),
     ("02 choose_fed", "(fed != lab.EOS).sum(1) + 1", "(fed != lab.EOS).sum(1)"),
     ("02 step", "loss = ce + beta * kl\n", "loss = ce + kl\n"),
@@ -170,6 +184,11 @@ def test_a_mistake_costs_its_own_points_and_no_others(sources, mistake, capsys):
     assert f"Hint: {checks.__dict__[check].__doc__[:20]}" in capsys.readouterr().out
 
 
+def test_a_forgotten_return_is_named():
+    fault = checks.find_fault(checks.monotonic, lambda progress: None, 0, {})
+    assert "returned None: is there a `return`?" in fault
+
+
 PACKED = """nn.utils.rnn.pad_packed_sequence(self.lstm(nn.utils.rnn.pack_padded_sequence(
             self.embedding(letters), lengths, batch_first=True, enforce_sorted=False
         ), (h0, c0))[0], batch_first=True)"""
@@ -193,9 +212,6 @@ MIXED = """forced = torch.rand(len(z), generator=rng) < tf_ratio
     ends = torch.tensor([([*row, 0]).index(0) + 1 for row in fed.tolist()])
     return fed, ends.minimum(words.lengths)
     free = torch"""
-IN_PLACE = """letters[torch.arange(letters.shape[1]) >= lengths[:, None]] = -100
-    return F.cross_entropy(logits.mT, letters, ignore_index=-100, reduction="none").sum(1)
-    nats = F"""
 CLIPPED = """norm = sum(weight.grad.square().sum() for weight in model.parameters()).sqrt()
     for weight in model.parameters():
         weight.grad *= min(1.0, 5.0 / norm)"""
@@ -204,11 +220,12 @@ RIGHT = [  # the same, written differently
     ("02", "self.lstm(self.embedding(letters), (h0, c0))", PACKED),
     ("02", "[z, self.condition(tense)]", "[self.condition(tense), z]"),
     ("02", "letters = self.decoder.greedy(z, torch", GREEDY),
-    ("02", "nats = F", IN_PLACE),
     ("02", "* mask).sum(1)", "* mask).sum(1)\n    raise NotImplementedError()"),
     ("02", "torch.rand(len(z), generator=rng) >=", "1 - torch.rand(len(z), generator=rng) >"),
     ("02", "free = torch", MIXED),
     ("02", "(model.decoder, z, words, tf_ratio, rng)", f"({NAMED}"),
+    ("02", "model.encoder(*words)", "model.encoder(**words._asdict())"),
+    ("02", "model.decoder(z, words.tense, fed)", "model.decoder(fed=fed, z=z, tense=words.tense)"),
     ("02", "nn.utils.clip_grad_norm_(model.parameters(), 5.0)", CLIPPED),
     ("04", "4 * progress % 1", "math.fmod(progress, 0.25) * 4"),
 ]

@@ -27,7 +27,7 @@ BUILD = HERE.parent / "build"
 sys.path[:0] = [str(HERE.parent)]
 import lab5_selftaught as taught
 import lab5_utils as lab
-from experiments.score_selftaught import rarer_verbs
+from experiments.score_selftaught import lemmas_of, lists_of, rarer_verbs
 from lab5_figures import draw_map
 from lab5_runs import load_or_train
 from lab5_train import Config
@@ -55,9 +55,9 @@ def load_models(verbs: list[lab.Verb]) -> tuple[dict, list, list]:
     collapsed = load_or_train(COLLAPSED, verbs, pairs=[]).model
     models = {"ours": run.model.cpu(), "collapsed": collapsed.cpu()}
     sure = []
-    held_out = [verb[lab.LEMMA] for verb in rarer_verbs()] if is_english() else []
+    held_out = lemmas_of(rarer_verbs()) if is_english() else []
     try:
-        lists = taught.check_lists(zip(*verbs, strict=True))
+        lists = lists_of(verbs)
         print("Finding the verbs that our model is sure of.")
         joins = taught.sure_joins(run, lists)
         sure = taught.rows_of(lists, joins)

@@ -36,9 +36,9 @@ from lab5_utils import CVAE
 
 
 # ---- What a run is ----
-# A run is kept in runs/ if it is made only of what the lab's files defined when they were
-# imported. A run that uses anything defined or changed in a notebook, or at the prompt, is trained
-# anew at each call, since nothing here would know of a change.
+# A run is kept in runs/ if it is made only of what the lab's files held when this file was
+# imported. A run that uses anything defined or changed later, in a notebook or at the prompt, is
+# trained anew at each call, since nothing here would know of another change. So import first.
 class File(NamedTuple):
     """What one of the lab's files held when it was imported."""
 
@@ -292,7 +292,7 @@ def run_epochs(training: Training, task: Task, store: Store | None, progress: bo
 def finish(task: Task, store: Store | None = None, progress=False) -> Run:
     """Returns a run, loaded from its store, after training what is missing of it."""
     turn = nullcontext() if store is None or store.is_finished() else store.locked()
-    with turn, reproducible(task.config.seed):
+    with turn, reproducible(task.config.seed), torch.inference_mode(False), torch.enable_grad():
         training = task.make_training(task.config, task.verbs)
         state = store.load() if store else None
         if state is not None:

@@ -252,10 +252,10 @@ class Synthesizer:
 
     def __init__(self, verbs: list[Verb], held_out: Iterable[str] = ()):
         lemmas = [verb[LEMMA] for verb in verbs]
-        cuts = [cut(verb) for verb in verbs]
+        cuts = [parts for parts in map(cut, verbs) if parts.stem]
         self.taken = {*lemmas, *held_out}
         self.classes = productive_classes(verbs)
-        self.stems = [parts.stem for parts in cuts if parts.stem]
+        self.stems = [parts.stem for parts in cuts]
         self.regular = [parts for parts in cuts if parts.endings in self.classes]
         self.groups = list(by_class_and_letter(self.regular).values())
         self.places, self.letters = count_places(lemmas)
@@ -416,9 +416,10 @@ def self_taught(lists, seed=0, held_out=()) -> SelfTaught:
     """Returns the rows found in lists of words, one per tense, and a model that learned them.
 
     All trainings are kept in runs/. No synthetic verb has a lemma in `held_out`. Raises the errors
-    of `check_lists` before any training, and later those of `productive_classes`.
+    of `check_lists` and `check_words` before any training, and later those of `productive_classes`.
     """
     lists = check_lists(lists)
+    held_out = lab.check_words(held_out, "held_out")
     run = load_or_train(Config(seed=seed), table_of(lists), pairs=[])
     return teach(lists, sure_joins(run, lists), seed, held_out)
 

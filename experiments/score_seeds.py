@@ -43,6 +43,8 @@ ABLATION = {
     "no gate": partial(Config, decoding="direct"),
     "no price": partial(Config, decoding="no price"),
     "not flattened": partial(Config, decoding="not flattened"),
+    # β as the plain model's, up to where the target rate's settles
+    "no target rate": partial(Config, strategy="monotonic", kl_weight=0.76),
 }
 TRIALS = {
     "nothing changed": PLAIN,

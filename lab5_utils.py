@@ -464,7 +464,7 @@ class DirectDecoder(Decoder):
         context = self.context(z, target.tense)  # (B, H)
         fed, mask = self.choose_fed(context, target, free_running)
         scores = self.letter(self(fed, context))  # (B, T, V − 1)
-        # CE = −Σ_t log p(x_t | x_<t, z, tense)
+        # CE = −Σ_t log p(x_t | letters fed, z, tense)
         ce = letter_nats(scores, target.letters, mask).sum(1)  # (B,)
         return Nats(minimized=ce, ce=ce)
 

@@ -167,9 +167,10 @@ def reasons_not_to_keep(task: Task) -> list[str]:
 
 
 def say_not_kept(reasons: list[str]) -> None:
-    """Prints why a run is not kept; at most three reasons are named."""
+    """Prints why a run is not kept, if there is a reason; at most three are named."""
     more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
-    print(f"trained anew and not kept in runs/, because of {', '.join(reasons[:3])}{more}")
+    if reasons:
+        print(f"trained anew and not kept in runs/, because of {', '.join(reasons[:3])}{more}")
 
 
 def with_imports(module_names: set[str]) -> set[str]:
@@ -316,8 +317,7 @@ def load_or_train(config: Config, verbs=None, *, progress=True, **options) -> Ru
     """
     task = check_task(config, verbs, **options)
     reasons = reasons_not_to_keep(task)
-    if reasons:
-        say_not_kept(reasons)
+    say_not_kept(reasons)
     return finish(task, None if reasons else Store(task), progress)
 
 
@@ -371,8 +371,7 @@ def sweep(tasks, verbs=None, *, jobs=-1, progress=True, **options) -> list[Run]:
         store = None if reasons else Store(task)
         sent = (lab5_train.STRATEGIES[config.strategy], lab.DECODERS[config.decoding], os.getpid())
         calls.append(joblib.delayed(finish_in_worker)(number, task, store, *sent))
-    if not_kept:
-        say_not_kept(sorted(not_kept))
+    say_not_kept(sorted(not_kept))
     finished = joblib.Parallel(jobs, return_as="generator_unordered")(calls)
     runs = dict(tqdm(finished, "runs", len(calls), disable=not progress))
     return [runs[number] for number in range(len(calls))]

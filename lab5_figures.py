@@ -140,7 +140,7 @@ def save_table(table: pd.DataFrame, name: str, **options) -> None:
 
 def tense_names(forms: int) -> list[str]:
     """Returns the names of a table's tenses; those of another table than the lab's are numbers."""
-    return list(lab.TENSES) if forms == len(lab.TENSES) else [f"form {n}" for n in range(forms)]
+    return list(lab.TENSES) if forms == len(lab.TENSES) else [f"form {n + 1}" for n in range(forms)]
 
 
 def word_boxes(word: str, tense: int, forms=4) -> list[widgets.Widget]:

@@ -55,29 +55,25 @@ def note(module_name: str) -> None:
 
     The module calls `note(__name__)` in its last line.
     """
-    module = sys.modules[module_name]
-    if module_name != "__main__":  # a script or a notebook
-        path = module.__file__
-        FILES.setdefault(
-            module_name, File(hash_source(path), imports_of(path), contents_of(module))
-        )
+    if module_name not in {"__main__", *FILES}:  # no script or notebook, and not noted before
+        module = sys.modules[module_name]
+        FILES[module_name] = File(*syntax_of(module.__file__), contents_of(module))
 
 
-def hash_source(file: str) -> str:
-    """Returns a hash of what a file computes: its syntax tree, without comments and docstrings."""
+def syntax_of(file: str) -> tuple[str, set[str]]:
+    """Returns a hash of what a file computes, and the names of the modules that it imports.
+
+    The hash is that of the syntax tree, without comments and docstrings.
+    """
     tree = ast.parse(Path(file).read_bytes())
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree))
+    imports = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imports |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    for node in nodes:
         documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         if documented and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-
-
-def imports_of(file: str) -> set[str]:
-    """Returns the names of the modules that a file imports."""
-    nodes = list(ast.walk(ast.parse(Path(file).read_bytes())))
-    whole = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    return whole | {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports
 
 
 def copied(value):
@@ -109,21 +105,22 @@ def is_same(then, now) -> bool:
     return then is now or (is_plain and type(then) is type(now) and then == now)
 
 
-MAY_BE_SET = f"{__name__}.RUNS"
-
-
 def names_set() -> list[str]:
-    """Returns the names, in the lab's files, that no longer hold what they held at import."""
+    """Returns the names, in the lab's files, that no longer hold what they held at import.
+
+    Autocast is among them if torch computes with lower precision here than the lab does.
+    """
     changed = set()
-    for module_name, file in FILES.items():
+    for module_name, (_, _, then) in FILES.items():
         now = contents_of(sys.modules[module_name])
-        for name in file.contents.keys() | now.keys():
-            if not is_same(file.contents.get(name), now.get(name)):
-                changed.add(name)
+        changed |= {name for name in then | now if not is_same(then.get(name), now.get(name))}
     replaced = {name.split(".")[-1] for name in changed}  # classes, without their members
     replaced -= {name.split(".")[0] for name in FILES}  # a file may be called like what it holds
     changed = {name for name in changed if name.split(".")[0] not in replaced}
-    return sorted(changed - {MAY_BE_SET})
+    found = sorted(changed - {f"{__name__}.RUNS"})  # a folder of one's own changes no number
+    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+        found.append("autocast")
+    return found
 
 
 def parts_of(task: Task) -> dict:
@@ -154,11 +151,6 @@ def is_plain(argument) -> bool:
     return isinstance(argument, int | float | str)
 
 
-def is_autocast() -> bool:
-    """Tells whether torch computes with lower precision here than the lab does."""
-    return torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
-
-
 def reasons_not_to_keep(task: Task) -> list[str]:
     """Returns what of a run the lab's files don't define, as a message calls it."""
     reasons = names_set()
@@ -171,24 +163,21 @@ def reasons_not_to_keep(task: Task) -> list[str]:
             reasons.append(f"argument {name}")
     if getattr(task.make_training, "args", ()):
         reasons.append("an argument without a name")
-    if is_autocast():
-        reasons.append("autocast")
     return reasons
 
 
 def say_not_kept(reasons: list[str]) -> None:
-    """Prints why a run is not kept; at most three reasons are named."""
+    """Prints why a run is not kept, if there is a reason; at most three are named."""
     more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
-    print(f"trained anew and not kept in runs/, because of {', '.join(reasons[:3])}{more}")
+    if reasons:
+        print(f"trained anew and not kept in runs/, because of {', '.join(reasons[:3])}{more}")
 
 
 def with_imports(module_names: set[str]) -> set[str]:
     """Returns these modules and all of the lab's files that they import, except this one."""
-    found = module_names
-    for _ in FILES:
-        imported = set().union(*(FILES[name].imports for name in found))
-        found = found | imported & FILES.keys() - {__name__}
-    return found
+    imported = set().union(*(FILES[name].imports for name in module_names))
+    more = imported & FILES.keys() - {__name__} - module_names
+    return with_imports(module_names | more) if more else module_names
 
 
 def run_key(task: Task) -> str:
@@ -228,8 +217,8 @@ class Store:
         self.path = self.folder / "run.pt"
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Lets only one process at a time work on the run; another waits, and says so."""
+    def locked(self) -> Iterator[dict | None]:
+        """Lets one process at a time go on from what is saved; another waits, and says so."""
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / "lock")
         try:
@@ -240,9 +229,10 @@ class Store:
         with held:
             text = json.dumps(asdict(self.config), indent=1)
             (self.folder / "config.json").write_text(text, encoding="utf-8")
-            if self.path.exists() and self.load() is None:
+            state = self.load()
+            if state is None and self.path.exists():
                 print(f"{self.path}: damaged; the run is trained anew")
-            yield
+            yield state
 
     def save(self, state: dict) -> None:
         """Saves a state and its SHA-256, whole or not at all. Raises OSError."""
@@ -269,11 +259,6 @@ class Store:
             return None
         return torch.load(io.BytesIO(content[:-32]), map_location="cpu", weights_only=True)
 
-    def is_finished(self) -> bool:
-        """Tells whether all epochs are saved, so that nothing is left to lock or to write."""
-        state = self.load()
-        return state is not None and len(state["history"]) == self.config.epochs
-
 
 def run_epochs(training: Training, task: Task, store: Store | None, progress: bool) -> None:
     """Trains the epochs that are missing, and saves each as soon as it is done."""
@@ -289,12 +274,15 @@ def run_epochs(training: Training, task: Task, store: Store | None, progress: bo
             store.save(training.state())
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def finish(task: Task, store: Store | None = None, progress=False) -> Run:
     """Returns a run, loaded from its store, after training what is missing of it."""
-    turn = nullcontext() if store is None or store.is_finished() else store.locked()
-    with turn, reproducible(task.config.seed), torch.inference_mode(False), torch.enable_grad():
+    state = store.load() if store else None
+    is_finished = state is not None and len(state["history"]) == task.config.epochs
+    turn = nullcontext(state) if store is None or is_finished else store.locked()
+    with turn as state, reproducible(task.config.seed):
         training = task.make_training(task.config, task.verbs)
-        state = store.load() if store else None
         if state is not None:
             training.restore(state)
         run_epochs(training, task, store, progress)
@@ -329,8 +317,7 @@ def load_or_train(config: Config, verbs=None, *, progress=True, **options) -> Ru
     """
     task = check_task(config, verbs, **options)
     reasons = reasons_not_to_keep(task)
-    if reasons:
-        say_not_kept(reasons)
+    say_not_kept(reasons)
     return finish(task, None if reasons else Store(task), progress)
 
 
@@ -370,8 +357,9 @@ def sweep(tasks, verbs=None, *, jobs=-1, progress=True, **options) -> list[Run]:
     does, and ValueError if you have replaced a name in one of the lab's files, since the workers
     would not see the replacement. What was finished before an error is kept.
     """
-    set_here = names_set() + ["autocast"] * is_autocast()
-    set_here += ["torch's default dtype"] * (torch.get_default_dtype() != torch.float32)
+    set_here = names_set()
+    if torch.get_default_dtype() != torch.float32:
+        set_here.append("torch's default dtype")
     if set_here:
         raise ValueError(f"{set_here[0]} was set here, not in the workers: edit its file instead")
     calls, not_kept = [], set()
@@ -383,8 +371,7 @@ def sweep(tasks, verbs=None, *, jobs=-1, progress=True, **options) -> list[Run]:
         store = None if reasons else Store(task)
         sent = (lab5_train.STRATEGIES[config.strategy], lab.DECODERS[config.decoding], os.getpid())
         calls.append(joblib.delayed(finish_in_worker)(number, task, store, *sent))
-    if not_kept:
-        say_not_kept(sorted(not_kept))
+    say_not_kept(sorted(not_kept))
     finished = joblib.Parallel(jobs, return_as="generator_unordered")(calls)
     runs = dict(tqdm(finished, "runs", len(calls), disable=not progress))
     return [runs[number] for number in range(len(calls))]

@@ -29,8 +29,7 @@ def save_table(table, name, **options):
 
 def keep_model(model, train):
     """Keeps the trained model and the function `train` of notebook 02, with all that they use."""
-    kept = {"model": model, "train": train, "CVAE": type(model)}
-    YOURS.write_bytes(cloudpickle.dumps(kept))
+    YOURS.write_bytes(cloudpickle.dumps({"model": model, "train": train, "CVAE": type(model)}))
 
 
 def your_notebook():

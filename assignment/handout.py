@@ -72,11 +72,10 @@ vocabulary = lab.vocabulary_of(verbs)
 pairs = lab.known_pairs(verbs)
 if not pairs:  # there is no test.txt
     pairs = [lab.TestPair(verb[0], verb[-1], 0, len(verb) - 1) for verb in verbs[:10]]"""
-KEEP = """print("steps:", len(curves))  # an untrained model is not kept
-assignment.keep_model(model, train)  # for 03 and 04"""
 CODE = {
     "setup": SETUP,
-    "keep": KEEP,
+    "keep": """print("steps:", len(curves))  # an untrained model is not kept
+assignment.keep_model(model, train)  # for 03 and 04""",
     "model": "model = assignment.your_model()  # as 02 trained it",
 }
 
@@ -111,10 +110,9 @@ def solution_of(cells):
 def body_of(tree, name):
     """Returns what follows the docstring of a function or of a method, "Encoder.forward"."""
     for part in name.split("."):
-        found = [node for node in tree.body if getattr(node, "name", "") == part]
-        if not found:
+        tree = next((node for node in tree.body if getattr(node, "name", "") == part), None)
+        if tree is None:
             raise ValueError(f"found no function {name}; expected one")
-        (tree,) = found
     return tree.body[1:]
 
 
@@ -204,8 +202,7 @@ def make_source(path, expected):
             made += convert(cell, path.name[:2], solution, expected)
         except (AttributeError, KeyError, ValueError) as error:
             raise ValueError(f"{path.name}, cell {cell.id}: {error}") from error
-    checked = [cell.metadata["nbgrader"] for cell in made if cell.id.startswith("check-")]
-    total = sum(marks["points"] for marks in checked)
+    total = sum(cell.metadata.nbgrader.points for cell in made if cell.id.startswith("check-"))
     made.append(new_code_cell(f"checks.show_total({total})", id="total"))
     for cell in made:
         if cell.cell_type == "code":

@@ -17,7 +17,6 @@ DIGITS = {"never": 0, "kept": 0, "kl_table": 1}  # else 3
 # ---- Making tables ----
 def put_rows(path, rows):
     """Puts rows into a CSV, where they replace those with the same name and seed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(BUILD / f"{path.name}.lock"):  # two processes may score at the same time
         if path.exists():
             rows = pd.concat([pd.read_csv(path), rows])
@@ -39,7 +38,6 @@ def run_parts(parts):
     parser = argparse.ArgumentParser()
     parser.add_argument("parts", nargs="*", metavar="part", default=list(parts))
     parser.add_argument("--data", type=Path, help="a folder with another train.txt and test.txt")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where tables are written")
     asked = parser.parse_args()
     if unknown := ", ".join(sorted(set(asked.parts) - set(parts))):
         parser.error(f"{unknown}: not one of {', '.join(parts)}")
@@ -51,15 +49,14 @@ def run_parts(parts):
         file, score, items = parts[name]
         calls = [delayed(score_item)(score, item) for item in items]
         for rows in Parallel(-1, return_as="generator_unordered")(calls):
-            put_rows(asked.results / f"{file}{suffix}.csv", rows)
+            put_rows(RESULTS / f"{file}{suffix}.csv", rows)
             print(rows.to_string(), flush=True)
 
 
 # ---- Reading tables ----
 def mean_and_sd(values, digits=3):
     """Returns mean ± standard deviation of numbers as text, or one number if all are equal."""
-    values = values.dropna()
-    if values.empty:
+    if not values.count():
         return "–"
     mean, sd = (f"{number:.{digits}f}" for number in (values.mean(), values.std()))
     return mean if values.nunique() == 1 else f"{mean} ± {sd}"
@@ -69,17 +66,13 @@ def over_seeds(file, rows, columns):
     """Returns a table of texts, mean ± standard deviation over seeds, from a file in `results`.
 
     `rows` and `columns` are dictionaries from a name in the file to a heading. A column that the
-    file lacks becomes "–". Raises ValueError for a row that it lacks.
+    file lacks becomes "–". Raises KeyError for a row that it lacks.
     """
-    results = pd.read_csv(RESULTS / file)
+    results = pd.read_csv(RESULTS / file, index_col="row").reindex(columns=list(columns))
     table = {}
     for name, label in rows.items():
-        of_row = results[results["row"] == name]
-        if of_row.empty:
-            raise ValueError(f"{file}: found no row {name!r}")
-        known = of_row.reindex(columns=list(columns)).dropna(how="all")
+        known = results.loc[[name]].dropna(how="all")
         table[label] = {"seeds": len(known)}
         for column, heading in columns.items():
-            values = of_row.get(column, pd.Series(dtype=float))
-            table[label][heading] = mean_and_sd(values, DIGITS.get(column, 3))
+            table[label][heading] = mean_and_sd(known[column], DIGITS.get(column, 3))
     return pd.DataFrame(table).T

@@ -44,25 +44,28 @@ def rows_by_likeness(lists):
     lemmas, *others = lists
     columns = [lemmas]
     for words in others:
-        alike = np.zeros((len(lemmas), len(words)))
-        for row, lemma in enumerate(lemmas):
-            alike[row] = [likeness(lemma, word) for word in words]
+        alike = np.vectorize(likeness, otypes=[float])(np.array(lemmas)[:, None], words)
         rows, matches = linear_sum_assignment(alike, maximize=True)
         partner = {lemmas[row]: words[match] for row, match in zip(rows, matches, strict=True)}
         columns.append([partner.get(lemma, lemma) for lemma in lemmas])
     return list(zip(*columns, strict=True))
 
 
+def without_repeats(rows):
+    """Returns the rows none of whose forms is in the same column of a row before."""
+    kept = []
+    taken = set()  # (column, form)
+    for row in rows:
+        if taken.isdisjoint(enumerate(row)):
+            kept.append(row)
+            taken |= set(enumerate(row))
+    return kept
+
+
 def rows_of_endings(lists):
     """Returns the rows that the commonest signatures find in lists of words, no word twice."""
-    rows = []
-    taken = set()  # (tense, word)
-    for _, stem, signature in sorted(common_signatures(lists), reverse=True):
-        row = tuple(stem + ending for ending in signature)
-        if taken.isdisjoint(enumerate(row)):
-            rows.append(row)
-            taken |= set(enumerate(row))
-    return rows
+    found = sorted(common_signatures(lists), reverse=True)
+    return without_repeats(tuple(stem + end for end in ends) for _, stem, ends in found)
 
 
 def rows_by_counting(lists):

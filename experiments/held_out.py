@@ -21,8 +21,8 @@ def find_root(lemma, lemmas):
     return lemma
 
 
-def split_verbs(verbs, split=0, splits=10):
-    """Returns the verbs to train on, and those of fold `split` of `splits`, which is held out.
+def split_verbs(verbs, split=0):
+    """Returns the verbs to train on, and those of one fold of ten, which is held out.
 
     A verb and its derivatives (stand, understand) are on the same side, because one would give the
     other away.
@@ -32,7 +32,7 @@ def split_verbs(verbs, split=0, splits=10):
     families = defaultdict(list)
     for verb in verbs:
         families[find_root(verb[lab.LEMMA], lemmas)].append(verb)
-    parts = [[] for _ in range(splits)]
+    parts = [[] for _ in range(10)]
     for family in random.Random(0).sample(list(families.values()), len(families)):
         min(parts, key=len).extend(family)
     held = set(parts[split])
@@ -47,7 +47,4 @@ def exact_match(answers, verbs):
     """
     right = np.array(answers)[:, 1:] == np.array(verbs)[:, 1:]  # (N, F − 1)
     irregular = np.array([not is_regular(verb) for verb in verbs])
-    return {
-        "forms": right.mean(),
-        "irregular_pasts": right[irregular, lab.PAST - 1].mean(),
-    }
+    return {"forms": right.mean(), "irregular_pasts": right[irregular, lab.PAST - 1].mean()}

@@ -15,17 +15,12 @@ from lemminflect import Inflections, getInflection
 from wordfreq import word_frequency
 
 import lab5_utils as lab
+from experiments.count_baseline import without_repeats
 from experiments.words import TAGS
 
-ROWS = 1227
-AUXILIARIES = {
-    *("be", "have", "do", "can", "could", "may", "might", "must"),
-    *("need", "ought", "shall", "should", "will", "would", "dare"),
-}
-TEST_VERBS = {
-    *("abandon", "abet", "begin", "expend", "send"),
-    *("split", "flare", "function", "heal"),
-}
+AUXILIARIES = """be have do can could may might must need ought shall should will would
+dare""".split()
+TEST_VERBS = "abandon abet begin expend send split flare function heal".split()
 # vulgar, sexual or a slur in their first sense
 CRUDE = """bitch
 bugger castrate chink climax cock copulate cuckold debauch dyke ejaculate fag faggot
@@ -38,9 +33,8 @@ def agreed_verbs():
     """Returns the verbs of lemminflect's lexicon whose forms both dictionaries agree on."""
     with gzip.open(Inflections().infl_lu_fn, "rt", encoding="utf-8") as lines:
         entries = [line.split(",") for line in lines]
-    lemmas = {word for word, kind, *_ in entries if kind == "verb"} - AUXILIARIES - {*CRUDE}
-    verbs = [agreed_forms(lemma) for lemma in sorted(lemmas)]
-    return [verb for verb in verbs if verb is not None]
+    lemmas = {word for word, kind, *_ in entries if kind == "verb"} - {*AUXILIARIES, *CRUDE}
+    return [verb for verb in map(agreed_forms, sorted(lemmas)) if verb]
 
 
 def agreed_forms(lemma):
@@ -48,9 +42,7 @@ def agreed_forms(lemma):
     ours = tuple(first(getInflection(lemma, tag)) for tag in TAGS)
     theirs = tuple(first(pyinflect.getInflection(lemma, tag)) for tag in TAGS)
     clean = all(re.fullmatch("[a-z]{2,}", form) for form in ours)
-    if not clean or ours != theirs or ours[0] != lemma:
-        return None
-    return ours
+    return ours if clean and ours == theirs and ours[0] == lemma else None
 
 
 def first(forms):
@@ -68,16 +60,9 @@ def rank(verb):
     return (verb[0] not in TEST_VERBS, -commonness, verb)
 
 
-def first_rows(verbs, rows=ROWS):
+def first_rows(verbs, rows=1227):
     """Returns the first verbs, sorted; of two that share a form of a tense, the first is kept."""
-    chosen = []
-    taken = set()  # (column, form)
-    for verb in verbs:
-        forms = set(enumerate(verb))
-        if len(chosen) < rows and not forms & taken:
-            chosen.append(verb)
-            taken |= forms
-    return sorted(chosen)
+    return sorted(without_repeats(verbs)[:rows])
 
 
 if __name__ == "__main__":

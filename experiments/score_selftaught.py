@@ -1,6 +1,6 @@
 """Scores what teaches itself to conjugate, beside its baselines, for results/06_*.csv.
 
-    .venv/bin/python -m experiments.score_selftaught [part ...] [--data FOLDER] [--results FOLDER]
+    .venv/bin/python -m experiments.score_selftaught [part ...] [--data FOLDER]
 
 - table: rows found in the whole table, and 500 rarer verbs, five seeds: 06_selftaught.csv
 - unseen: five folds of the table, held out with their families, a seed each: 06_unseen.csv
@@ -14,7 +14,7 @@ files are named after it.
 """
 
 import random
-from itertools import product
+from functools import partial
 from os.path import commonprefix
 
 import numpy as np
@@ -50,8 +50,7 @@ def rarer_verbs():
     """Draws verbs outside the table whose four forms two dictionaries agree on."""
     known = set(lemmas_of(lab.load_verbs()))
     verbs = [verb for verb in agreed_verbs() if verb[lab.LEMMA] not in known]
-    short = [verb for verb in verbs if max(map(len, verb)) <= lab.MAX_LETTERS]
-    return random.Random(0).sample(short, RARER)
+    return random.Random(0).sample(verbs, RARER)
 
 
 # ---- Who is asked ----
@@ -78,9 +77,9 @@ def only_highest(numbers):
 def joins_of_beginnings(lists):
     """Returns the joins (N, F) of words whose longest common beginning is with each other alone."""
     joins = taught.nothing_joined(lists)
+    shared_letters = np.vectorize(lambda *pair: len(commonprefix(pair)))
     for tense in range(1, len(lists)):
-        pairs = product(lists[lab.LEMMA], lists[tense])
-        shared = np.array([len(commonprefix(pair)) for pair in pairs]).reshape(len(joins), -1)
+        shared = shared_letters(np.array(lists[lab.LEMMA])[:, None], lists[tense])
         rows, columns = (only_highest(shared) & only_highest(shared.T).T).nonzero()
         joins[rows, tense] = columns
     return joins
@@ -125,18 +124,14 @@ def score_table(seed):
     alike = rows_by_likeness(lists)
     counted = rows_by_counting(lists)
     copied = [neighbour(lemma, verbs) for lemma in hidden]
+    learn = partial(taught.learn, lists=lists, seed=seed, held_out=hidden)
     rows = [
         score_rows("model alone", taught.find_rows(run, lists), taught.rows_of(lists, sure), verbs),
         score_rows("likeness of letters, one to one", alike, alike, verbs),
         {"row": "neighbour", "rarer": exact_match(copied, asked)["forms"]},
+        score_rows("count", counted, endings, verbs) | score_spelled(learn(counted), verbs, asked),
+        {"row": "true rows"} | score_spelled(learn(verbs), verbs, asked),
     ]
-    taught_at_once = [
-        (score_rows("count", counted, endings, verbs), counted),
-        ({"row": "true rows"}, verbs),
-    ]
-    for row, known in taught_at_once:
-        model = taught.learn(known, lists, seed, hidden)
-        rows.append(row | score_spelled(model, verbs, asked))
     starts = {
         "self-taught": sure,
         "count's endings, the same conjugator": joins_of(endings, lists),
@@ -188,9 +183,8 @@ def leads(table, score):
     """
     scores = table.pivot(index="seed", columns="row", values=score)
     ahead = -scores.sub(scores.pop("self-taught"), axis=0)
-    half = stats.t.ppf(0.975, len(ahead) - 1) * ahead.sem()
-    mean = ahead.mean()
-    return pd.DataFrame({"mean": mean, "low": mean - half, "high": mean + half})
+    low, high = stats.t.interval(0.95, len(ahead) - 1, ahead.mean(), ahead.sem())
+    return pd.DataFrame({"mean": ahead.mean(), "low": low, "high": high})
 
 
 SEEDS = [{"seed": seed} for seed in range(5)]

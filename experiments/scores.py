@@ -40,14 +40,14 @@ def score_conversions(convert, verbs):
     right = right_conversions(convert, verbs)
     different = ~np.eye(right.shape[1], dtype=bool)
     irregular = np.array([not is_regular(verb) for verb in verbs])
-    found = {
+    pairs = lab.known_pairs(verbs)
+    bleu4 = [lab.bleu4(*convert([source], *tenses), target) for source, target, *tenses in pairs]
+    return {
         "rows": right[:, lab.LEMMA].all(1).mean(),
         "conversions": right[:, different].mean(),
         "irregular_pasts": right[irregular, lab.LEMMA, lab.PAST].mean(),
+        "bleu4": np.mean(bleu4),
     }
-    pairs = lab.known_pairs(verbs)
-    bleu4 = [lab.bleu4(*convert([source], *tenses), target) for source, target, *tenses in pairs]
-    return found | {"bleu4": np.mean(bleu4)}
 
 
 def score_drawn(drawn, verbs):
@@ -65,9 +65,9 @@ def score_drawn(drawn, verbs):
 def gates(model, verbs):
     """Returns, for each form (N, F), the letter before which its gate is likeliest to open."""
     words = lab.words_of(verbs, model.vocabulary).to(model.device)
-    mu, _ = lab.encode_verbs(model, verbs)  # (N, F, Z)
+    mu, _ = model.encode_words(words)  # (N F, Z)
     decoder = model.decoder
-    context = decoder.context(mu.flatten(0, 1).to(model.device), words.tense)
+    context = decoder.context(mu, words.tense)
     mask = lab.up_to(words.lengths, words.letters.shape[1])
     costs = decoder.letter_costs(decoder(words.letters, context), words, mask)
     paths = lab.path_nats(*costs).masked_fill(~mask, torch.inf)

@@ -18,20 +18,17 @@ TAGS = ("VB", "VBZ", "VBG", "VBD")  # the Penn Treebank tags, in the order of TE
 
 def regular_rows(lemma: str) -> tuple[Verb, Verb]:
     """Returns the two rows that spelling rules allow a lemma: plain, and with a doubled letter."""
-    lab.check_words([lemma])
     takes_es = re.search("(s|x|z|ch|sh|(^|[^aeiou])o)$", lemma)
     third = lemma + ("es" if takes_es else "s")
     stem = lemma
-    past = lemma + "ed"
+    past = lemma + ("d" if lemma.endswith("e") else "ed")
     if re.search("(^|[^aeiou])y$", lemma):
         third = lemma[:-1] + "ies"
         past = lemma[:-1] + "ied"
     elif lemma.endswith("ie"):
         stem = lemma[:-2] + "y"
-        past = lemma + "d"
     elif lemma.endswith("e"):
         stem = lemma if lemma.endswith(("ee", "ye", "oe")) else lemma[:-1]
-        past = lemma + "d"
     doubled = lemma + lemma[-1]
     plain = (lemma, third, stem + "ing", past)
     return plain, (lemma, third, doubled + "ing", doubled + "ed")

@@ -9,18 +9,17 @@ import re
 
 import pandas as pd
 
-from experiments import HERE, RESULTS, mean_and_sd, over_seeds
+from experiments import HERE, RESULTS, over_seeds
 from experiments.score_selftaught import TOLD, leads
 
 CONVERTED = {"conversions": "conversions", "irregular_pasts": "irregular pasts"}
-FROM_NOISE = {"gaussian_exact": "from noise"}
 BLEU4 = {"bleu4": "BLEU-4"}
-MORE = FROM_NOISE | {"gaussian_inconsistent": "inconsistent", "never": "never drawn"}
+SCORES = CONVERTED | {"gaussian_exact": "from noise"}
+MORE = SCORES | {"gaussian_inconsistent": "inconsistent", "never": "never drawn"}
 FOUND = {"kept": "kept", "kept_right": "of these right", "rows": "rows right"}
 LOOKED_UP = {name: f"looked up: {title}" for name, title in CONVERTED.items()}
 SPELLED = {f"spelled_{name}": title for name, title in (CONVERTED | BLEU4).items()}
 AS_SPELLED = {f"spelled_{name}": f"spelled: {title}" for name, title in CONVERTED.items()}
-RARER = {"rarer": "rarer verbs"}
 
 OURS = {"Config()": "our model, `Config()`"}
 BEFORE = {"Config(), before refining": "our model before refining"}
@@ -57,57 +56,44 @@ REPORTED = {  # read from its report
 
 def unseen():
     """Returns the table of unseen verbs, with self-taught's lead over each baseline."""
-    results = pd.read_csv(RESULTS / "06_unseen.csv")
-    lead = leads(results, "forms")
-    table = {}
-    for name, told in TOLD.items():
-        of_row = results[results["row"] == name]
-        text = "–"
-        if name in lead.index:
-            text = "{:.3f} ({:.3f} to {:.3f})".format(*lead.loc[name]).replace("-", "−")
-        shares = [mean_and_sd(of_row[column]) for column in ("forms", "irregular_pasts")]
-        table[name] = [told, shares[0], text, shares[1]]
-    columns = ["told", "forms", "self-taught leads by", "irregular pasts"]
-    return pd.DataFrame(table, index=columns).T
+    scores = {"forms": "forms", "irregular_pasts": "irregular pasts"}
+    table = over_seeds("06_unseen.csv", {name: name for name in TOLD}, scores)
+    lead = leads(pd.read_csv(RESULTS / "06_unseen.csv"), "forms")
+    texts = ["{:.3f} ({:.3f} to {:.3f})".format(*numbers) for numbers in lead.to_numpy()]
+    table["told"] = pd.Series(TOLD)
+    table["self-taught leads by"] = pd.Series(texts, lead.index).str.replace("-", "−")
+    return table[["told", "forms", "self-taught leads by", "irregular pasts"]]
 
 
 def make_tables():
     """Returns the tables by name."""
-    scores = CONVERTED | FROM_NOISE | BLEU4
+    scores = SCORES | BLEU4
+    results = [
+        over_seeds("05_seeds.csv", PLAIN | OURS, scores),
+        over_seeds("06_selftaught.csv", TAUGHT, SPELLED),
+        over_seeds("06_selftaught.csv", COUNT, scores).assign(seeds="–"),
+        pd.DataFrame(REPORTED).T,
+    ]
+    course = [
+        over_seeds("05_seeds_course.csv", PLAIN | OURS, scores),
+        over_seeds("06_selftaught_course.csv", TAUGHT_ROWS | COUNT, scores),
+    ]
+    found = FOUND | LOOKED_UP | AS_SPELLED | {"rarer": "rarer verbs"}
+    shown = PLAIN | GATE | BEFORE | OURS
     return {
-        "results": pd.concat(
-            [
-                over_seeds("05_seeds.csv", PLAIN | OURS, scores),
-                over_seeds("06_selftaught.csv", TAUGHT, SPELLED),
-                over_seeds("06_selftaught.csv", COUNT, scores).assign(seeds="–"),
-                pd.DataFrame(REPORTED).T,
-            ]
-        ),
-        "seeds": over_seeds(
-            "05_seeds.csv",
-            PLAIN | GATE | BEFORE | OURS,
-            CONVERTED | MORE | BLEU4 | {"kl_table": "KL"},
-        ),
-        "ablation": over_seeds(
-            "05_ablation.csv", ABLATION, CONVERTED | MORE | {"gate_ed": "gate, *-ed*"}
-        ),
-        "selftaught": over_seeds(
-            "06_selftaught.csv", RIVALS, FOUND | LOOKED_UP | AS_SPELLED | RARER
-        ),
+        "results": pd.concat(results),
+        "seeds": over_seeds("05_seeds.csv", shown, MORE | BLEU4 | {"kl_table": "KL"}),
+        "ablation": over_seeds("05_ablation.csv", ABLATION, MORE | {"gate_ed": "gate, *-ed*"}),
+        "selftaught": over_seeds("06_selftaught.csv", RIVALS, found),
         "unseen": unseen(),
-        "course": pd.concat(
-            [
-                over_seeds("05_seeds_course.csv", PLAIN | OURS, scores),
-                over_seeds("06_selftaught_course.csv", TAUGHT_ROWS | COUNT, scores),
-            ]
-        ),
+        "course": pd.concat(course),
     }
 
 
 def markdown(table):
     """Returns a table as Markdown; its cells do not wrap at ±."""
     lines = [["", *table.columns], ["---"] * (table.shape[1] + 1)]
-    lines += [[name, *row] for name, row in zip(table.index, table.fillna("–").values, strict=True)]
+    lines += table.fillna("–").itertuples()
     text = "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
     return text.replace("|  |", "| |").replace(" ± ", "&nbsp;±&nbsp;")
 
@@ -121,13 +107,8 @@ def with_tables(text, tables):
     return text
 
 
-def main():
-    """Writes the tables into both texts."""
+if __name__ == "__main__":
     tables = make_tables()
     for path in (HERE.parent / "README.md", HERE / "README.md"):
         text = path.read_text(encoding="utf-8")
         path.write_text(with_tables(text, tables), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -28,7 +28,7 @@ sys.path[:0] = [str(HERE.parent)]
 import lab5_selftaught as taught
 import lab5_utils as lab
 from experiments.score_selftaught import lemmas_of, lists_of, rarer_verbs
-from lab5_figures import draw_map
+from lab5_figures import draw_map, tense_names
 from lab5_runs import load_or_train
 from lab5_train import Config
 
@@ -118,31 +118,28 @@ def examples_of(verbs: list[lab.Verb]) -> list[str]:
 def page_of(verbs: list[lab.Verb], models: dict[str, lab.CVAE], sure: list, joined: list) -> str:
     """Returns the page of a table and what `load_models` returns for it."""
     ours = models["ours"]
-    forms = len(verbs[0])
-    has_tenses = forms == len(lab.TENSES)
     data = {
-        "tenses": lab.TENSES if has_tenses else [f"form {n}" for n in range(1, forms + 1)],
+        "tenses": tense_names(len(verbs[0])),
         "longest": lab.MAX_LETTERS,
         "verbs": verbs,
         "joined": joined,
         "map": {"axes": axes_of(ours), "sides": SIDES},
         "models": {name: packed(model) for name, model in models.items()},
     }
-    told = {
-        "verbs": verbs,
-        "latent": ours.latent_size,
-        "examples": examples_of(verbs),
-        "sure": len(sure),
-        "right": len(set(sure) & set(verbs)),
-        "english": is_english(),
-        "collapsed": COLLAPSED,
-    }
-    picture = picture_of_map(ours, [verb[lab.LEMMA] for verb in verbs])
     files = jinja2.FileSystemLoader(HERE)
     pages = jinja2.Environment(loader=files, undefined=jinja2.StrictUndefined)
     pages.filters["thousands"] = "{:,}".format
-    template = pages.get_template("template.html")
-    return template.render(data=data, picture=picture, **told)
+    return pages.get_template("template.html").render(
+        data=data,
+        picture=picture_of_map(ours, lemmas_of(verbs)),
+        verbs=verbs,
+        latent=ours.latent_size,
+        examples=examples_of(verbs),
+        sure=len(sure),
+        right=len(set(sure) & set(verbs)),
+        english=is_english(),
+        collapsed=COLLAPSED,
+    )
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ import shutil
 import signal
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
 from subprocess import DEVNULL, Popen, check_call
 from tempfile import TemporaryDirectory
@@ -72,38 +73,30 @@ def code(name):
     return f"```python\n{source.strip()}\n```"
 
 
-class Tables:
-    """The tables of the experiments, and those that the notebooks put into a folder."""
+def read_table(figures, name):
+    """Returns a table of the experiments, or one that a notebook put into a folder of figures."""
+    path = RESULTS / name
+    return pd.read_csv(path if path.exists() else figures / name)
 
-    def __init__(self, figures):
-        self.figures = figures
 
-    def read(self, name):
-        """Returns a table. Raises FileNotFoundError."""
-        path = RESULTS / name
-        return pd.read_csv(path if path.exists() else self.figures / name)
+def find_rows(figures, name, row):
+    """Returns, by column, what the rows of a name hold. Raises KeyError.
 
-    def rows(self, name, row):
-        """Returns, by column, what the rows of a name hold. Raises LookupError.
+    A name stands in the column `row`, or in the first.
+    """
+    table = read_table(figures, name)
+    column = "row" if "row" in table else table.columns[0]
+    found = table.set_index(table[column].astype(str)).loc[[row]]
+    return dict(found) if len(found) > 1 else found.to_dict("records")[0]
 
-        A name stands in the column `row`, or in the first.
-        """
-        table = self.read(name)
-        column = "row" if "row" in table else table.columns[0]
-        names = table[column].astype(str)
-        if row not in names.array:
-            known = ", ".join(names.unique())
-            raise LookupError(f"{name}: found no row {row!r}; expected one of {known}")
-        found = table[names == row]
-        return dict(found) if len(found) > 1 else found.to_dict("records")[0]
 
-    def table(self, name):
-        """Returns a table in Markdown, numbers to the right."""
-        table = self.read(name)
-        are_numbers = [pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]
-        lines = [list(table), ["--:" if number else ":--" for number in are_numbers]]
-        lines += table.map(as_text).to_numpy().tolist()
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def markdown_table(figures, name):
+    """Returns a table in Markdown, numbers to the right."""
+    table = read_table(figures, name)
+    are_numbers = [pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]
+    lines = [list(table), ["--:" if number else ":--" for number in are_numbers]]
+    lines += table.map(as_text).to_numpy().tolist()
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def number_captions(text):
@@ -117,15 +110,14 @@ def number_captions(text):
 
 def report_text(made):
     """Returns the report in Markdown, filled. Raises an error whose trace names the line."""
-    loader = jinja2.FileSystemLoader(HERE, "utf-8")
+    loader = jinja2.FileSystemLoader(HERE)
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined)
     environment.comment_start_string = "<#"  # Markdown has {#name}
     environment.finalize = as_text
-    tables = Tables(made / "figures")
     names = number_captions((HERE / "report.md").read_text("utf-8"))
     return environment.get_template("report.md").render(
-        rows=tables.rows,
-        table=tables.table,
+        rows=partial(find_rows, made / "figures"),
+        table=partial(markdown_table, made / "figures"),
         fixed=as_text,
         code=code,
         new=lambda *key: f"[{names[key]}.]{{#{'-'.join(key)}}}",

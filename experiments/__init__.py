@@ -17,6 +17,7 @@ DIGITS = {"never": 0, "kept": 0, "kl_table": 1}  # else 3
 # ---- Making tables ----
 def put_rows(path, rows):
     """Puts rows into a CSV, where they replace those with the same name and seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(BUILD / f"{path.name}.lock"):  # two processes may score at the same time
         if path.exists():
             rows = pd.concat([pd.read_csv(path), rows])
@@ -38,6 +39,7 @@ def run_parts(parts):
     parser = argparse.ArgumentParser()
     parser.add_argument("parts", nargs="*", metavar="part", default=list(parts))
     parser.add_argument("--data", type=Path, help="a folder with another train.txt and test.txt")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where tables are written")
     asked = parser.parse_args()
     if unknown := ", ".join(sorted(set(asked.parts) - set(parts))):
         parser.error(f"{unknown}: not one of {', '.join(parts)}")
@@ -49,7 +51,7 @@ def run_parts(parts):
         file, score, items = parts[name]
         calls = [delayed(score_item)(score, item) for item in items]
         for rows in Parallel(-1, return_as="generator_unordered")(calls):
-            put_rows(RESULTS / f"{file}{suffix}.csv", rows)
+            put_rows(asked.results / f"{file}{suffix}.csv", rows)
             print(rows.to_string(), flush=True)
 
 

@@ -1,6 +1,6 @@
 """Trains recipes of the lab's model with several seeds, for results/02_*, 04_* and 05_*.csv.
 
-    .venv/bin/python -m experiments.score_seeds [part ...] [--data FOLDER]
+    .venv/bin/python -m experiments.score_seeds [part ...] [--data FOLDER] [--results FOLDER]
 
 - seeds: one change at a time, five seeds: 05_seeds.csv
 - ablation: `Config()` without one of its parts, three seeds: 05_ablation.csv

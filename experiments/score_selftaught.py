@@ -1,6 +1,6 @@
 """Scores what teaches itself to conjugate, beside its baselines, for results/06_*.csv.
 
-    .venv/bin/python -m experiments.score_selftaught [part ...] [--data FOLDER]
+    .venv/bin/python -m experiments.score_selftaught [part ...] [--data FOLDER] [--results FOLDER]
 
 - table: rows found in the whole table, and 500 rarer verbs, five seeds: 06_selftaught.csv
 - unseen: five folds of the table, held out with their families, a seed each: 06_unseen.csv

@@ -76,6 +76,12 @@ function formAsHtml(letters, tense, rows) {
     ${letters.map(tileAsHtml).join("")}</div></div>`;
 }
 
+function typedAsHtml(word, tense) {
+  const letters = [...word].map((letter) => `<span class="letter">${letter}</span>`);
+  return `<div class="form">${DATA.tenses[tense]} <small>as typed</small>
+    <div class="letters" style="--count: ${letters.length}">${letters.join("")}</div></div>`;
+}
+
 function verdict(word, tense, rows, forms) {
   const known = tenseInTable(word);
   if (rows.length) {
@@ -85,8 +91,8 @@ function verdict(word, tense, rows, forms) {
   }
   if (known >= 0) return `Our model has read <b>${word}</b> as the ${DATA.tenses[known]} only.`;
   const near = verbsOf(forms).filter(Boolean).join(" and ");
-  const nearest = near ? `Nearest it knows: <b>${near}</b>.` : "What it spells is no verb, either.";
-  return `Our model doesn’t know <b>${word}</b>. ${nearest}`;
+  const instead = near ? `It spells <b>${near}</b> instead.` : "What it spells is no verb, either.";
+  return `Our model doesn’t know <b>${word}</b>. ${instead}`;
 }
 
 // What the conjugator has been taught about a word.
@@ -111,6 +117,7 @@ function answer() {
     const z = encode(model, word, tense);
     const forms = spellForms(model, z);
     const shown = forms.map((letters, form) => formAsHtml(letters, form, rows));
+    if (name === "conjugator") shown[tense] = typedAsHtml(word, tense); // it learned other forms
     get(name).innerHTML = shown.join("") + codeAsHtml(z);
     if (name === "conjugator") get("taught").innerHTML = lessonOn(word, tense);
     if (name !== "ours") continue;
@@ -239,7 +246,7 @@ readWord();
 
 // ---- Make verbs out of noise ----
 const DRAWS = 10;
-const tally = { draws: 0, right: 0, collapsed: {} }; // how often the collapsed model spelled what
+const tally = { draws: 0, right: 0, collapsed: {} }; // how often the collapsed model spelled which verb
 
 const normal = () =>
   Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
@@ -247,7 +254,7 @@ const normal = () =>
 function drawOne() {
   const z = new Float32Array(latentSize).map(normal);
   const forms = generate(ours, z);
-  const other = generate(collapsed, z).join(", ");
+  const [other] = generate(collapsed, z);
   tally.draws += 1;
   tally.right += kindOf(forms) === "right";
   tally.collapsed[other] = (tally.collapsed[other] ?? 0) + 1;
@@ -260,7 +267,7 @@ function draw() {
   const [most] = Object.entries(tally.collapsed).sort((a, b) => b[1] - a[1]);
   get("tally").innerHTML =
     `${tally.right} of ${tally.draws} draws are ✓: a Gaussian score of ${score}.
-    <small>From the same noise, the collapsed model spelled ${most[0]} ${most[1]} times.</small>`;
+    <small>From the same noise, the collapsed model’s verb was ${most[0]} ${most[1]} times.</small>`;
 }
 
 get("draw").addEventListener("click", draw);

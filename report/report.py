@@ -39,11 +39,6 @@ from experiments import RESULTS, mean_and_sd
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 BUILD = ROOT / "build"
-LONGEST = """
-import lab5_utils
-from page.page import load_models
-load_models(lab5_utils.distinct_verbs())
-"""
 
 MARKDOWN = "markdown+lists_without_preceding_blankline-blank_before_blockquote-auto_identifiers"
 MYST = "commonmark_x-bracketed_spans-fenced_divs-raw_attribute"
@@ -174,15 +169,16 @@ def run(path, folder):
 
 
 def run_all(paths, made):
-    """Runs notebooks, one by one, with the longest trainings, those of the page, beside them."""
+    """Runs notebooks, one by one; the page is made beside them, with the longest trainings."""
     os.environ["LAB5_FIGURES"] = str(made / "figures")
     print("Bars count cells. A bar stands still while a model is trained.")
-    longest = Popen([sys.executable, "-c", LONGEST], cwd=ROOT, stdout=DEVNULL, stderr=DEVNULL)
+    page = Popen([sys.executable, ROOT / "page" / "page.py"], stdout=DEVNULL, stderr=DEVNULL)
     try:
         for path in paths:
             run(path, made / "notebooks")
+        page.wait()
     finally:
-        longest.terminate()
+        page.terminate()
 
 
 # ---- The site ----

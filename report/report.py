@@ -224,10 +224,12 @@ def write_site(made):
         options = ["-W", "--keep-going", "-q", "-c", ROOT / "website", "-d", f"{folder}/trees"]
         options += ["-A", "live=1"] if live.exists() else []
         check_call([sys.executable, "-m", "sphinx", *options, pages, site])
-    shutil.copy(site / "README.html", site / "index.html")
+    front = (site / "README.html").read_text("utf-8")
     if live.exists():
+        front = front.replace('href="_images/page.png"', 'href="page.html#photobombs"')
         page = live.read_text("utf-8").replace('"site/index.html"', '"index.html"')
         (site / "page.html").write_text(page, "utf-8")
+    (site / "index.html").write_text(front, "utf-8")
 
 
 def main():

@@ -229,7 +229,8 @@ def write_site(made):
         front = front.replace('href="_images/page.png"', 'href="page.html#photobombs"')
         page = live.read_text("utf-8").replace('"site/index.html"', '"index.html"')
         (site / "page.html").write_text(page, "utf-8")
-    (site / "index.html").write_text(front, "utf-8")
+    for name in ("README.html", "index.html"):
+        (site / name).write_text(front, "utf-8")
 
 
 def main():

@@ -34,6 +34,7 @@ ABLATION = {
     "no gate": "no gate",
     "no price": "no price on the gate",
     "not flattened": "without tempering",
+    "no target rate": "no target rate, but a short rise to 0.76",
 }
 RIVALS = {
     "model alone": "our model alone",

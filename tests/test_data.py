@@ -124,7 +124,6 @@ def test_known_pairs_are_those_whose_source_is_a_form_of_the_verbs(tmp_path, mon
     abandon = verbs[0]
     assert lab.known_pairs(verbs) == lab.load_test_pairs()
     assert lab.known_pairs([abandon]) == [("abandon", "abandoned", lab.PRESENT, lab.PAST)]
-    assert lab.known_pairs([WALK]) == []
     assert lab.known_pairs([abandon[::-1]]) == [], "a source has its tense"
     assert lab.known_pairs([abandon[:3]]) == [], "they are for tables of four forms"
     monkeypatch.setenv("LAB5_DATA", str(tmp_path))

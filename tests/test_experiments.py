@@ -14,7 +14,6 @@ from pytest import approx
 import experiments
 from experiments import count_baseline, score_seeds, score_selftaught, scores
 from experiments.held_out import exact_match, find_root, split_verbs
-from experiments.make_train import first_rows
 from experiments.words import is_regular, neighbour, spelling_rule
 
 
@@ -40,12 +39,6 @@ def test_what_a_prefix_makes_of_a_held_out_verb_is_held_out(parts):
         lemmas = {verb[0] for verb in held}
         assert all(family & lemmas in (family, set()) for family in FAMILIES)
     assert find_root("misunderstand", {"stand", "understand", "misunderstand"}) == "stand"
-
-
-def test_the_first_verbs_are_taken_and_no_form_twice_in_a_column():
-    rows = ["see saw", "saw sawed", "behold saw", "go went", "be was"]
-    found = first_rows([tuple(row.split()) for row in rows], rows=3)
-    assert [" ".join(verb) for verb in found] == ["go went", "saw sawed", "see saw"]
 
 
 # ---- English spelling rules ----

@@ -5,8 +5,9 @@ import copy
 import numpy as np
 import pytest
 import torch
-from by_letter import assert_close, nats_of, read, spell, words_of
+from by_letter import assert_close, nats_of, read, spell
 from conftest import ENGLISH, lab, lab5_train, small
+from torch.nn import functional as F
 
 WORDS = ["go", "abandon", "split", "function", "be"]
 TENSE = torch.arange(5) % 4
@@ -32,7 +33,7 @@ def decoder(request):
 @pytest.mark.parametrize("free", ["-----", "fffff", "f-ff-"])
 @pytest.mark.parametrize("progress", [0.1, 1.0])
 def test_fused_nats_and_gradients_are_those_of_letter_by_letter(decoder, free, progress):
-    words = words_of(WORDS, TENSE)
+    words = lab.as_words(WORDS, TENSE, ENGLISH)
     z = torch.randn(5, 16).requires_grad_()
     nats = decoder.nats(z, words, torch.tensor([way == "f" for way in free]), progress)
     slow = []
@@ -75,9 +76,10 @@ def test_encoding_is_letter_by_letter_at_any_padding():
         (letters,) = ENGLISH.to_tensor([word])[0]
         ends.append(read(encoder, letters, h0, torch.zeros(64))[-1])
     end = torch.stack(ends)
-    for padding in (0, 4):
-        posterior = encoder(words_of(WORDS, TENSE, padding))
-        assert_close(posterior, (encoder.mu(end), encoder.logvar(end)))
+    words = lab.as_words(WORDS, TENSE, ENGLISH)
+    padded = words._replace(letters=F.pad(words.letters, (0, 4), value=lab.EOS))
+    for batch in (words, padded):
+        assert_close(encoder(batch), (encoder.mu(end), encoder.logvar(end)))
 
 
 def test_generate_convert_and_decode_agree_in_chunks_too(learned, thirty, monkeypatch):

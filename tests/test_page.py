@@ -5,18 +5,17 @@ import copy
 import io
 import json
 import re
-import runpy
 import shutil
 import subprocess
-from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, is_missing, lab, small, taught, train
+from conftest import ROOT, is_missing, lab, small, train
 
-PAGE = runpy.run_path(str(ROOT / "page" / "page.py"))
+from page import page as script
+
 PROGRAM = (ROOT / "page" / "network.js").read_text("utf-8")
 ASK = """
 const CASES = JSON.parse(require("fs").readFileSync(0));
@@ -71,7 +70,7 @@ def test_javascript_converts_and_generates_as_python_does(models, thirty):
         is_missing("Node.js: apt-get install nodejs")
     words = [form for verb in thirty for form in verb]
     codes = torch.randn(100, 16, generator=torch.Generator().manual_seed(0))
-    packed = {name: PAGE["packed"](model) for name, model in models.items()}
+    packed = {name: script.packed(model) for name, model in models.items()}
     data = {"tenses": lab.TENSES, "longest": lab.MAX_LETTERS, "models": packed}
     asked = json.dumps({"data": data, "words": words, "codes": codes.tolist()})
     node = ["node", "-e", ASK % PROGRAM]
@@ -93,12 +92,12 @@ def test_javascript_converts_and_generates_as_python_does(models, thirty):
 
 def test_the_map_shows_what_is_spelled_and_its_dark_places_are_no_verb(models, thirty):
     model, lemmas = models["ours"], [verb[lab.LEMMA] for verb in thirty]
-    picture = plt.imread(io.BytesIO(base64.b64decode(PAGE["picture_of_map"](model, lemmas))))
+    picture = plt.imread(io.BytesIO(base64.b64decode(script.picture_of_map(model, lemmas))))
     height, width = picture.shape[:2]
     rows, columns = np.mgrid[10:height:40, 10:width:40].reshape(2, -1)
     codes = torch.zeros(len(rows), 16)
     shares = np.stack([2 * columns / width - 1, 1 - 2 * rows / height], 1)
-    codes[:, PAGE["axes_of"](model)] = torch.from_numpy(shares * PAGE["SIDES"]).float()
+    codes[:, script.axes_of(model)] = torch.from_numpy(shares * script.SIDES).float()
     is_verb = np.isin(model.decode(codes, lab.LEMMA), lemmas)
     is_dark = np.abs(picture[rows, columns, :3] - 64 / 255).max(1) < 0.01  # as in the legend
     assert 10 < is_dark.sum() < len(is_dark) - 10
@@ -108,7 +107,7 @@ def test_the_map_shows_what_is_spelled_and_its_dark_places_are_no_verb(models, t
 @pytest.fixture(scope="module")
 def path(models, verbs, thirty, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "page.html"
-    path.write_text(PAGE["page_of"](verbs, models, sure=verbs[:30], joined=thirty), "utf-8")
+    path.write_text(script.page_of(verbs, models, sure=verbs[:30], joined=thirty), "utf-8")
     return path
 
 
@@ -175,7 +174,7 @@ def test_a_word_has_bars_for_its_code_and_a_place_on_the_map(page, models):
     )
     assert heights == pytest.approx((20 * z.abs() / 8).clamp(max=20).tolist(), abs=1e-3)
     place = page.evaluate("[typed.style.left, typed.style.top].map(parseFloat)")
-    right, up = z[PAGE["axes_of"](models["ours"])] / torch.tensor(PAGE["SIDES"])
+    right, up = (z[script.axes_of(models["ours"])] / torch.tensor(script.SIDES)).clamp(-1, 1)
     assert place == pytest.approx([50 + 50 * right.item(), 50 - 50 * up.item()], abs=0.01)
 
 
@@ -197,9 +196,9 @@ def test_a_visitor_explores_the_map_by_keys_and_pointer(page, models):
     width, height = page.locator("#map").evaluate("x => [x.clientWidth, x.clientHeight]")
     page.hover("#map", position={"x": width / 4, "y": height / 8})
     at = page.evaluate("place")
-    assert at == pytest.approx([-0.5 * PAGE["SIDES"][0], 0.75 * PAGE["SIDES"][1]], abs=0.05)
+    assert at == pytest.approx([-0.5 * script.SIDES[0], 0.75 * script.SIDES[1]], abs=0.05)
     z = torch.zeros(1, 16)
-    z[0, PAGE["axes_of"](models["ours"])] = torch.tensor(at)
+    z[0, script.axes_of(models["ours"])] = torch.tensor(at)
     (forms,) = models["ours"].generate(z)
     assert ", ".join(forms) in page.inner_text("#here")
     style = "all => all.map((x) => getComputedStyle(x)).map((x) => [x.filter, x.backgroundColor])"
@@ -229,21 +228,11 @@ def test_four_forms_are_right_near_or_wrong(page):
 
 
 def test_a_table_of_ones_own_has_a_page_of_its_own(tmp_path, monkeypatch, thirty):
+    monkeypatch.setenv("LAB5_DATA", str(tmp_path))
     verbs = [verb[:3] for verb in thirty]
-    folder = tmp_path / "three"
-    folder.mkdir()
-    (folder / "train.txt").write_text("\n".join(map(" ".join, verbs)))
-    monkeypatch.setenv("LAB5_DATA", str(folder))
-
-    def untrained(config, *_, **__):
-        model = lab.make_model(small(decoding=config.decoding), lab.vocabulary_of(verbs))
-        return SimpleNamespace(model=model)
-
-    monkeypatch.setitem(PAGE["main"].__globals__, "BUILD", tmp_path)
-    monkeypatch.setitem(PAGE["main"].__globals__, "load_or_train", untrained)
-    monkeypatch.setattr(taught, "sure_joins", lambda _, lists: taught.nothing_joined(lists))
-    PAGE["main"]()
-    text = " ".join((tmp_path / "page_three.html").read_text("utf-8").split())
+    untrained = lab.make_model(small(), lab.vocabulary_of(verbs))
+    models = {"ours": untrained, "collapsed": untrained}
+    text = " ".join(script.page_of(verbs, models, sure=[], joined=[]).split())
     assert "read 90 verb forms" in text
     assert f"<i>{verbs[0][0]}</i> and <i>{verbs[0][1]}</i>" in text
     assert '"form 1", "form 2", "form 3"' in text

@@ -1,12 +1,10 @@
 """A run is kept if it is what the lab's files say, as imported; else a line says what is not."""
 
-import copy
 import dataclasses
 import functools
 import hashlib
 import itertools
 import json
-import pickle
 from unittest.mock import patch
 
 import numpy as np
@@ -54,13 +52,6 @@ def test_a_run_of_the_labs_files_or_a_file_of_ones_own_is_kept(runs_folder, caps
     assert not again.before_refining.training
     assert all(weight.requires_grad for weight in again.model.parameters())
     assert capsys.readouterr().out == ""
-
-
-def test_a_training_a_deepcopy_and_a_pickle_change_nothing(runs_folder):
-    run = keep(tiny(), VERBS)
-    copy.deepcopy(run)
-    pickle.loads(pickle.dumps([run, lab.load_test_pairs(), taught.cut(VERBS[0])]))
-    assert reasons(tiny()) == []
 
 
 def test_a_schedule_of_ours_under_a_name_of_ones_own_is_kept(runs_folder, monkeypatch):
@@ -147,7 +138,6 @@ def test_what_a_notebook_defines_is_the_reason(monkeypatch):
 
 
 ARGUMENTS = {
-    "argument extra": functools.partial(own.unscored, extra=[1]),
     "argument layers": functools.partial(own.unscored, layers=(1, (torch.zeros(2),))),
     "an argument without a name": functools.partial(own.unscored, tiny()),
 }

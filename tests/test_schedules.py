@@ -115,8 +115,3 @@ def test_a_bad_value_is_refused_by_its_name(name, values):
             small(**{name: value})
     with pytest.raises(TypeError, match="no_such"):
         small(no_such=1)
-
-
-def test_numbers_of_numpy_become_pythons():
-    config = small(seed=np.int64(3), kl_weight=np.float32(0.5), target_kl=1)
-    assert repr((config.seed, config.kl_weight, config.target_kl)) == "(3, 0.5, 1.0)"

@@ -117,11 +117,13 @@ def test_words_that_choose_each_other_below_a_limit_are_mutual():
     assert pairs(np.zeros((0, 3))) == []
 
 
-def test_near_is_what_was_near_before_refining(run, monkeypatch):
+def test_sure_joins_are_right_and_of_words_that_were_near_before_refining(run, monkeypatch):
     monkeypatch.setattr(taught, "NEAREST", 1)
     untrained = lab.make_model(run.config, run.model.vocabulary)
-    joins = taught.sure_joins(run, LISTS)
-    assert (joins != taught.sure_joins(run._replace(before_refining=untrained), LISTS)).any()
+    fewer = taught.sure_joins(run._replace(before_refining=untrained), LISTS)
+    assert (fewer != taught.sure_joins(run, LISTS)).any()
+    right = np.array([[*map(list.index, LISTS, verb)] for verb in sorted(VERBS)])
+    assert (fewer == right)[fewer >= 0].all(), "what is near and wrong costs too much"
 
 
 def test_words_that_are_joined_stay_and_the_rest_is_joined_one_to_one(run):

@@ -125,18 +125,15 @@ def random_states():
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_the_same_bits_whatever_ran_before_and_all_left_as_found(alone, threads):
-    found = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
-        torch.manual_seed(threads)
-        before = random_states()
-        run = train(CONFIGS[2], VERBS)
-        lab.score(run.model, VERBS, draws=100)
-        assert equal(alone[2], run)
-        assert random_states() == before
-        assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(found)
+    torch.set_num_threads(threads)
+    torch.manual_seed(threads)
+    before = random_states()
+    run = train(CONFIGS[2], VERBS)
+    lab.score(run.model, VERBS, draws=100)
+    assert equal(alone[2], run)
+    assert random_states() == before
+    assert torch.get_num_threads() == threads
+    torch.set_num_threads(1)
 
 
 def test_threads_of_one_process_take_turns():

@@ -1,7 +1,10 @@
-"""Gives the tests the modules, small configurations, and a learned model."""
+"""Gives the tests the modules, small configurations, a learned model, and a browser."""
 
 import hashlib
+import os
+import shutil
 import string
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT / name) for name in ("", "tests", "assignment", "report")]
 
 import own  # noqa: E402
 
@@ -21,6 +24,7 @@ import lab5_utils as lab  # noqa: E402
 
 torch.set_num_threads(1)  # on two busy cores a second thread costs more than it brings
 
+VERBS = lab.load_verbs()[:10]  # five steps an epoch
 ENGLISH = lab.Vocabulary(string.ascii_lowercase, forms=4)
 SMALL = {  # trains ten verbs in a fraction of a second
     "epochs": 6,
@@ -66,6 +70,20 @@ def equal(a, b):
     return fingerprint(a) == fingerprint(b)
 
 
+def start(*arguments, **variables):
+    """Starts a Python of its own, which finds the tests' files, with variables of the shell."""
+    environ = os.environ | {"PYTHONPATH": str(ROOT / "tests")} | variables
+    command = [sys.executable, *arguments]
+    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True)
+
+
+def is_missing(what):
+    """Skips a test that lacks something; in CI nothing may be missing."""
+    if os.environ.get("CI"):
+        pytest.fail(f"missing: {what}")
+    pytest.skip(f"needs {what}")
+
+
 def pytest_configure(config):
     marker = "slow: takes more than five seconds; left out by -m 'not slow'"
     config.addinivalue_line("markers", marker)
@@ -84,7 +102,28 @@ def verbs():
 
 
 @pytest.fixture(scope="session")
-def learned(verbs):
+def thirty(verbs):
+    return verbs[7::41]
+
+
+@pytest.fixture(scope="session")
+def learned(thirty):
     """Returns a run that has learned thirty verbs, trained in a few seconds."""
     changes = {"epochs": 60, "batch_size": 10, "learning_rate": 0.015}
-    return train(small(**changes, target_kl=10.0, refine=0.3), verbs[7::41])
+    return train(small(**changes, target_kl=10.0, refine=0.3), thirty)
+
+
+@pytest.fixture(scope="module")  # where it runs, no notebook does
+def browser():
+    """Starts Debian's Chromium, or else Chrome."""
+    from playwright.sync_api import Error, sync_playwright
+
+    chromium = shutil.which("chromium")
+    with sync_playwright() as playwright:
+        options = {"executable_path": chromium} if chromium else {"channel": "chrome"}
+        try:
+            browser = playwright.chromium.launch(**options, args=["--no-sandbox"])
+        except Error:
+            is_missing("a browser: apt-get install chromium")
+        yield browser
+        browser.close()

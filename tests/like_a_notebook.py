@@ -3,11 +3,10 @@
 python tests/like_a_notebook.py [dask]
 """
 
-import contextlib
 import sys
 
 import joblib
-from conftest import fingerprint, lab, lab5_runs, lab5_train, own, small
+from conftest import VERBS, fingerprint, lab, lab5_runs, lab5_train, own, small
 
 POWER = 2
 
@@ -27,19 +26,16 @@ def steep(progress, excess):
 lab.DECODERS["narrow"] = Narrow
 lab5_train.STRATEGIES["steep"] = steep
 
-VERBS = lab.load_verbs()[:10]
 OURS = small(epochs=2, refine=0.5, tf_final=0.5)
 THEIRS = small(epochs=2, decoding="narrow", strategy="steep")
 TASKS = [OURS, THEIRS, (OURS, VERBS[:6]), (THEIRS, VERBS[:6])]
 
 
-@contextlib.contextmanager
-def dask_cluster():
+def use_dask():
     from distributed import Client
 
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-    with Client(**options), joblib.parallel_config(backend="dask"):
-        yield
+    Client(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    joblib.parallel_config(backend="dask")
 
 
 def main():
@@ -54,5 +50,6 @@ def main():
 
 
 if __name__ == "__main__":
-    with dask_cluster() if sys.argv[1:] == ["dask"] else contextlib.nullcontext():
-        main()
+    if sys.argv[1:] == ["dask"]:
+        use_dask()
+    main()

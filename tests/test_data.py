@@ -1,7 +1,6 @@
 """The two files, their loaders, verbs and pairs, and words as tensors."""
 
 import re
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -25,27 +24,12 @@ def write(folder, text, name="train.txt"):
 def test_train_file_is_what_the_script_makes(verbs):
     ranked = sorted(make_train.agreed_verbs(), key=make_train.rank)
     assert make_train.first_rows(ranked) == verbs
-
-
-def test_train_file_is_as_specified(verbs):
-    assert len(verbs) == len(set(verbs)) == 1227
-    assert verbs == sorted(verbs)
-    content = (ROOT / "train.txt").read_text()
-    assert re.fullmatch(r"([a-z]+( [a-z]+){3}\n)+", content)
-    for forms in zip(*verbs, strict=True):
-        assert max(Counter(forms).values()) == 1, "a form is of one verb"
-
-
-PAIRS = """
-abandon→abandoned abet→abetting begin→begins expend→expends sent→sends
-split→splitting flared→flare functioning→function functioning→functioned healing→heals
-"""
+    lines = [" ".join(verb) + "\n" for verb in verbs]
+    assert (ROOT / "train.txt").read_text() == "".join(lines)
 
 
 def test_test_pairs_are_forms_of_training_verbs(verbs):
-    pairs = lab.load_test_pairs()
-    assert [f"{pair.source}→{pair.target}" for pair in pairs] == PAIRS.split()
-    for pair in pairs:
+    for pair in lab.load_test_pairs():
         (verb,) = [verb for verb in verbs if verb[pair.source_tense] == pair.source]
         assert verb[pair.target_tense] == pair.target
 
@@ -55,14 +39,11 @@ SPACE = "expected words one space apart"
 WORD = "expected 1 to 32 letters in lower case"
 BAD_LINES = {  # in the middle of a good table
     "a,b,c,d": f"line 2 ('a,b,c,d'): found 'a,b,c,d'; {WORD}",
-    "a b\tc d": rf"line 2 ('a b\tc d'): found 'b\tc'; {WORD}",
     "a b C d": f"line 2 ('a b C d'): found 'C'; {WORD}",
-    "a b c d1": f"line 2 ('a b c d1'): found 'd1'; {WORD}",
     "a  b c d": f"line 2 ('a  b c d'): found two spaces side by side; {SPACE}",
     " a b c d": f"line 2 (' a b c d'): found a space before the first word; {SPACE}",
     "a b c d ": f"line 2 ('a b c d '): found a space after the last word; {SPACE}",
     "": f"line 2 (''): found an empty line; {SPACE}",
-    "a b c": "line 2: found 3 words; expected 4, one space apart",
 }
 BAD_TABLES = {
     "": f"line 1 (''): found an empty line; {SPACE}",
@@ -70,7 +51,6 @@ BAD_TABLES = {
     "walk\ngo": "line 1: found 1 words; expected 2, one space apart",
     "a b c\n" + 2 * ROW: "line 1: found 3 words; expected 4, one space apart",
     ROW.encode() + b"caf\xe9": "line 2: found the byte 0xe9; expected UTF-8",
-    ROW.encode("utf-16"): "line 1: found the byte 0xff; expected UTF-8",
 }
 BAD_TABLES |= {ROW + line + "\n" + ROW: message for line, message in BAD_LINES.items()}
 
@@ -83,19 +63,11 @@ def test_a_bad_table_is_refused_with_what_was_found_and_expected(tmp_path, conte
     assert str(caught.value) == f"{path}, {BAD_TABLES[content]}"
 
 
-BAD_PAIRS = {
-    PAIR + "walk\n" + 8 * PAIR: ", line 2: found 1 words; expected 2, one space apart",
-    9 * PAIR: ": found 9 rows; expected 10",
-    11 * PAIR: ": found 11 rows; expected 10",
-}
-
-
-@pytest.mark.parametrize("content", BAD_PAIRS)
-def test_bad_test_pairs_are_refused(tmp_path, content):
-    path = write(tmp_path, content, "test.txt")
-    with pytest.raises(ValueError) as caught:
-        lab.load_test_pairs(path)
-    assert str(caught.value) == f"{path}{BAD_PAIRS[content]}"
+def test_test_pairs_are_ten_rows_of_two_words(tmp_path):
+    bad = {9 * PAIR: "9 rows; expected 10", PAIR + "walk\n": "1 words; expected 2"}
+    for content, found in bad.items():
+        with pytest.raises(ValueError, match=f"test.txt.*: found {found}"):
+            lab.load_test_pairs(write(tmp_path, content, "test.txt"))
 
 
 BAD_VERBS = {
@@ -103,7 +75,6 @@ BAD_VERBS = {
     "verb 2: found 1 forms; expected 2": [("a", "b"), ["a"]],
     "verb 2: found 'aB'; expected 1 to 32 letters": [("a", "b"), ("a", "aB")],
     "verb 1: found 'walk'; expected a list of words": ["walk", "walked"],
-    "verb 1: found 3; expected 1 to 32 letters": [(3, "a")],
 }
 
 
@@ -153,7 +124,6 @@ def test_known_pairs_are_those_whose_source_is_a_form_of_the_verbs(tmp_path, mon
     abandon = verbs[0]
     assert lab.known_pairs(verbs) == lab.load_test_pairs()
     assert lab.known_pairs([abandon]) == [("abandon", "abandoned", lab.PRESENT, lab.PAST)]
-    assert lab.known_pairs([WALK]) == []
     assert lab.known_pairs([abandon[::-1]]) == [], "a source has its tense"
     assert lab.known_pairs([abandon[:3]]) == [], "they are for tables of four forms"
     monkeypatch.setenv("LAB5_DATA", str(tmp_path))
@@ -163,11 +133,8 @@ def test_known_pairs_are_those_whose_source_is_a_form_of_the_verbs(tmp_path, mon
 # ---- Tensors ----
 def test_words_become_tensors_and_come_back(verbs):
     words = [form for verb in verbs for form in verb]
-    letters, lengths = ENGLISH.to_tensor(words)
+    letters, _ = ENGLISH.to_tensor(words)
     assert ENGLISH.to_words(letters) == words
-    assert lengths.tolist() == [len(word) + 1 for word in words]
     letters, lengths = ENGLISH.to_tensor(["az", "b"])
     assert letters.tolist() == [[1, 26, 0], [2, 0, 0]], "padded with EOS"
     assert lengths.tolist() == [3, 2]
-    letters, lengths = ENGLISH.to_tensor([])
-    assert len(letters) == len(lengths) == 0

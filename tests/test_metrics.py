@@ -18,10 +18,9 @@ def model(learned):
 
 
 @pytest.fixture
-def table(verbs):
+def table(thirty):
     """Returns verbs that the model has learned, and a row of two: some conversions are wrong."""
-    known = verbs[7::41]
-    return [(*known[0][:3], known[1][3]), *known]
+    return [(*thirty[0][:3], thirty[1][3]), *thirty]
 
 
 # ---- BLEU-4 ----
@@ -34,8 +33,6 @@ def test_bleu_known_values():
     short = [lab.bleu4(word, word) for word in ("a", "go", "ran")]
     assert short == approx([0.178, 0.316, 1], abs=5e-4)
     assert lab.bleu4("rans", "ran") == approx(0.25**0.33), "its 1- to 3-grams"
-    copied = [lab.bleu4(pair.source, pair.target) for pair in lab.load_test_pairs()]
-    assert np.mean(copied) == approx(0.607, abs=5e-4)
     with pytest.raises(ValueError, match="reference"):
         lab.bleu4("abandon", "")
 
@@ -143,8 +140,3 @@ def test_information_is_measured_on_the_first_2000_verbs_of_a_large_table():
     found = lab.score(model, table, draws=100)
     expected = lab.information(model, table[:2000])
     assert {name: found[name] for name in expected} == expected
-
-
-def test_verbs_of_another_number_of_forms_are_refused(model):
-    with pytest.raises(ValueError, match=r"tense: found .*; expected 0\.\.3"):
-        lab.conversion_accuracy(model, [("walk", "walked")] * 2)

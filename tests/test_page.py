@@ -4,20 +4,18 @@ import base64
 import copy
 import io
 import json
-import os
 import re
-import runpy
 import shutil
 import subprocess
-from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, lab, lab5_runs, small, taught
+from conftest import ROOT, is_missing, lab, small, train
 
-PAGE = runpy.run_path(str(ROOT / "page" / "page.py"))
+from page import page as script
+
 PROGRAM = (ROOT / "page" / "network.js").read_text("utf-8")
 ASK = """
 const CASES = JSON.parse(require("fs").readFileSync(0));
@@ -38,23 +36,14 @@ LOWEST = """Math.max(...[...document.querySelectorAll("#word, #verdict, #ours .l
     .map((x) => x.getBoundingClientRect().bottom))"""
 
 
-def is_missing(what):
-    """Skips a test that lacks something; in CI nothing may be missing."""
-    if os.environ.get("CI"):
-        pytest.fail(f"missing: {what}")
-    pytest.skip(f"needs {what}")
-
-
 @pytest.fixture(scope="module")
-def models(learned, verbs):
+def models(learned, thirty):
     """Returns models, by name, with the weights that the page has; one of them ignores its code."""
     direct = small(decoding="direct", epochs=40, learning_rate=0.015, refine=0.0)
-    conjugator = lab5_runs.train(direct, verbs[7::41], pairs=[], progress=False).model
-    collapsed = copy.deepcopy(conjugator)
-    collapsed.decoder.from_z.weight.data[:, : collapsed.latent_size] = 0
-    models = {"ours": copy.deepcopy(learned.model), "conjugator": conjugator}
-    models["collapsed"] = collapsed
-    for weight in (weight for model in models.values() for weight in model.parameters()):
+    models = {"ours": copy.deepcopy(learned.model), "conjugator": train(direct, thirty).model}
+    models["collapsed"] = copy.deepcopy(models["conjugator"])
+    models["collapsed"].decoder.from_z.weight.data[:, :16] = 0
+    for weight in torch.nn.ModuleDict(models).parameters():
         scale = weight.data.abs().amax(-1, keepdim=True) / 127
         weight.data = (weight.data / scale).round() * scale
     return models
@@ -76,12 +65,12 @@ def letters_of(model, z, tense):
     return letters
 
 
-def test_javascript_converts_and_generates_as_python_does(models, verbs):
+def test_javascript_converts_and_generates_as_python_does(models, thirty):
     if not shutil.which("node"):
         is_missing("Node.js: apt-get install nodejs")
-    words = [form for verb in verbs[7::41] for form in verb]
+    words = [form for verb in thirty for form in verb]
     codes = torch.randn(100, 16, generator=torch.Generator().manual_seed(0))
-    packed = {name: PAGE["packed"](model) for name, model in models.items()}
+    packed = {name: script.packed(model) for name, model in models.items()}
     data = {"tenses": lab.TENSES, "longest": lab.MAX_LETTERS, "models": packed}
     asked = json.dumps({"data": data, "words": words, "codes": codes.tolist()})
     node = ["node", "-e", ASK % PROGRAM]
@@ -101,14 +90,14 @@ def test_javascript_converts_and_generates_as_python_does(models, verbs):
         assert [letter["opens"] for letter in letters] == list(opens)
 
 
-def test_the_map_shows_what_is_spelled_and_its_dark_places_are_no_verb(models, verbs):
-    model, lemmas = models["ours"], [verb[lab.LEMMA] for verb in verbs[7::41]]
-    picture = plt.imread(io.BytesIO(base64.b64decode(PAGE["picture_of_map"](model, lemmas))))
+def test_the_map_shows_what_is_spelled_and_its_dark_places_are_no_verb(models, thirty):
+    model, lemmas = models["ours"], [verb[lab.LEMMA] for verb in thirty]
+    picture = plt.imread(io.BytesIO(base64.b64decode(script.picture_of_map(model, lemmas))))
     height, width = picture.shape[:2]
     rows, columns = np.mgrid[10:height:40, 10:width:40].reshape(2, -1)
     codes = torch.zeros(len(rows), 16)
     shares = np.stack([2 * columns / width - 1, 1 - 2 * rows / height], 1)
-    codes[:, PAGE["axes_of"](model)] = torch.from_numpy(shares * PAGE["SIDES"]).float()
+    codes[:, script.axes_of(model)] = torch.from_numpy(shares * script.SIDES).float()
     is_verb = np.isin(model.decode(codes, lab.LEMMA), lemmas)
     is_dark = np.abs(picture[rows, columns, :3] - 64 / 255).max(1) < 0.01  # as in the legend
     assert 10 < is_dark.sum() < len(is_dark) - 10
@@ -116,30 +105,10 @@ def test_the_map_shows_what_is_spelled_and_its_dark_places_are_no_verb(models, v
 
 
 @pytest.fixture(scope="module")
-def path(models, verbs, tmp_path_factory):
+def path(models, verbs, thirty, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "page.html"
-    table = list(dict.fromkeys(verbs))
-    text = PAGE["page_of"](table, models, sure=table[:30], joined=table[7::41])
-    path.write_text(text, encoding="utf-8")
+    path.write_text(script.page_of(verbs, models, sure=verbs[:30], joined=thirty), "utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Starts Debian's Chromium, or else Chrome."""
-    try:
-        from playwright.sync_api import Error, sync_playwright
-    except ImportError:
-        is_missing("Playwright: pip install playwright")
-    chromium = shutil.which("chromium")
-    with sync_playwright() as playwright:
-        options = {"executable_path": chromium} if chromium else {"channel": "chrome"}
-        try:
-            browser = playwright.chromium.launch(**options, args=["--no-sandbox"])
-        except Error:
-            is_missing("a browser: apt-get install chromium")
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=[(390, 844), (1280, 720)], ids=["narrow", "wide"])
@@ -164,7 +133,7 @@ def spelled(page, name):
     return tuple(label.split(";")[0] for label in labels)  # after it: where the gate opens
 
 
-def test_a_visitor_types(page, models, verbs):
+def test_a_visitor_types(page, models):
     typed = {"stopped ": ("stopped", lab.PAST), "broke": ("broke", lab.PAST)}
     typed |= {"Wound": ("wound", lab.PRESENT), "vlogging": ("vlogging", lab.PROGRESSIVE)}
     typed |= {"blorp": ("blorp", lab.PRESENT), "photobombs": ("photobombs", lab.THIRD)}
@@ -181,43 +150,45 @@ def test_a_visitor_types(page, models, verbs):
     assert "One word at a time" in page.inner_text("#verdict") and not page.is_visible("#ours")
 
 
-def test_a_verdict_stands_beside_the_box_and_marks_beside_the_forms(page, models, verbs):
-    right, wrong = verbs[7::41][0], verbs[0]
+def test_a_verdict_stands_beside_the_box_and_marks_beside_the_forms(page, verbs, thirty):
+    right, wrong = thirty[0], verbs[0]
     page.fill("#word", right[lab.LEMMA])
     count = sum(a == b for a, b in zip(spelled(page, "ours"), right, strict=True))
     assert page.locator("#ours .form .right").count() == count > 0
-    assert page.locator("#ours .form .wrong").count() == 4 - count
     assert f"It was taught the row {', '.join(right)}." in page.inner_text("#taught")
     page.fill("#word", wrong[lab.PROGRESSIVE])
     assert "0 of its 4 forms right" in page.inner_text("#verdict")
-    assert page.locator("#ours .form .wrong").all_inner_texts() == [
-        f"✗ should be {form}" for form in wrong
-    ]
+    marks = page.locator("#ours .form .wrong").all_inner_texts()
+    assert marks == [f"✗ should be {form}" for form in wrong]
     page.fill("#word", "blorp")
     lemma = spelled(page, "ours")[lab.LEMMA]
     assert f"doesn’t know blorp. Nearest it knows: {lemma}" in page.inner_text("#verdict")
     assert page.locator("#ours .form .near").first.inner_text() == f"≈ of {lemma}"
-    bars = page.locator("#ours .code rect").evaluate_all(
-        "all => all.map((x) => +x.attributes.height.value)"
-    )
+
+
+def test_a_word_has_bars_for_its_code_and_a_place_on_the_map(page, models):
+    page.fill("#word", "blorp")
     z = models["ours"].encode(["blorp"], lab.PRESENT)[0][0]
-    assert bars == pytest.approx((20 * z.abs() / 8).clamp(max=20).tolist(), abs=1e-3)
-    left, top = page.evaluate("[typed.style.left, typed.style.top].map(parseFloat)")
-    at = (z[PAGE["axes_of"](models["ours"])] / torch.tensor(PAGE["SIDES"])).clamp(-1, 1)
-    assert [left, top] == pytest.approx([50 + 50 * at[0].item(), 50 - 50 * at[1].item()], abs=0.01)
+    heights = page.locator("#ours .code rect").evaluate_all(
+        "all => all.map((x) => +x.getAttribute('height'))"
+    )
+    assert heights == pytest.approx((20 * z.abs() / 8).clamp(max=20).tolist(), abs=1e-3)
+    place = page.evaluate("[typed.style.left, typed.style.top].map(parseFloat)")
+    right, up = (z[script.axes_of(models["ours"])] / torch.tensor(script.SIDES)).clamp(-1, 1)
+    assert place == pytest.approx([50 + 50 * right.item(), 50 - 50 * up.item()], abs=0.01)
 
 
-def test_a_visitor_walks_hovers_and_draws(page, models):
-    ours, collapsed = models["ours"], models["collapsed"]
+def test_a_visitor_walks_from_verb_to_verb(page, models):
     page.locator(".end").first.fill("blogs")
-    (start,), (end,) = (ours.encode([w], t)[0] for w, t in [("blogs", lab.THIRD), ("talk", 0)])
+    ours = models["ours"]
+    start, end = ours.encode(["blogs", "talk"], [lab.THIRD, lab.PRESENT])[0]
     for step in (0, 6, 24):
         page.locator("#share").fill(str(step))
         (forms,) = ours.generate((start + step / 24 * (end - start))[None])
         assert ", ".join(forms) in page.inner_text("#between")
-    (same,) = set(collapsed.generate(torch.randn(9, 16)))
-    assert ", ".join(same) in page.inner_text("#between")
 
+
+def test_a_visitor_explores_the_map_by_keys_and_pointer(page, models):
     page.focus("#map")
     for key in 10 * ["ArrowLeft", "ArrowDown"] + 9 * ["ArrowLeft"]:
         page.keyboard.press(key)
@@ -225,20 +196,19 @@ def test_a_visitor_walks_hovers_and_draws(page, models):
     width, height = page.locator("#map").evaluate("x => [x.clientWidth, x.clientHeight]")
     page.hover("#map", position={"x": width / 4, "y": height / 8})
     at = page.evaluate("place")
-    assert at == pytest.approx([-0.5 * PAGE["SIDES"][0], 0.75 * PAGE["SIDES"][1]], abs=0.05)
+    assert at == pytest.approx([-0.5 * script.SIDES[0], 0.75 * script.SIDES[1]], abs=0.05)
     z = torch.zeros(1, 16)
-    z[0, PAGE["axes_of"](ours)] = torch.tensor(at)
-    (forms,) = ours.generate(z)
+    z[0, script.axes_of(models["ours"])] = torch.tensor(at)
+    (forms,) = models["ours"].generate(z)
     assert ", ".join(forms) in page.inner_text("#here")
-    assert page.inner_text("#name") == forms[lab.LEMMA]
-    swatch, picture = (
-        page.locator(place).evaluate("x => [getComputedStyle(x).filter, x.className]")
-        for place in (".swatch.none", "#map img")
-    )
-    assert swatch[0] == picture[0] != "none", "in the dark the legend changes as the map does"
-    color = page.locator(".swatch.none").evaluate("x => getComputedStyle(x).backgroundColor")
+    style = "all => all.map((x) => getComputedStyle(x)).map((x) => [x.filter, x.backgroundColor])"
+    (legend, color), (picture, _) = page.locator(".swatch.none, #map img").evaluate_all(style)
+    assert legend == picture != "none", "in the dark the legend changes as the map does"
     assert color == "rgb(64, 64, 64)"
 
+
+def test_a_visitor_draws_and_a_collapsed_model_spells_one_verb(page, models):
+    (same,) = set(models["collapsed"].generate(torch.randn(9, 16)))
     for count in (10, 20):
         page.click("#draw")
         assert f"of {count} draws" in page.inner_text("#tally")
@@ -257,27 +227,13 @@ def test_four_forms_are_right_near_or_wrong(page):
         assert page.evaluate("[tally.right, drawOne(), tally.right]")[::2] == [0, counts]
 
 
-def test_a_table_of_ones_own_has_a_page_of_its_own(tmp_path, monkeypatch):
-    stems = [
-        a + b for a in ("habl", "cant", "bail", "mir", "tom") for b in ("", "e", "i", "o", "u")
-    ]
-    verbs = [tuple(stem + end for end in ("ar", "o", "aba")) for stem in stems]
-    folder = tmp_path / "regulares"
-    folder.mkdir()
-    (folder / "train.txt").write_text("\n".join(map(" ".join, verbs)), encoding="utf-8")
-    monkeypatch.setenv("LAB5_DATA", str(folder))
-
-    def untrained(config, *_, **__):
-        model = lab.make_model(small(decoding=config.decoding), lab.vocabulary_of(verbs))
-        return SimpleNamespace(model=model)
-
-    space = PAGE["main"].__globals__
-    monkeypatch.setitem(space, "BUILD", tmp_path / "build")
-    monkeypatch.setitem(space, "load_or_train", untrained)
-    monkeypatch.setattr(taught, "sure_joins", lambda _, lists: taught.nothing_joined(lists))
-    PAGE["main"]()
-    text = (tmp_path / "build" / "page_regulares.html").read_text("utf-8")
-    assert "read 75 verb forms" in " ".join(text.split())
-    assert "<i>hablar</i> and <i>hablo</i>" in " ".join(text.split())
-    assert not re.search("English|<i>walk|>went|>walked|The conjugator", text)
+def test_a_table_of_ones_own_has_a_page_of_its_own(tmp_path, monkeypatch, thirty):
+    monkeypatch.setenv("LAB5_DATA", str(tmp_path))
+    verbs = [verb[:3] for verb in thirty]
+    untrained = lab.make_model(small(), lab.vocabulary_of(verbs))
+    models = {"ours": untrained, "collapsed": untrained}
+    text = " ".join(script.page_of(verbs, models, sure=[], joined=[]).split())
+    assert "read 90 verb forms" in text
+    assert f"<i>{verbs[0][0]}</i> and <i>{verbs[0][1]}</i>" in text
     assert '"form 1", "form 2", "form 3"' in text
+    assert not re.search("English|<i>walk|>went|>walked|The conjugator", text)

@@ -2,21 +2,20 @@
 
 import os
 import random
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import like_a_notebook
 import numpy as np
+import own
 import pytest
 import torch
-from conftest import ROOT, equal, fingerprint, keep, lab, lab5_runs, own, small, train, written
+from conftest import VERBS, equal, fingerprint, keep, lab, small, start, train, written
 
+import lab5_runs
 import lab5_train
 
-VERBS = lab.load_verbs()[:10]
 CONFIGS = [small(seed=seed, epochs=2, refine=0.5, tf_final=0.5) for seed in range(4)]
 
 
@@ -87,10 +86,9 @@ def test_what_a_notebook_defines_travels_and_what_it_sets_is_refused(tmp_path, c
     """With the bits of single runs; those of the lab's files alone are kept."""
     if cluster:
         pytest.importorskip("distributed", reason="optional: see requirements.txt")
-    environ = os.environ | {"LAB5_RUNS": str(tmp_path)}
-    command = [sys.executable, ROOT / "tests" / "like_a_notebook.py", *cluster.split()]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [
+    script = like_a_notebook.__file__
+    said, _ = start(script, cluster, LAB5_RUNS=str(tmp_path)).communicate()
+    assert said.splitlines() == [
         "trained anew and not kept in runs/, because of decoding 'narrow' (Narrow), "
         "strategy 'steep' (steep)",
         f"{fingerprint(train(like_a_notebook.OURS, VERBS))} False",
@@ -114,9 +112,7 @@ lab5_runs.sweep(tasks, VERBS, jobs=2, make_training=own.unscored, scores=scores)
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_workers_end_with_the_process_that_sweeps(tmp_path):
-    environ = os.environ | {"LAB5_RUNS": str(tmp_path), "PYTHONPATH": str(ROOT / "tests")}
-    command = [sys.executable, "-c", SWEEPS]
-    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE) as process:
+    with start("-c", SWEEPS, LAB5_RUNS=str(tmp_path)) as process:
         process.stdout.readline()  # a worker trains
         process.kill()
         process.communicate(timeout=60)  # returns once nobody can write to it
@@ -129,18 +125,15 @@ def random_states():
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_the_same_bits_whatever_ran_before_and_all_left_as_found(alone, threads):
-    found = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
-        torch.manual_seed(threads)
-        before = random_states()
-        run = train(CONFIGS[2], VERBS)
-        lab.score(run.model, VERBS, draws=100)
-        assert equal(alone[2], run)
-        assert random_states() == before
-        assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(found)
+    torch.set_num_threads(threads)
+    torch.manual_seed(threads)
+    before = random_states()
+    run = train(CONFIGS[2], VERBS)
+    lab.score(run.model, VERBS, draws=100)
+    assert equal(alone[2], run)
+    assert random_states() == before
+    assert torch.get_num_threads() == threads
+    torch.set_num_threads(1)
 
 
 def test_threads_of_one_process_take_turns():

@@ -114,7 +114,7 @@ def call(answer, *inputs):
     try:
         result = answer(*inputs)
     except (ArithmeticError, ValueError) as error:
-        raise ValueError(f"{error}, for {str(before)[1:80]}") from error
+        raise ValueError(f"{error}, for {str(before)[:80]}") from error
     if result is None:
         raise ValueError("returned None: is there a `return`?")
     if brief(inputs) != before:

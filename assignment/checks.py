@@ -113,8 +113,8 @@ def call(answer, *inputs):
     before = brief(inputs)
     try:
         result = answer(*inputs)
-    except (ArithmeticError, ValueError) as error:
-        raise ValueError(f"{error}, for {str(before)[:80]}") from error
+    except ArithmeticError as error:  # such as a division by zero
+        raise type(error)(f"{error}, for {str(before)[:80]}") from error
     if result is None:
         raise ValueError("returned None: is there a `return`?")
     if brief(inputs) != before:
@@ -323,12 +323,12 @@ def reparameterize(answer, case):
     by_mu, by_logvar = slopes(z, {"mu": mu, "logvar": logvar}).values()
     half = numbers(11, *z.shape) * (z - mu) / 2
     return {
-        "how many numbers in the noise (z − μ)/σ of two words": noise[:2].unique().numel(),
+        "different numbers in two words' (z − μ)/σ, the noise": noise[:2].unique().numel(),
         "each call draws the same noise": z.equal(answer(mu, logvar, rng)),
         "the same rng draws the same noise": z.equal(answer(mu, logvar, rng.manual_seed(0))),
-        "the mean of the noise (z − μ)/σ": round(noise.mean().item(), 1) + 0.0,
-        "its standard deviation": round(noise.std().item(), 1),
-        "the mean of its fourth power": round((noise**4).mean().item()),
+        "the mean of (z − μ)/σ, the noise": round(noise.mean().item(), 1) + 0.0,
+        "the standard deviation of (z − μ)/σ, the noise": round(noise.std().item(), 1),
+        "the mean of its fourth power, ((z − μ)/σ)⁴": round((noise**4).mean().item()),
         "the gradient by mu": by_mu,
         "the gradient by logvar is ½ σ ε": by_logvar.allclose(half, atol=1e-3),
     }

@@ -214,7 +214,7 @@ def make_source(path, expected):
 def take_solutions_out(notebook):
     """Takes solutions and hidden tests out of a notebook, as nbgrader does."""
     for cell in notebook.cells:
-        source = re.sub(r"(?s)### BEGIN HIDDEN.*?END HIDDEN TESTS\n", "", cell.source)
+        source = re.sub(r"(?s)\n### BEGIN HIDDEN.*?END HIDDEN TESTS\npoints", "", cell.source)
         stub = STUB if cell.cell_type == "code" else "YOUR ANSWER HERE"
         cell.source = re.sub(r"(?s)### BEGIN SOLUTION.*?END SOLUTION", stub, source)
         cell.metadata.pop("nbgrader", None)

@@ -43,7 +43,7 @@ def written(sources):
     return "".join(cell.source for source in sources.values() for cell in source.cells)
 
 
-def marks(source, number, right="", wrong=""):
+def marks(source, number, right="", wrong="", only=""):
     """Returns the points of a notebook's checks, hidden tests included; some code is replaced."""
     cells = handout.taken_from(NOTEBOOKS[number])
     assert any(right in cell.source for cell in cells), right
@@ -52,7 +52,7 @@ def marks(source, number, right="", wrong=""):
     names = handout.solution_of(cells)
     points = {}
     for cell in source.cells:
-        if cell.id.startswith("check-"):
+        if cell.id.startswith(f"check-{only}"):
             exec(cell.source, names)
             points[cell.id.removeprefix("check-")] = names["points"]
     return points
@@ -107,6 +107,7 @@ MISTAKES = [  # the check, right code, wrong code
     ("01 to_numbers", "[lab.EOS])", "[lab.EOS]).float()"),
     ("01 to_word", "            break", "            continue"),
     ("02 encoder_forward", ", lengths - 1]", ", -1]"),
+    ("02 encoder_forward", ", lengths - 1]  #", ", lengths - 1].squeeze()  #"),
     ("02 encoder_forward", ", lengths - 1]", ", lengths - 1]; letters += 1"),
     ("02 encoder_forward", "self.logvar(end)  #", "self.logvar(end.detach())  #"),
     ("02 encoder_forward", "self.condition(tense)  #", "self.condition(0 * tense)  #"),
@@ -117,6 +118,7 @@ MISTAKES = [  # the check, right code, wrong code
     ("02 decoder_greedy", "torch.where(letter == lab.EOS, lab.EOS, likeliest)", "likeliest"),
     ("02 decoder_greedy", "append(letter)", EARLY),
     ("02 decoder_greedy", "hidden, state = self", "hidden, _ = self"),
+    ("02 decoder_greedy", "torch.stack(spelled, 1)", "torch.stack(spelled, 1).squeeze()"),
     ("02 cvae_decode", "steps=lab.MAX_LETTERS + 1", "steps=13"),
     ("02 cvae_convert", "self.decode(mu, target", "self.decode(mu, source"),
     ("02 cvae_convert", "mu, _ = self.encode(words,", "_, mu = self.encode(words,"),
@@ -155,6 +157,31 @@ def test_a_mistake_costs_its_own_points_and_no_others(sources, mistake, capsys):
     points = marks(sources[number], number, *mistake[1:])
     assert [name for name in points if points[name] == 0] == [check]
     assert f"Hint: {checks.__dict__[check].__doc__[:20]}" in capsys.readouterr().out
+
+
+STEPS = [  # right code, wrong code: what the functions that step calls are given
+    ("(model.decoder, z, words,", "(model.decoder, mu, words,"),
+    ("(model.decoder, z, words,", "(model, z, words,"),
+    ("tf_ratio, rng)\n", "tf_ratio, torch.Generator())\n"),
+    ("tf_ratio, rng)\n", "tf_ratio, rng)\n    z = reparameterize(mu, logvar, rng)\n"),
+    ("= reparameterize(mu, logvar, rng)", "= reparameterize(mu, logvar.exp(), rng)"),
+    ("= reparameterize(mu, logvar, rng)", "= reparameterize(mu, logvar, torch.Generator())"),
+    ("kl_divergence(mu, logvar).mean()", "kl_divergence(mu, 0.5 * logvar).mean()"),
+    ("(*words)", "(words.letters, words.tense, words.lengths)"),
+    ("(*words)", "(words.letters, words.lengths, 0 * words.tense)"),
+    ("(*words)", "(words.letters.flip(0), words.lengths, words.tense)"),
+    ("(z, words.tense, fed)", "(z, 0 * words.tense, fed)"),
+]
+
+
+@pytest.mark.parametrize(("right", "wrong"), STEPS)
+def test_a_wrong_argument_costs_the_points_of_step(sources, right, wrong):
+    assert marks(sources["02"], "02", right, wrong, only="step") == {"step": 0}
+
+
+def test_an_error_names_the_input():
+    fault = checks.find_fault(checks.bleu4, lambda output, target: 1 / len(output), 0, {})
+    assert "division by zero, for ['', 'sends']" in fault
 
 
 def test_a_forgotten_return_is_named():
@@ -199,6 +226,7 @@ RIGHT = [  # the same, written differently
     ("02", "model.encoder(*words)", "model.encoder(**words._asdict())"),
     ("02", "model.decoder(z, words.tense, fed)", "model.decoder(fed=fed, z=z, tense=words.tense)"),
     ("02", "nn.utils.clip_grad_norm_(model.parameters(), 5.0)", CLIPPED),
+    ("02", "return ce.item(), kl.item()", "return np.float32(ce.item()), np.float32(kl.item())"),
     ("04", "4 * progress % 1", "math.fmod(progress, 0.25) * 4"),
 ]
 

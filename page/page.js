@@ -78,7 +78,7 @@ function formAsHtml(letters, tense, rows) {
 
 function typedAsHtml(word, tense) {
   const letters = [...word].map((letter) => `<span class="letter">${letter}</span>`);
-  return `<div class="form">${DATA.tenses[tense]} <small>as typed</small>
+  return `<div class="form">${DATA.tenses[tense]}, as typed
     <div class="letters" style="--count: ${letters.length}">${letters.join("")}</div></div>`;
 }
 

@@ -9,7 +9,7 @@ rounded to 8 bits. With LAB5_DATA=folder the page is that table's, build/page_fo
 takes the README's picture of it:
 
     chromium --headless --hide-scrollbars --window-size=1120,624 --screenshot=figures/page.png \
-        "file://$PWD/build/page.html#photobombs"
+        "file://$PWD/build/page.html#stopping"
 """
 
 import base64

@@ -172,7 +172,7 @@ def run_all(paths, made):
     """Runs notebooks, one by one; the page is made beside them, with the longest trainings."""
     os.environ["LAB5_FIGURES"] = str(made / "figures")
     print("Bars count cells. A bar stands still while a model is trained.")
-    page = Popen([sys.executable, ROOT / "page" / "page.py"], stdout=DEVNULL, stderr=DEVNULL)
+    page = Popen([sys.executable, "page/page.py"], cwd=ROOT, stdout=DEVNULL, stderr=DEVNULL)
     try:
         for path in paths:
             run(path, made / "notebooks")

@@ -79,7 +79,8 @@ function formAsHtml(letters, tense, rows) {
 function typedAsHtml(word, tense) {
   const letters = [...word].map((letter) => `<span class="letter">${letter}</span>`);
   return `<div class="form">${DATA.tenses[tense]}, as typed
-    <div class="letters" style="--count: ${letters.length}">${letters.join("")}</div></div>`;
+    <div class="letters" role="img" aria-label="${word}" style="--count: ${letters.length}">
+    ${letters.join("")}</div></div>`;
 }
 
 function verdict(word, tense, rows, forms) {

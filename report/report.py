@@ -226,7 +226,7 @@ def write_site(made):
         check_call([sys.executable, "-m", "sphinx", *options, pages, site])
     front = (site / "README.html").read_text("utf-8")
     if live.exists():
-        front = front.replace('href="_images/page.png"', 'href="page.html#stopping"')
+        front = front.replace('href="_images/page.png"', 'href="page.html"')
         page = live.read_text("utf-8").replace('"site/index.html"', '"index.html"')
         (site / "page.html").write_text(page, "utf-8")
     for name in ("README.html", "index.html"):

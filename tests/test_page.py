@@ -141,7 +141,10 @@ def test_a_visitor_types(page, models):
         page.fill("#word", text)
         assert page.input_value("#tense") == str(tense)
         for name, model in models.items():
-            assert [spelled(page, name)] == model.generate(model.encode([word], tense)[0])
+            forms = list(model.generate(model.encode([word], tense)[0])[0])
+            if name == "conjugator":
+                forms[tense] = word  # it learned to spell the others
+            assert spelled(page, name) == tuple(forms)
         assert page.evaluate(LOWEST) <= page.viewport_size["height"], "without scrolling"
         page.select_option("#tense", str(lab.THIRD))  # holds for this word only
     page.fill("#word", "e" * 32)
@@ -162,7 +165,7 @@ def test_a_verdict_stands_beside_the_box_and_marks_beside_the_forms(page, verbs,
     assert marks == [f"✗ should be {form}" for form in wrong]
     page.fill("#word", "blorp")
     lemma = spelled(page, "ours")[lab.LEMMA]
-    assert f"doesn’t know blorp. Nearest it knows: {lemma}" in page.inner_text("#verdict")
+    assert f"doesn’t know blorp. It spells {lemma} instead" in page.inner_text("#verdict")
     assert page.locator("#ours .form .near").first.inner_text() == f"≈ of {lemma}"
 
 
@@ -208,12 +211,12 @@ def test_a_visitor_explores_the_map_by_keys_and_pointer(page, models):
 
 
 def test_a_visitor_draws_and_a_collapsed_model_spells_one_verb(page, models):
-    (same,) = set(models["collapsed"].generate(torch.randn(9, 16)))
+    ((lemma, *_),) = set(models["collapsed"].generate(torch.randn(9, 16)))
     for count in (10, 20):
         page.click("#draw")
         assert f"of {count} draws" in page.inner_text("#tally")
     assert page.locator("#draws li").count() == 10
-    assert f"spelled {', '.join(same)} 20 times" in page.inner_text("#tally")
+    assert f"verb was {lemma} 20 times" in page.inner_text("#tally")
 
 
 def test_four_forms_are_right_near_or_wrong(page):

@@ -119,6 +119,7 @@ def test_words_that_choose_each_other_below_a_limit_are_mutual():
 
 def test_sure_joins_are_right_and_of_words_that_were_near_before_refining(run, monkeypatch):
     monkeypatch.setattr(taught, "NEAREST", 1)
+    torch.manual_seed(1)
     untrained = lab.make_model(run.config, run.model.vocabulary)
     fewer = taught.sure_joins(run._replace(before_refining=untrained), LISTS)
     assert (fewer != taught.sure_joins(run, LISTS)).any()

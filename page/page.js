@@ -99,7 +99,7 @@ function verdict(word, tense, rows, forms) {
 // What the conjugator has been taught about a word.
 function lessonOn(word, tense) {
   const row = DATA.joined.find((row) => row[tense] === word);
-  if (!row) return `No row that taught it has <b>${word}</b>.`;
+  if (!row) return `No row that taught it has <b>${word}</b> as ${DATA.tenses[tense]}.`;
   const isTrue = DATA.verbs.some((verb) => verb.join() === row.join());
   return `It was taught the row <i>${row.join(", ")}</i>${isTrue ? "" : ", a wrong one"}.`;
 }

@@ -66,21 +66,24 @@ function tileAsHtml({ text, probability, isOpen, opens }) {
   return `<span class="${kinds}" title="${sure}">${text || "·"}${bar}</span>`;
 }
 
+function lineAsHtml(title, label, letters) {
+  return `<div class="form">${title}
+    <div class="letters" role="img" aria-label="${label}" style="--count: ${letters.length}">
+    ${letters.join("")}</div></div>`;
+}
+
 function formAsHtml(letters, tense, rows) {
   const word = wordOf(letters);
   const opening = letters.findIndex(({ opens }) => opens);
   const gate = opening < 0 ? "" : `; the gate opens after “${word.slice(0, opening)}”`;
   const right = new Set(rows.map((row) => row[tense]));
-  return `<div class="form">${DATA.tenses[tense]} ${verdictOn(word, tense, right)}
-    <div class="letters" role="img" aria-label="${word}${gate}" style="--count: ${letters.length}">
-    ${letters.map(tileAsHtml).join("")}</div></div>`;
+  const title = `${DATA.tenses[tense]} ${verdictOn(word, tense, right)}`;
+  return lineAsHtml(title, word + gate, letters.map(tileAsHtml));
 }
 
 function typedAsHtml(word, tense) {
   const letters = [...word].map((letter) => `<span class="letter">${letter}</span>`);
-  return `<div class="form">${DATA.tenses[tense]}, as typed
-    <div class="letters" role="img" aria-label="${word}" style="--count: ${letters.length}">
-    ${letters.join("")}</div></div>`;
+  return lineAsHtml(`${DATA.tenses[tense]}, as typed`, word, letters);
 }
 
 function verdict(word, tense, rows, forms) {

@@ -176,7 +176,8 @@ def run_all(paths, made):
     try:
         for path in paths:
             run(path, made / "notebooks")
-        page.wait()
+        if page.wait():
+            print("the page was not made: run page/page.py to see why")
     finally:
         page.terminate()
 

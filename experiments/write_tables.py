@@ -35,6 +35,7 @@ ABLATION = {
     "no price": "no price on the gate",
     "not flattened": "without tempering",
     "no target rate": "no target rate, but a short rise to 0.76",
+    "no rise": "… or a constant 0.76",
 }
 RIVALS = {
     "model alone": "our model alone",

@@ -113,7 +113,7 @@ function answer() {
   const word = wordIn(get("word"));
   const tense = Number(get("tense").value);
   const problem = complaint(word);
-  get("answer").classList.toggle("is-hidden", Boolean(problem));
+  document.body.classList.toggle("no-word", Boolean(problem));
   get("verdict").innerHTML = problem;
   if (problem) return;
   const rows = DATA.verbs.filter((verb) => verb[tense] === word);

@@ -166,7 +166,7 @@ def to_numbers(answer, case):
 def to_word(answer, case):
     """A word ends at its first EOS, whatever comes after it. a is 1, z is 26."""
     letters, _ = VOCABULARY.to_tensor(some_words(case))
-    rows = F.pad(letters, (0, 2), value=3).tolist()
+    rows = [*F.pad(letters, (0, 2), value=3).tolist(), [2, 5, 7]]  # the last has no EOS
     return {f"the word of {row}": call(answer, torch.tensor(row)) for row in rows}
 
 
@@ -192,7 +192,8 @@ def decoder_first_state(answer, case):
     layer.weight.data = layer.weight[:, :width].repeat(1, 1 + Z // width)
     h, c = call(decoder.first_state, z, torch.tensor([2, 0, 3]))
     sources = {"z": z, "condition.weight": embedding, "from_z.bias": layer.bias}
-    return {"the hidden state": h, "the cell": c} | slopes(torch.cat([h, c]), sources)
+    found = {"the hidden state": h, "the cell": c} | slopes(torch.cat([h, c]), sources)
+    return found | {"those of a single word": decoder.first_state(z[:1], torch.tensor([2]))}
 
 
 class Start:
@@ -217,6 +218,7 @@ def decoder_forward(answer, case):
     words = batch(case)
     logits = call(decoder, z, words.tense, words.letters)
     found = {"the logits of the first letter": logits[:, 0], "all logits": logits}
+    found["the logits of a single word"] = decoder(z[:1], words.tense[:1], words.letters[:1])
     return found | slopes(logits, {"z": z, **dict(decoder.named_parameters())})
 
 
@@ -300,7 +302,10 @@ def cvae_decode(answer, case):
 
 
 def cvae_convert(answer, case):
-    """Encode the words in their own tenses, and decode mu, not a draw, in those that are asked."""
+    """Encode the words in their own tenses, and decode mu, not a draw, in those that are asked.
+
+    (A stand-in for a model spells nonsense.)
+    """
     model, tenses = model_of(answer, case), batch(case).tense.tolist()
     greedy = model.decoder.greedy
     model.decode = lambda z, tenses: VOCABULARY.to_words(greedy(z, torch.tensor(tenses), 33))
@@ -362,22 +367,24 @@ def choose_fed(answer, case):
     is_fed, is_free = ((drawn == way).all(2) for way in (fed, free))
     again = [rng.manual_seed(1) and choose(0.7)[0] for _ in range(2)]
     return {
+        "the letters with a ratio of 1, 0 where they don't count": fed,
         "the lengths with a ratio of 1": all_fed,
-        "the letters with a ratio of 1": fed,
         "the lengths with a ratio of 0": all_free,
         **{f"word {n} with a ratio of 0": row for n, row in enumerate(free)},
         "each word is fed or free, with its own z and tense": (is_fed ^ is_free).all().item(),
         "the share of fed words with a ratio of 0.7": round(is_fed.float().mean().item(), 1),
         "more than 50 different choices in 100 calls": len(is_fed.unique(dim=0)) > 50,
+        "the number of fed words differs by chance": len(is_fed.sum(1).unique()) > 1,
         "the same rng tosses the same coins": again[0].equal(again[1]),
     }
 
 
 def step(answer, case):
-    """Minimize CE + β KL, means over words, with z drawn; return CE and KL as numbers.
+    """Stand-ins take the place of the functions you call, so CE and KL may be any numbers here.
 
-    Set gradients to 0, clip the gradient of all weights together to the norm 5, set the rate, and
-    let the optimizer make its step. (On a small model, with stand-ins for the functions you call.)
+    Minimize CE + β KL, means over words, with z drawn; return CE and KL as numbers. Set gradients
+    to 0, clip the gradient of all weights together to the norm 5, set the rate, and let the
+    optimizer make its step.
     """
     model, words, found = model_of(nn.Module, case), batch(case), {}
     optimizer = torch.optim.SGD(model.parameters(), lr=1000.0, momentum=0.5)
@@ -434,7 +441,7 @@ def four_cycles(answer, case):
 
 # ---- 03: scores ----
 def bleu4(answer, case):
-    """Count the output's runs of 1 to 4 letters, clipped, without NLTK. 0 hits count as 0.1.
+    """Without NLTK, count the output's runs of 1 to 4 letters, clipped. 0 hits count as 0.1.
 
     Without a shared letter the score is 0. An output shorter than its target scores less.
     """
@@ -449,7 +456,7 @@ def bleu4(answer, case):
 def gaussian_score(answer, case):
     """Return the share of verbs that are rows, all four forms, and how many different rows."""
     rows = VERBS[case::300]
-    mixed = [(*one[:3], other[3]) for one, other in pairwise(rows)]
-    drawn = rows[:3] + rows[:1] * 2 + mixed
+    mixed = [one[: 1 + n % 3] + other[1 + n % 3 :] for n, (one, other) in enumerate(pairwise(rows))]
+    drawn = rows[:3] + rows[:1] * 2 + mixed + [("zzz",) * len(rows[0])]
     share, distinct = call(answer, drawn, rows + rows[:2])  # a table may repeat rows
-    return {"the share": float(share), "the number of different rows": int(distinct)}
+    return {"the share": float(share), "the number of different rows": float(distinct)}

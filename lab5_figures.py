@@ -55,7 +55,7 @@ def draw_curves(runs: dict[str, Run], curves=CURVES, palette=None) -> plt.Figure
     `curves` has the panels' titles by column of the history, and `palette` the runs' colours by
     name. Curves that no run has are left out.
     """
-    histories = {name: run.history for name, run in runs.items()}
+    histories = {str(name): run.history for name, run in runs.items()}
     table = pd.concat(histories, names=["run"]).reset_index()
     curves = {column: title for column, title in curves.items() if column in table}
     rows = math.ceil(len(curves) / 2)
@@ -165,8 +165,8 @@ def note_on(word: str, tense: int, verbs: list[lab.Verb]) -> str:
 def show_panel(describe, boxes: list[widgets.Widget], *below: widgets.Widget) -> None:
     """Shows widgets, and the text that `describe` returns for their values, which follows them.
 
-    The first box holds a word; spaces around it and capitals don't matter. For a word that no model
-    can read, a hint is shown. Where no kernel runs, the first answer is shown.
+    The first box holds a word; spaces around it and capitals don't matter. For a word that can't be
+    read, the reason is shown. Where no kernel runs, the first answer is shown.
     """
     answer = widgets.HTML()
 
@@ -174,8 +174,8 @@ def show_panel(describe, boxes: list[widgets.Widget], *below: widgets.Widget) ->
         word, *others = (box.value for box in boxes)
         try:
             text = describe(word.strip().lower(), *others)
-        except ValueError:
-            text = "One word, please, of at most 32 letters from a to z, for example stopped."
+        except ValueError as error:
+            text = f"One word, please, for example stopped. ({error})"
         answer.value = f"<pre>{html.escape(text)}</pre>"
         return text
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -26,6 +27,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import torch
+from cloudpickle import register_pickle_by_value
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
@@ -57,18 +59,22 @@ def note(module_name: str) -> None:
     """
     if module_name not in {"__main__", *FILES}:  # no script or notebook, and not noted before
         module = sys.modules[module_name]
-        FILES[module_name] = File(*syntax_of(module.__file__), contents_of(module))
+        FILES[module_name] = File(*syntax_of(module), contents_of(module))
 
 
-def syntax_of(file: str) -> tuple[str, set[str]]:
-    """Returns a hash of what a file computes, and the names of the modules that it imports.
+def syntax_of(module: ModuleType) -> tuple[str, set[str]]:
+    """Returns a hash of what a module computes, and the names of all that it imports.
 
     The hash is that of the syntax tree, without comments and docstrings.
     """
-    tree = ast.parse(Path(file).read_bytes())
+    tree = ast.parse(Path(module.__file__).read_bytes())
     nodes = list(ast.walk(tree))
     imports = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    imports |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):  # from .a import b, where b may be a module, too
+            relative = "." * node.level + (node.module or "")
+            origin = importlib.util.resolve_name(relative, module.__package__)
+            imports |= {origin, *(f"{origin}.{alias.name}" for alias in node.names)}
     for node in nodes:
         documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         if documented and ast.get_docstring(node) is not None:
@@ -77,7 +83,14 @@ def syntax_of(file: str) -> tuple[str, set[str]]:
 
 
 def copied(value):
-    """Returns a copy of a dictionary, list or set, with those in it; anything else as it is."""
+    """Returns a copy of a dictionary, list, set or array, and what a function is made of.
+
+    Anything else is returned as it is.
+    """
+    if isinstance(value, FunctionType):  # whose code may be replaced, as by %autoreload
+        return value, value.__code__, value.__defaults__
+    if isinstance(value, np.ndarray | torch.Tensor):
+        return value.tolist()
     if isinstance(value, dict):
         return {name: copied(part) for name, part in value.items()}
     if isinstance(value, list):
@@ -369,6 +382,9 @@ def sweep(tasks, verbs=None, *, jobs=-1, progress=True, **options) -> list[Run]:
         reasons = reasons_not_to_keep(task)
         not_kept |= set(reasons)
         store = None if reasons else Store(task)
+        for part in parts_of(task).values():
+            if isinstance(part, FunctionType | type) and part.__module__ not in FILES:
+                register_pickle_by_value(sys.modules[part.__module__])  # a worker's may be older
         sent = (lab5_train.STRATEGIES[config.strategy], lab.DECODERS[config.decoding], os.getpid())
         calls.append(joblib.delayed(finish_in_worker)(number, task, store, *sent))
     say_not_kept(sorted(not_kept))

@@ -8,6 +8,8 @@ import pandas as pd
 from filelock import FileLock
 from joblib import Parallel, delayed
 
+import lab5_utils as lab
+
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 BUILD = HERE.parent / "build"
@@ -43,10 +45,10 @@ def run_parts(parts):
     asked = parser.parse_args()
     if unknown := ", ".join(sorted(set(asked.parts) - set(parts))):
         parser.error(f"{unknown}: not one of {', '.join(parts)}")
-    suffix = ""
     if asked.data:
         os.environ["LAB5_DATA"] = str(asked.data.absolute())
-        suffix = f"_{asked.data.resolve().name}"
+    folder = lab.data_folder().resolve()  # which may have been set before
+    suffix = "" if folder == lab.HERE.resolve() else f"_{folder.name}"
     for name in asked.parts:
         file, score, items = parts[name]
         calls = [delayed(score_item)(score, item) for item in items]

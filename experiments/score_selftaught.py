@@ -182,7 +182,7 @@ def leads(table, score):
     Student's t, of the differences.
     """
     scores = table.pivot(index="seed", columns="row", values=score)
-    ahead = -scores.sub(scores.pop("self-taught"), axis=0)
+    ahead = scores.drop(columns="self-taught").rsub(scores["self-taught"], axis=0)
     low, high = stats.t.interval(0.95, len(ahead) - 1, ahead.mean(), ahead.sem())
     return pd.DataFrame({"mean": ahead.mean(), "low": low, "high": high})
 

@@ -177,6 +177,7 @@ def run_all(paths, made):
         for path in paths:
             run(path, made / "notebooks")
         if page.wait():
+            (BUILD / "page.html").unlink(missing_ok=True)  # an old one
             print("the page was not made: run page/page.py to see why")
     finally:
         page.terminate()

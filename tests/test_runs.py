@@ -5,6 +5,7 @@ import functools
 import hashlib
 import itertools
 import json
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
@@ -105,6 +106,11 @@ def test_what_is_set_is_the_reason_until_it_is_set_back(name):
     with SET[name]:
         assert name in reasons(tiny())
     assert reasons(tiny()) == []
+
+
+def test_code_that_autoreload_replaces_is_the_reason(monkeypatch):
+    monkeypatch.setattr(own.unscored, "__code__", my_training.__code__)
+    assert reasons(tiny()) == ["own.unscored"]
 
 
 def test_a_constant_is_set_back_by_its_number(monkeypatch):
@@ -225,12 +231,19 @@ EDITS = {"x / 2": False, "A file": True, "Halves": True, "Returns half": True, "
 
 @pytest.mark.parametrize("code", EDITS)
 def test_an_edited_formula_is_another_run_and_an_edited_text_the_same(tmp_path, code):
-    path = tmp_path / "file.py"
+    module = SimpleNamespace(__file__=tmp_path / "file.py", __package__="")
     hashes = set()
     for text in (FILE, FILE.replace(code, "x / 3")):
-        path.write_text(text)
-        hashes.add(lab5_runs.syntax_of(path)[0])
+        module.__file__.write_text(text)
+        hashes.add(lab5_runs.syntax_of(module)[0])
     assert (len(hashes) == 1) == EDITS[code]
+
+
+def test_a_module_that_is_imported_from_a_package_is_among_the_imports(tmp_path):
+    module = SimpleNamespace(__file__=tmp_path / "file.py", __package__="rooms")
+    module.__file__.write_text("from experiments import words\nfrom .own import late\n")
+    _, imports = lab5_runs.syntax_of(module)
+    assert imports == {"experiments", "experiments.words", "rooms.own", "rooms.own.late"}
 
 
 ALL = {"ours", "own", "imported"}

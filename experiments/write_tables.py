@@ -27,7 +27,7 @@ PLAIN = {"plain, 16 epochs": "plain, 16 epochs", "plain, 84 epochs": "plain, 84 
 GATE = {"gate, 16 epochs": "gate, 16 epochs", "gate, 84 epochs": "gate, 84 epochs"}
 TAUGHT = {"self-taught": "self-taught: its network"}
 TAUGHT_ROWS = {"self-taught": "self-taught: looked up in its rows"}
-COUNT = {"count": "a count: looked up in its rows"}
+COUNT = {"count": "a count: its rows, looked up or drawn"}
 ABLATION = {
     "Config()": "nothing changed",
     "Config(), before refining": "… before refining",

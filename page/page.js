@@ -270,7 +270,7 @@ function draw() {
   const score = (tally.right / tally.draws).toFixed(2);
   const [most] = Object.entries(tally.collapsed).sort((a, b) => b[1] - a[1]);
   get("tally").innerHTML =
-    `${tally.right} of ${tally.draws} draws are ✓: a Gaussian score of ${score}.
+    `${tally.right} of ${tally.draws} draws so far are ✓: a Gaussian score of ${score}.
     <small>From the same noise, the collapsed model’s verb was ${most[0]} ${most[1]} times.</small>`;
 }
 

@@ -152,11 +152,17 @@ MISTAKES = [  # the check, right code, wrong code
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: f"{mistake[0]}: {mistake[2]}")
-def test_a_mistake_costs_its_own_points_and_no_others(sources, mistake, capsys):
+def test_a_mistake_costs_its_points(sources, mistake, capsys):
     number, check = mistake[0].split()
-    points = marks(sources[number], number, *mistake[1:])
-    assert [name for name in points if points[name] == 0] == [check]
+    assert marks(sources[number], number, *mistake[1:], only=check) == {check: 0}
     assert f"Hint: {checks.__dict__[check].__doc__[:20]}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["reparameterize", "cross_entropy", "choose_fed", "cvae_decode"])
+def test_a_mistake_costs_no_points_of_what_calls_it(sources, name):
+    right, wrong = next(codes for check, *codes in MISTAKES if check == f"02 {name}")
+    points = marks(sources["02"], "02", right, wrong)
+    assert [other for other in points if points[other] == 0] == [name]
 
 
 STEPS = [  # right code, wrong code: what the functions that step calls are given

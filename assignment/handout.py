@@ -259,7 +259,7 @@ def main():
     folder = options.folder
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         parser.error(f"{folder}: found something there; expected a new or an empty folder")
-    verbs = lab.load_verbs()
+    verbs = checks.VERBS
     if len(verbs) < 1000 or len(verbs[0]) != 4:
         parser.error(f"found {len(verbs)} verbs of {len(verbs[0])} forms; expected 1,000 of four")
     files = make_files(options.nbgrader)

@@ -9,6 +9,7 @@ from filelock import FileLock
 from joblib import Parallel, delayed
 
 import lab5_utils as lab
+from lab5_runs import end_with
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -24,11 +25,17 @@ def put_rows(path, rows):
         if path.exists():
             rows = pd.concat([pd.read_csv(path), rows])
         rows = rows.drop_duplicates(["row", "seed"], keep="last")
-        rows.sort_values(["row", "seed"]).to_csv(path, index=False)
+        part = path.with_suffix(".part")  # so that a table is whole, whatever happens
+        rows.sort_values(["row", "seed"]).to_csv(part, index=False)
+        part.replace(path)
 
 
-def score_item(score, item):
-    """Returns the rows that come out for an item, such as a recipe and a seed."""
+def score_item(score, item, asker):
+    """Returns the rows that come out for an item, such as a recipe and a seed.
+
+    It ends soon after the process that asks, if that is another.
+    """
+    end_with(asker)
     return pd.DataFrame(score(**item)).assign(seed=item["seed"]).round(6)
 
 
@@ -47,11 +54,13 @@ def run_parts(parts):
         parser.error(f"{unknown}: not one of {', '.join(parts)}")
     if asked.data:
         os.environ["LAB5_DATA"] = str(asked.data.absolute())
+    if len(lab.load_verbs()[0]) != len(lab.TENSES):
+        parser.error(f"{lab.data_folder() / 'train.txt'}: verbs must have {len(lab.TENSES)} forms")
     folder = lab.data_folder().resolve()  # which may have been set before
     suffix = "" if folder == lab.HERE.resolve() else f"_{folder.name}"
     for name in asked.parts:
         file, score, items = parts[name]
-        calls = [delayed(score_item)(score, item) for item in items]
+        calls = [delayed(score_item)(score, item, os.getpid()) for item in items]
         for rows in Parallel(-1, return_as="generator_unordered")(calls):
             put_rows(asked.results / f"{file}{suffix}.csv", rows)
             print(rows.to_string(), flush=True)

@@ -140,4 +140,6 @@ PARTS = {
 
 
 if __name__ == "__main__":
-    run_parts(PARTS)
+    from experiments import score_seeds  # by name, so that workers import variants, too
+
+    run_parts(score_seeds.PARTS)

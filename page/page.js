@@ -87,16 +87,17 @@ function typedAsHtml(word, tense) {
 }
 
 function verdict(word, tense, rows, forms) {
-  const known = tenseInTable(word);
+  const read = DATA.tenses.filter((_, t) => COLUMNS[t].has(word)).join(" and ");
   if (rows.length) {
     const right = forms.filter((form, t) => rows.some((row) => row[t] === form));
     const count = right.length === forms.length ? "all" : `${right.length} of`;
     return `Our model has read <b>${word}</b>. It spells ${count} its ${forms.length} forms right.`;
   }
-  if (known >= 0) return `Our model has read <b>${word}</b> as the ${DATA.tenses[known]} only.`;
-  const near = verbsOf(forms).filter(Boolean).join(" and ");
-  const instead = near ? `It spells <b>${near}</b> instead.` : "What it spells is no verb, either.";
-  return `Our model doesn’t know <b>${word}</b>. ${instead}`;
+  if (read) return `Our model has read <b>${word}</b> as the ${read} only.`;
+  const near = `<b>${verbsOf(forms).filter(Boolean).join(" and ")}</b>`;
+  const instead = `It spells ${kindOf(forms) === "wrong" ? "some forms of " : ""}${near} instead.`;
+  const spelled = near === "<b></b>" ? "What it spells is no verb, either." : instead;
+  return `Our model doesn’t know <b>${word}</b>. ${spelled}`;
 }
 
 // What the conjugator has been taught about a word.
@@ -245,8 +246,16 @@ get("map").addEventListener("pointermove", hoverOrDrag);
 get("map").addEventListener("pointercancel", () => moveTo(placeBefore));
 get("map").addEventListener("keydown", followKey);
 moveTo(place);
-get("word").value = decodeURIComponent(location.hash.slice(1)) || get("word").value; // page.html#broke
-readWord();
+
+// Reads the word after the page's address, as in page.html#broke.
+function readAddress() {
+  const asked = new URLSearchParams(`word=${location.hash.slice(1)}`);
+  get("word").value = asked.get("word") || get("word").value;
+  readWord();
+}
+
+window.addEventListener("hashchange", readAddress);
+readAddress();
 
 // ---- Make verbs out of noise ----
 const DRAWS = 10;

@@ -134,6 +134,7 @@ def page_of(verbs: list[lab.Verb], models: dict[str, lab.CVAE], sure: list, join
         data=data,
         picture=picture_of_map(ours, lemmas_of(verbs)),
         verbs=verbs,
+        models=models,
         latent=ours.latent_size,
         examples=examples_of(verbs),
         sure=len(sure),

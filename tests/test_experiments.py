@@ -1,5 +1,6 @@
 """Experiments: verbs that are held out, scores of what converts, tables over seeds."""
 
+import runpy
 from itertools import permutations
 from types import SimpleNamespace
 
@@ -182,6 +183,13 @@ def test_schedules_are_compared_at_one_mean_weight():
     for config in (score_seeds.ANNEALING[name]() for name in recipes):
         weights = [lab5_train.kl_weight(config, n / 1000, 0.0) for n in range(1, 1001)]
         assert np.mean(weights) == approx(0.3, abs=2e-3)
+
+
+def test_workers_import_what_the_script_imports(monkeypatch):
+    parts = {}
+    monkeypatch.setattr(experiments, "run_parts", parts.update)
+    runpy.run_module("experiments.score_seeds", run_name="__main__")
+    assert {score.func.__module__ for _, score, _ in parts.values()} == {score_seeds.__name__}
 
 
 def test_an_ablation_lacks_the_part_that_names_it():

@@ -32,6 +32,7 @@ SIDE = ["navbar-logo", "try", "search-button-field", "sbt-sidebar-nav", "colab"]
 html_sidebars = {"**": [f"{name}.html" for name in SIDE]}
 html_context = {"default_mode": "auto"}  # dark or light, as the browser says
 html_copy_source = html_use_index = False
+html_show_search_summary = "GITHUB_REPOSITORY" in os.environ  # from a disk none can be read
 html_theme_options = {
     "show_toc_level": 2,
     "use_download_button": False,

@@ -57,7 +57,9 @@ def draw_curves(runs: dict[str, Run], curves=CURVES, palette=None) -> plt.Figure
     """
     histories = {str(name): run.history for name, run in runs.items()}
     table = pd.concat(histories, names=["run"]).reset_index()
+    table = table.dropna(axis=1, how="all")
     curves = {column: title for column, title in curves.items() if column in table}
+    colours = {"palette": palette, "hue_order": list(histories), "style_order": list(histories)}
     rows = math.ceil(len(curves) / 2)
     size = (WIDTH, 1.9 * rows)
     fig, axes = plt.subplots(rows, 2, figsize=size, sharex=True, squeeze=False)
@@ -66,8 +68,8 @@ def draw_curves(runs: dict[str, Run], curves=CURVES, palette=None) -> plt.Figure
         axes[rows - 2, 1].tick_params(labelbottom=True)  # nothing is below it
     for ax, (column, title) in zip(axes.flat, curves.items(), strict=False):
         known = table.dropna(subset=column)
-        by_run = {"hue": "run", "style": "run", "palette": palette, "estimator": None}
-        sns.lineplot(known, x="epoch", y=column, **by_run, ax=ax)
+        by_run = {"hue": "run", "style": "run", "estimator": None}
+        sns.lineplot(known, x="epoch", y=column, **by_run, **colours, ax=ax)
         ax.set(title=title, ylabel=None)
         if column in WIDE:
             set_decades(ax)
@@ -162,6 +164,9 @@ def note_on(word: str, tense: int, verbs: list[lab.Verb]) -> str:
     return "not in the table, so the model mostly answers with a word that it knows"
 
 
+PANELS = []  # kept, since one that is collected would close its successor, which has its name
+
+
 def show_panel(describe, boxes: list[widgets.Widget], *below: widgets.Widget) -> None:
     """Shows widgets, and the text that `describe` returns for their values, which follows them.
 
@@ -183,4 +188,5 @@ def show_panel(describe, boxes: list[widgets.Widget], *below: widgets.Widget) ->
         box.observe(update, names="value")
     panel = widgets.VBox([*boxes, answer, *below], model_id="panel")  # the same in each run
     shown = {"text/plain": f"a panel, once this cell has run; its first answer:\n\n{update()}"}
+    PANELS.append(panel)
     display(panel._repr_mimebundle_() | shown, raw=True)

@@ -87,6 +87,8 @@ def copied(value):
 
     Anything else is returned as it is.
     """
+    if isinstance(value, classmethod | staticmethod | property):
+        value = value.fget if isinstance(value, property) else value.__func__
     if isinstance(value, FunctionType):  # whose code may be replaced, as by %autoreload
         return value, value.__code__, value.__defaults__
     if isinstance(value, np.ndarray | torch.Tensor):
@@ -99,14 +101,15 @@ def copied(value):
 
 
 def contents_of(module: ModuleType) -> dict:
-    """Returns what a module and its classes hold, by name; dictionaries and lists as copies."""
+    """Returns what a module and its classes hold, by name, each as `copied` returns it."""
     classes = [kind for kind in vars(module).values() if isinstance(kind, type)]
     own = [kind for kind in classes if kind.__module__ == module.__name__]
     held = {}
     for holder in (module, *own):
+        path = module.__name__ if holder is module else f"{module.__name__}.{holder.__qualname__}"
         for name, value in vars(holder).items():
             if isinstance(value, FunctionType) or not name.startswith("__"):
-                held[f"{holder.__name__}.{name}"] = copied(value)
+                held[f"{path}.{name}"] = copied(value)
     return held
 
 
@@ -127,10 +130,8 @@ def names_set() -> list[str]:
     for module_name, (_, _, then) in FILES.items():
         now = contents_of(sys.modules[module_name])
         changed |= {name for name in then | now if not is_same(then.get(name), now.get(name))}
-    replaced = {name.split(".")[-1] for name in changed}  # classes, without their members
-    replaced -= {name.split(".")[0] for name in FILES}  # a file may be called like what it holds
-    changed = {name for name in changed if name.split(".")[0] not in replaced}
-    found = sorted(changed - {f"{__name__}.RUNS"})  # a folder of one's own changes no number
+    changed -= {f"{__name__}.RUNS"}  # a folder of one's own changes no number
+    found = sorted(name for name in changed if name.rpartition(".")[0] not in changed)
     if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
         found.append("autocast")
     return found
@@ -171,9 +172,8 @@ def reasons_not_to_keep(task: Task) -> list[str]:
         module_name, name = path_of(part)
         if module_name not in FILES or getattr(sys.modules[module_name], name, None) is not part:
             reasons.append(f"{called} ({name})")
-    for name, value in arguments_of(task).items():
-        if not is_plain(value):
-            reasons.append(f"argument {name}")
+    arguments = arguments_of(task).items()
+    reasons += [f"argument {name}" for name, value in arguments if not is_plain(value)]
     if getattr(task.make_training, "args", ()):
         reasons.append("an argument without a name")
     return reasons
@@ -226,7 +226,7 @@ class Store:
         self.key = run_key(task)
         name = f"{self.config.strategy:.30}-{self.config.decoding:.30}"
         name = re.sub(r"[^\w-]", "_", name, flags=re.ASCII)
-        self.folder = RUNS / f"{name}-{self.config.seed}-{self.key[:16]}"
+        self.folder = Path(RUNS) / f"{name}-{self.config.seed}-{self.key[:16]}"
         self.path = self.folder / "run.pt"
 
     @contextmanager
@@ -362,31 +362,44 @@ def finish_in_worker(number, task: Task, store: Store | None, schedule, decoder,
         raise
 
 
-def sweep(tasks, verbs=None, *, jobs=-1, progress=True, **options) -> list[Run]:
-    """Returns the runs of tasks, in their order, each loaded from runs/ or trained.
+def call_of(number: int, task: Task, store: Store | None):
+    """Returns the call that finishes a task in a worker, with all that the worker may lack."""
+    schedule, decoder, *others = parts_of(task).values()
+    for part in (schedule, decoder, *others, *task.scores.values()):
+        if isinstance(part, FunctionType | type) and part.__module__ not in FILES:
+            register_pickle_by_value(sys.modules[part.__module__])  # a worker's may be older
+    return joblib.delayed(finish_in_worker)(number, task, store, schedule, decoder, os.getpid())
 
-    A task is a configuration, or a pair of a configuration and its own verbs. One run is trained
-    per core, or on a cluster (`joblib.parallel_config`). Takes and raises what `load_or_train`
-    does, and ValueError if you have replaced a name in one of the lab's files, since the workers
-    would not see the replacement. What was finished before an error is kept.
-    """
+
+def check_workers() -> None:
+    """Raises ValueError if something was set here that workers would not see."""
     set_here = names_set()
     if torch.get_default_dtype() != torch.float32:
         set_here.append("torch's default dtype")
     if set_here:
-        raise ValueError(f"{set_here[0]} was set here, not in the workers: edit its file instead")
+        raise ValueError(
+            f"{set_here[0]} was set here, not in workers: edit its file, restart Python"
+        )
+
+
+def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -> list[Run]:
+    """Returns the runs of tasks, in their order, each loaded from runs/ or trained.
+
+    A task is a configuration, or a pair of a configuration and its own verbs. One run is trained
+    per core, or on a cluster (`joblib.parallel_config`). Takes and raises what `load_or_train`
+    does, and ValueError if a name in one of the lab's files isn't what it was at import, since the
+    workers would not see what it is now. What was finished before an error is kept.
+    """
+    check_workers()
+    verbs, pairs = (given if given is None else list(given) for given in (verbs, pairs))
     calls, not_kept = [], set()
     for number, task in enumerate(tasks):
         config, own = task if isinstance(task, tuple | list) else (task, verbs)
-        task = check_task(config, own, **options)
+        task = check_task(config, own, pairs, **options)
         reasons = reasons_not_to_keep(task)
         not_kept |= set(reasons)
         store = None if reasons else Store(task)
-        for part in parts_of(task).values():
-            if isinstance(part, FunctionType | type) and part.__module__ not in FILES:
-                register_pickle_by_value(sys.modules[part.__module__])  # a worker's may be older
-        sent = (lab5_train.STRATEGIES[config.strategy], lab.DECODERS[config.decoding], os.getpid())
-        calls.append(joblib.delayed(finish_in_worker)(number, task, store, *sent))
+        calls.append(call_of(number, task, store))
     say_not_kept(sorted(not_kept))
     finished = joblib.Parallel(jobs, return_as="generator_unordered")(calls)
     runs = dict(tqdm(finished, "runs", len(calls), disable=not progress))

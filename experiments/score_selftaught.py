@@ -98,7 +98,7 @@ def answer(model, verbs):
 
 def score_rows(name, rows, kept, verbs):
     """Returns the scores of rows that were found, which began with those that were kept."""
-    right = len(set(kept) & set(verbs)) / len(kept)
+    right = len(set(kept) & set(verbs)) / max(1, len(kept))
     found = {"row": name, "kept": len(kept), "kept_right": right}
     rng = random.Random(0)
     drawn = [rng.choice(rows) for _ in range(10_000)]

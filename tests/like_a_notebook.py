@@ -39,14 +39,9 @@ def use_dask():
 
 
 def main():
-    """Prints what came of a sweep, then how it refuses what is set."""
+    """Prints what came of a sweep."""
     for run in lab5_runs.sweep(TASKS, VERBS, jobs=2, make_training=own.unscored):
         print(fingerprint(run), type(run.model.decoder) is Narrow)
-    lab5_train.CLIP = 1.0
-    try:
-        lab5_runs.sweep(TASKS, VERBS)
-    except ValueError as error:
-        print(error)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,6 @@ BAD_LINES = {  # in the middle of a good table
     "": f"line 2 (''): found an empty line; {SPACE}",
 }
 BAD_TABLES = {
-    "": f"line 1 (''): found an empty line; {SPACE}",
     ROW + "\n": f"line 2 (''): found an empty line; {SPACE}",
     "walk\ngo": "line 1: found 1 words; expected 2, one space apart",
     "a b c\n" + 2 * ROW: "line 1: found 3 words; expected 4, one space apart",

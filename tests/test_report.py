@@ -33,7 +33,7 @@ with open(os.environ["LAB5_FIGURES"] + "/made.csv", "w") as file:
 print(6 * 7)"""
 SLEEP = "import os, time; open('{}', 'w').write(str(os.getpid())); time.sleep(600)"
 UNKNOWN = ['rows("seed.csv", row="ours")', 'rows("seeds.csv", row="our")', "ours.wright"]
-UNKNOWN += ['table("make.csv")', 'code("lab5_utils.Encode")', 'see("figure", "b")']
+UNKNOWN += ['code("lab5_utils.Encode")', 'see("figure", "b")']
 
 
 def write_notebook(project, name, *cells):

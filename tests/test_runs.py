@@ -95,8 +95,8 @@ SET = {  # by what the line names
     "lab5_utils.MAX_LETTERS": patch.object(lab, "MAX_LETTERS", 32.0),  # equal, but no integer
     "lab5_train.STRATEGIES": patch.dict(lab5_train.STRATEGIES, constant=lab5_train.monotonic),
     "lab5_utils.Encoder": patch.object(lab, "Encoder", Mine),
-    "Encoder.__init__": patch.object(lab.Encoder, "__init__", slope),
-    "GatedDecoder.price": patch.object(lab.GatedDecoder, "price", 0.2),
+    "lab5_utils.Encoder.__init__": patch.object(lab.Encoder, "__init__", slope),
+    "lab5_utils.GatedDecoder.price": patch.object(lab.GatedDecoder, "price", 0.2),
     "own.late": patch.object(own, "late", slope),
 }
 

@@ -6,10 +6,12 @@ import re
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import nbformat
+import pandas as pd
 import pytest
 from conftest import ROOT, lab5_figures
 
 from experiments import write_tables
+from lab5_runs import Run
 
 README = (ROOT / "README.md").read_text("utf-8")
 TABLES = write_tables.make_tables()
@@ -72,6 +74,17 @@ def test_the_same_figure_is_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")  # as if it was long ago
     assert export([3, 1, 2]) == first != export([3, 1, 1])
     assert first[0].startswith(b"%PDF") and first[1].startswith(b"\x89PNG")
+
+
+def test_a_run_has_the_same_colour_in_all_panels():
+    histories = {"a": {"kl": [1, 2]}, "b": {"kl": [2, 1], "bleu4": [0.1, 0.2]}}
+    frames = {name: pd.DataFrame(columns) for name, columns in histories.items()}
+    runs = {name: Run(None, frame.rename_axis("epoch"), None) for name, frame in frames.items()}
+    fig = lab5_figures.draw_curves(runs, {"kl": "KL", "bleu4": "BLEU-4", "none": "in no run"})
+    in_kl, in_bleu4 = ([line.get_color() for line in ax.lines] for ax in fig.axes)
+    assert in_bleu4 == in_kl[1:] != in_kl[:1]
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["a", "b"]
+    plt.close(fig)
 
 
 @pytest.mark.parametrize("word, answer", [(" Walked ", "walked"), ("ab cd", "One word, please")])

@@ -207,13 +207,16 @@ class Start:
 
 def decoder_of(answer, case):
     """Returns a student's decoder with this start, and codes (B, Z)."""
-    decoder = fill(type("Started", (Start, answer), {})(), case)
-    decoder.letter.bias.data[lab.EOS] += 1.6  # all words end early
+    decoder = fill(type("Started", (Start, answer), {})(), case + 6)
+    decoder.letter.bias.data[lab.EOS] += 1.0  # most words end early, and would go on after EOS
     return decoder, numbers(case, 16, Z).requires_grad_()
 
 
 def decoder_forward(answer, case):
-    """Feed SOS first, then the letters, each one place later. Logits are no probabilities."""
+    """Begin with self.first_state. Feed SOS, then the letters, each one place later.
+
+    Logits are no probabilities.
+    """
     decoder, z = decoder_of(answer, case)
     words = batch(case)
     logits = call(decoder, z, words.tense, words.letters)
@@ -223,7 +226,10 @@ def decoder_forward(answer, case):
 
 
 def decoder_greedy(answer, case):
-    """Feed SOS first, then each word's likeliest letter. Hand the state on. After EOS comes EOS."""
+    """Begin with self.first_state. Feed SOS, then each word's likeliest letter. Hand the state on.
+
+    After EOS comes EOS.
+    """
     decoder, z = decoder_of(answer, case)
     tense = batch(case).tense
     spelled = call(decoder.greedy, z, tense, 9)
@@ -320,7 +326,7 @@ def log_ratio(answer, case):
 
 
 def reparameterize(answer, case):
-    """Compute z = μ + σ ε with σ = exp(½ logvar). torch.randn draws each ε, from `rng`."""
+    """Compute z = μ + σ ε with σ = exp(½ logvar). torch.randn draws ε like mu, from `rng`."""
     mu, logvar = (numbers(case + n, 5).repeat(4000, 1).requires_grad_() for n in (0, 1))
     rng = torch.Generator().manual_seed(0)
     z = call(answer, mu, logvar, rng)
@@ -352,9 +358,10 @@ def choose_fed(answer, case):
     """Toss a coin for each word, torch.rand from `rng`. One that is fed right letters counts whole.
 
     One that runs free is fed what the decoder spells from its own z in its own tense. It counts to
-    its own EOS, this included, or to the right word's end, whichever comes first.
+    its own EOS, this included, or to the right word's end, whichever comes first. Return the
+    letters, then the lengths.
     """
-    words, z, decoder = batch(case), numbers(case, 16, Z), Speller(case)
+    words, z, decoder = batch(case), numbers(case + 45, 16, Z), Speller(case)
     rng = torch.Generator().manual_seed(0)
 
     def choose(ratio):
@@ -448,6 +455,7 @@ def bleu4(answer, case):
     words = [word for word in some_words(case) if len(word) >= 4]
     pairs = [*zip(words, words[1:] + words[:1], strict=True), *zip(words, words[::-1], strict=True)]
     pairs += [("", "sends"), ("s", "sends"), ("zzz", "sends"), ("bananana", "bandana")]
+    pairs += [("banana", "banana")]  # in which runs overlap
     modules = dict.fromkeys(("nltk", "nltk.translate", "nltk.translate.bleu_score"))
     with patch.dict(sys.modules, modules):
         return {" for ".join(pair): float(call(answer, *pair)) for pair in pairs}

@@ -76,7 +76,7 @@ CODE = {
     "setup": SETUP,
     "keep": """print("steps:", len(curves))  # an untrained model is not kept
 assignment.keep_model(model, train)  # for 03 and 04""",
-    "model": "model = assignment.your_model()  # as 02 trained it",
+    "model": "model = assignment.your_model()  # as 02 trained it, with generate",
 }
 
 

@@ -136,6 +136,7 @@ MISTAKES = [  # the check, right code, wrong code
     ("02 choose_fed", FREE, UNDER_RIGHT),
     ("02 choose_fed", "words.tense[free]", "words.tense[: free.sum()]"),
     ("02 choose_fed", "(fed != lab.EOS).sum(1) + 1", "(fed != lab.EOS).sum(1)"),
+    ("02 choose_fed", "torch.minimum(words.lengths, length_fed)", "length_fed"),
     ("02 step", "loss = ce + beta * kl\n", "loss = ce + kl\n"),
     ("02 step", "loss = ce + beta * kl\n", "loss = (ce + beta * kl) * len(z)\n"),
     ("02 step", "    optimizer.zero_grad()\n", ""),

@@ -8,7 +8,7 @@ loaded from runs/; what is missing there is trained first, in about ten minutes.
 rounded to 8 bits. With LAB5_DATA=folder the page is that table's, build/page_folder.html. Chromium
 takes the README's picture of it:
 
-    chromium --headless --hide-scrollbars --window-size=1120,828 \
+    chromium --headless --hide-scrollbars --window-size=1120,840 \
         --force-device-scale-factor=0.8 --screenshot=figures/page.png \
         "file://$PWD/build/page.html#stopping"
 """

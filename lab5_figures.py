@@ -56,10 +56,10 @@ def draw_curves(runs: dict[str, Run], curves=CURVES, palette=None) -> plt.Figure
     name. Curves that no run has are left out.
     """
     histories = {str(name): run.history for name, run in runs.items()}
-    table = pd.concat(histories, names=["run"]).reset_index()
-    table = table.dropna(axis=1, how="all")
+    table = pd.concat(histories, names=["run"]).reset_index().dropna(axis=1, how="all")
     curves = {column: title for column, title in curves.items() if column in table}
-    colours = {"palette": palette, "hue_order": list(histories), "style_order": list(histories)}
+    order = {"hue_order": list(histories), "style_order": list(histories)}
+    by_run = {"hue": "run", "style": "run", "palette": palette, "estimator": None, **order}
     rows = math.ceil(len(curves) / 2)
     size = (WIDTH, 1.9 * rows)
     fig, axes = plt.subplots(rows, 2, figsize=size, sharex=True, squeeze=False)
@@ -68,8 +68,7 @@ def draw_curves(runs: dict[str, Run], curves=CURVES, palette=None) -> plt.Figure
         axes[rows - 2, 1].tick_params(labelbottom=True)  # nothing is below it
     for ax, (column, title) in zip(axes.flat, curves.items(), strict=False):
         known = table.dropna(subset=column)
-        by_run = {"hue": "run", "style": "run", "estimator": None}
-        sns.lineplot(known, x="epoch", y=column, **by_run, **colours, ax=ax)
+        sns.lineplot(known, x="epoch", y=column, **by_run, ax=ax)
         ax.set(title=title, ylabel=None)
         if column in WIDE:
             set_decades(ax)

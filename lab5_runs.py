@@ -364,8 +364,8 @@ def finish_in_worker(number, task: Task, store: Store | None, schedule, decoder,
 
 def call_of(number: int, task: Task, store: Store | None):
     """Returns the call that finishes a task in a worker, with all that the worker may lack."""
-    schedule, decoder, *others = parts_of(task).values()
-    for part in (schedule, decoder, *others, *task.scores.values()):
+    schedule, decoder, *_ = parts = parts_of(task).values()
+    for part in (*parts, *task.scores.values()):
         if isinstance(part, FunctionType | type) and part.__module__ not in FILES:
             register_pickle_by_value(sys.modules[part.__module__])  # a worker's may be older
     return joblib.delayed(finish_in_worker)(number, task, store, schedule, decoder, os.getpid())
@@ -377,9 +377,7 @@ def check_workers() -> None:
     if torch.get_default_dtype() != torch.float32:
         set_here.append("torch's default dtype")
     if set_here:
-        raise ValueError(
-            f"{set_here[0]} was set here, not in workers: edit its file, restart Python"
-        )
+        raise ValueError(f"{set_here[0]} was set here, not in workers: edit its file and restart")
 
 
 def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -> list[Run]:

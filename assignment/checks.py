@@ -361,7 +361,8 @@ def choose_fed(answer, case):
     its own EOS, this included, or to the right word's end, whichever comes first. Return the
     letters, then the lengths.
     """
-    words, z, decoder = batch(case), numbers(case + 45, 16, Z), Speller(case)
+    words, decoder = batch(case), Speller(case)
+    z = numbers(case + 45, 16, Z)  # from which words end before, after and with the right ones
     rng = torch.Generator().manual_seed(0)
 
     def choose(ratio):

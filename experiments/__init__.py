@@ -53,9 +53,9 @@ def run_parts(parts):
     asked = parser.parse_args()
     if unknown := ", ".join(sorted(set(asked.parts) - set(parts))):
         parser.error(f"{unknown}: not one of {', '.join(parts)}")
-    if asked.data and not asked.data.is_dir():
-        parser.error(f"--data: found no folder {asked.data}")
     if asked.data:
+        if not asked.data.is_dir():
+            parser.error(f"--data: found no folder {asked.data}")
         os.environ["LAB5_DATA"] = str(asked.data.absolute())
     if len(lab.load_verbs()[0]) != len(lab.TENSES):
         parser.error(f"{lab.data_folder() / 'train.txt'}: verbs must have {len(lab.TENSES)} forms")

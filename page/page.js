@@ -94,10 +94,10 @@ function verdict(word, tense, rows, forms) {
     return `Our model has read <b>${word}</b>. It spells ${count} its ${forms.length} forms right.`;
   }
   if (read) return `Our model has read <b>${word}</b> as the ${read} only.`;
-  const near = `<b>${verbsOf(forms).filter(Boolean).join(" and ")}</b>`;
-  const instead = `It spells ${kindOf(forms) === "wrong" ? "some forms of " : ""}${near} instead.`;
-  const spelled = near === "<b></b>" ? "What it spells is no verb, either." : instead;
-  return `Our model doesn’t know <b>${word}</b>. ${spelled}`;
+  const near = verbsOf(forms).filter(Boolean).join(" and ");
+  const some = kindOf(forms) === "wrong" ? "some forms of " : "";
+  const instead = `It spells ${some}<b>${near}</b> instead.`;
+  return `Our model doesn’t know <b>${word}</b>. ${near ? instead : "What it spells is no verb, either."}`;
 }
 
 // What the conjugator has been taught about a word.

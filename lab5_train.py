@@ -389,7 +389,7 @@ class Training:
             self.descend(loss, rate, f"epoch {epoch}, step {step}")
             rows.append(measured)
         sizes = [len(batch.source.lengths) for batch in batches]
-        values = [list(row.values()) for row in rows]
+        values = [[row[name] for name in rows[0]] for row in rows]
         means = np.average(values, axis=0, weights=sizes).tolist()
         row = dict(zip(rows[0], means, strict=True))
         return {"epoch": epoch, **row, "learning_rate": rate}
@@ -397,8 +397,9 @@ class Training:
     def evaluate(self, epoch: int, task: Task) -> dict[str, float]:
         """Returns the scores of an epoch, by name.
 
-        BLEU-4 is among them always, the Gaussian score in some epochs, and every score in the last
-        epoch of a phase. So are the user's own scores, which all get the same random numbers.
+        Where there are pairs, BLEU-4 is always among them; the Gaussian score is in some epochs,
+        and every score in the last epoch of a phase. The user's own scores always are, too. All of
+        them get the same random numbers of torch, and an error names the score.
         """
         self.model.eval()
         found = {}
@@ -410,8 +411,12 @@ class Training:
         if "gaussian_exact" not in found and epoch % every == 0:
             found |= lab.score_noise(self.model, self.verbs, draws=1000)
         for name, score in task.scores.items():
-            with reproducible(self.config.seed), torch.no_grad():
-                found[name] = float(score(self.model))
+            try:
+                with reproducible(self.config.seed), torch.no_grad():
+                    found[name] = float(score(self.model))
+            except Exception as error:
+                error.add_note(f"in the score {name!r}, which returns a number")
+                raise
         return found
 
     def state(self) -> dict:
@@ -476,5 +481,7 @@ def check_task(config, verbs=None, pairs=None, scores=None, make_training=new_tr
 
 def check_schedule(config: Config) -> None:
     """Raises ValueError if the schedule of a configuration leaves 0..1."""
-    for n, excess in itertools.product(range(1, 21), (-1.0, 0.0, 1.0, 100.0)):
-        kl_weight(config, n / 20, max(0.0, config.target_kl + excess))
+    target = config.target_kl
+    kls = (0.0, 0.9 * target, target, target + 1, target + 100)
+    for n, kl in itertools.product(range(1, 21), kls):
+        kl_weight(config, n / 20, kl)

@@ -181,6 +181,7 @@ def misplaced_space(line: str) -> str:
     """Returns what is wrong with a line's spaces, in words, or an empty text."""
     wrong = {
         "an empty line": not line,
+        "a tab": "\t" in line,
         "a space before the first word": line.startswith(" "),
         "a space after the last word": line.endswith(" "),
         "two spaces side by side": "  " in line,
@@ -232,7 +233,7 @@ def load_test_pairs(path=None) -> list[TestPair]:
 
 
 def known_pairs(verbs: list[Verb]) -> list[TestPair]:
-    """Returns the pairs of test.txt whose source is a form of these verbs.
+    """Returns the pairs of test.txt whose two words are forms of these verbs, each in its tense.
 
     The list is empty if there is no test.txt, or if the verbs don't have four forms. Raises the
     errors of `load_test_pairs`.
@@ -240,17 +241,21 @@ def known_pairs(verbs: list[Verb]) -> list[TestPair]:
     if len(verbs[0]) != len(TENSES) or not (data_folder() / "test.txt").is_file():
         return []
     columns = list(zip(*verbs, strict=True))
-    return [pair for pair in load_test_pairs() if pair.source in columns[pair.source_tense]]
+    pairs = [pair for pair in load_test_pairs() if pair.source in columns[pair.source_tense]]
+    return [pair for pair in pairs if pair.target in columns[pair.target_tense]]
 
 
 def check_pairs(pairs, verbs: list[Verb]) -> list[TestPair]:
     """Returns checked test pairs of a table. Raises ValueError or TypeError, naming the pair."""
     checked = []
-    for n, (source, target, *tenses) in enumerate(pairs, 1):
-        where = f"pair {n}"
-        words = check_words([source, target], where)
-        vocabulary_of(verbs).to_tensor(words)  # raises for a letter that the table lacks
-        checked.append(TestPair(*words, *check_tense(tenses, 2, len(verbs[0])).tolist()))
+    for n, pair in enumerate(pairs, 1):
+        try:
+            source, target, *tenses = pair
+            words = check_words([source, target])
+            vocabulary_of(verbs).to_tensor(words)  # raises for a letter that the table lacks
+            checked.append(TestPair(*words, *check_tense(tenses, 2, len(verbs[0])).tolist()))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"pair {n}, {error}") from error
     return checked
 
 
@@ -260,6 +265,8 @@ def check_verbs(verbs=None) -> list[Verb]:
     Raises a ValueError or a TypeError that names the verb by its number.
     """
     verbs = load_verbs() if verbs is None else verbs
+    if isinstance(verbs, str) or not isinstance(verbs, Iterable):
+        raise TypeError(f"verbs: found {verbs!r:.60}; expected rows of words")
     verbs = [tuple(check_words(verb, f"verb {n}")) for n, verb in enumerate(verbs, 1)]
     if not verbs or not verbs[0]:
         raise ValueError("verbs: found none; expected at least one, with at least one form")
@@ -607,8 +614,11 @@ class CVAE(nn.Module):
     def decode(self, z: Tensor, tense) -> list[str]:
         """Returns the words decoded greedily from z (B, Z), in one tense for all or one per word.
 
-        Raises ValueError for another shape, for a number that is not finite, or for a tense.
+        Raises TypeError for a tuple, and ValueError for another shape, for a number that is not
+        finite, or for a tense.
         """
+        if isinstance(z, tuple):
+            raise TypeError("z: found a tuple; expected a tensor, as mu in mu, logvar = encode(…)")
         z = torch.as_tensor(z).to(next(self.parameters()))
         if z.shape[1:] != (self.latent_size,):
             raise ValueError(f"z: found {tuple(z.shape)}; expected (B, {self.latent_size})")
@@ -720,7 +730,7 @@ def gaussian_score(generated: list[Verb], verbs) -> GaussianScore:
     number of different rows. `inconsistent` is the share, 0..1, of draws whose forms all occur in
     the table, each in its tense, but not in one row.
     """
-    rows = Counter(verbs)
+    rows = Counter(map(tuple, verbs))
     columns = [set(column) for column in zip(*rows, strict=True)]
     inconsistent = 0
     for verb in generated:
@@ -780,7 +790,7 @@ def score_noise(model: CVAE, verbs, draws=10_000) -> dict[str, float]:
     """
     generated = sample_prior(model, draws)
     gaussian = gaussian_score(generated, verbs)
-    rows = set(verbs)
+    rows = set(map(tuple, verbs))
     starts = range(0, draws - 99, 100)
     distinct = [len(rows.intersection(generated[start : start + 100])) for start in starts]
     return {

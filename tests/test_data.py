@@ -43,6 +43,7 @@ BAD_LINES = {  # in the middle of a good table
     "a  b c d": f"line 2 ('a  b c d'): found two spaces side by side; {SPACE}",
     " a b c d": f"line 2 (' a b c d'): found a space before the first word; {SPACE}",
     "a b c d ": f"line 2 ('a b c d '): found a space after the last word; {SPACE}",
+    "a\tb c d": f"line 2 ('a\\tb c d'): found a tab; {SPACE}",
     "": f"line 2 (''): found an empty line; {SPACE}",
 }
 BAD_TABLES = {
@@ -74,6 +75,7 @@ BAD_VERBS = {
     "verb 2: found 1 forms; expected 2": [("a", "b"), ["a"]],
     "verb 2: found 'aB'; expected 1 to 32 letters": [("a", "b"), ("a", "aB")],
     "verb 1: found 'walk'; expected a list of words": ["walk", "walked"],
+    "verbs: found 'train.txt'; expected rows of words": "train.txt",
 }
 
 
@@ -83,10 +85,14 @@ def test_bad_verbs_are_refused_with_their_number(message):
         lab.distinct_verbs(BAD_VERBS[message])
 
 
-@pytest.mark.parametrize("word, tense, found", [("Go", 0, "'Go'"), ("go", 0, "'o'"), ("a", 4, "")])
-def test_pairs_that_are_not_of_a_table_are_refused_before_any_work(word, tense, found):
-    with pytest.raises(ValueError, match=f": found {found}"):
-        lab5_runs.train(small(), [WALK], pairs=[("walk", word, 0, tense)])
+BAD_PAIRS = {"found 'Go'": ("Go", 0, 0), "found 'o'": ("go", 0, 0), "found .0, 4.": ("a", 0, 4)}
+
+
+@pytest.mark.parametrize("found", [*BAD_PAIRS, "not enough values"])
+def test_pairs_that_are_not_of_a_table_are_refused_before_any_work(found):
+    pairs = [("walk", "walks", 0, 1), ("walk", *BAD_PAIRS.get(found, ()))]
+    with pytest.raises(ValueError, match=f"^pair 2, .*{found}"):
+        lab5_runs.train(small(), [WALK], pairs=pairs)
 
 
 # ---- What is read ----
@@ -119,11 +125,13 @@ def test_the_data_folder_is_named_by_the_environment(tmp_path, monkeypatch):
         lab.load_verbs()
 
 
-def test_known_pairs_are_those_whose_source_is_a_form_of_the_verbs(tmp_path, monkeypatch, verbs):
+def test_known_pairs_are_those_whose_words_are_forms_of_the_verbs(tmp_path, monkeypatch, verbs):
     abandon = verbs[0]
     assert lab.known_pairs(verbs) == lab.load_test_pairs()
     assert lab.known_pairs([abandon]) == [("abandon", "abandoned", lab.PRESENT, lab.PAST)]
     assert lab.known_pairs([abandon[::-1]]) == [], "a source has its tense"
+    dutch = ("begin", "begint", "beginnend", "begon")
+    assert lab.known_pairs([dutch]) == [], "begins is no form of it"
     assert lab.known_pairs([abandon[:3]]) == [], "they are for tables of four forms"
     monkeypatch.setenv("LAB5_DATA", str(tmp_path))
     assert lab.known_pairs(verbs) == [], "no test.txt here"

@@ -98,6 +98,9 @@ def test_own_scores_and_pairs_of_a_table_of_ones_own_are_taken_after_every_epoch
     for column in {"epoch", *run.history} - scores.keys():
         with pytest.raises(ValueError, match=f"scores: found '{column}', a column of the history"):
             lab5_runs.train(small(), VERBS, scores={column: len})
+    with pytest.raises(TypeError) as caught:
+        lab5_runs.train(small(), VERBS, scores={"mine": lambda model: None}, progress=False)
+    assert caught.value.__notes__ == ["in the score 'mine', which returns a number"]
     (output,) = run.model.convert(["знаю"], 1, 2)
     assert run.history["bleu4"].iloc[-1] == lab.bleu4(output, "знает")
 

@@ -9,7 +9,7 @@
 - miniature: constant and rising KL weights of a small model, trained on every tenth verb, four
   seeds: 04_miniature.csv
 - forcing: its monotonic schedule with four teacher-forcing ratios, three seeds: 04_forcing.csv
-- trials: the plain model with other batches, rates and sizes, three seeds: 02_trials.csv
+- trials: the plain model with other batches, rates and sizes, five seeds: 02_trials.csv
 - h0: the plain model with its code in c0 or, as in the course, in h0, three seeds: 02_h0.csv
 
 Without a part: all, in three core-hours. A second call resumes: what is trained is kept in runs/.
@@ -133,7 +133,7 @@ PARTS = {
     "annealing": part("04_annealing", ANNEALING, 3),
     "miniature": part("04_miniature", MINIATURES, 4, every=10),
     "forcing": part("04_forcing", FORCING, 3),
-    "trials": part("02_trials", TRIALS, 3),
+    "trials": part("02_trials", TRIALS, 5),
     "h0": part("02_h0", H0, 3),
     "ablation": part("05_ablation", ABLATION, 3),
 }

@@ -159,7 +159,7 @@ def batch(case):
 
 # ---- 01: words and tensors ----
 def to_numbers(answer, case):
-    """Each letter becomes a whole number: a is 1, z is 26. EOS, which is 0, comes once, last."""
+    """Return a tensor of whole numbers: a is 1, z is 26. EOS, which is 0, comes once, last."""
     return {word: call(answer, word) for word in some_words(case)}
 
 
@@ -228,7 +228,7 @@ def decoder_forward(answer, case):
 def decoder_greedy(answer, case):
     """Begin with self.first_state. Feed SOS, then each word's likeliest letter. Hand the state on.
 
-    After EOS comes EOS.
+    After EOS comes EOS, up to the last of the steps, even if all words have ended.
     """
     decoder, z = decoder_of(answer, case)
     tense = batch(case).tense
@@ -236,7 +236,9 @@ def decoder_greedy(answer, case):
     decoder.letter.bias.data[lab.EOS] -= 3  # no word ends
     spelled = [*spelled, *decoder.greedy(z, tense, 9)]
     found = {f"word {n}": row for n, row in enumerate(spelled)}
-    return found | {"a single word": decoder.greedy(z[:1], tense[:1], 9)}
+    found["a single word"] = decoder.greedy(z[:1], tense[:1], 9)
+    decoder.letter.bias.data[lab.EOS] += 99  # all words end at once
+    return found | {"words without a letter": decoder.greedy(z, tense, 9)}
 
 
 class Speller(nn.Module):
@@ -299,7 +301,7 @@ def model_of(answer, case):
 
 
 def cvae_decode(answer, case):
-    """Let the decoder spell greedily from z as it is, each word in its tense.
+    """Let the decoder spell greedily from z as it is. It wants the tenses as a tensor.
 
     It takes MAX_LETTERS steps for letters and one for EOS: nobody knows how long the words are.
     """
@@ -380,8 +382,8 @@ def choose_fed(answer, case):
         "the lengths with a ratio of 0": all_free,
         **{f"word {n} with a ratio of 0": row for n, row in enumerate(free)},
         "each word is fed or free, with its own z and tense": (is_fed ^ is_free).all().item(),
-        "the share of fed words with a ratio of 0.7": round(is_fed.float().mean().item(), 1),
         "more than 50 different choices in 100 calls": len(is_fed.unique(dim=0)) > 50,
+        "the share of fed words with a ratio of 0.7": round(is_fed.float().mean().item(), 1),
         "the number of fed words differs by chance": len(is_fed.sum(1).unique()) > 1,
         "the same rng tosses the same coins": again[0].equal(again[1]),
     }
@@ -390,9 +392,9 @@ def choose_fed(answer, case):
 def step(answer, case):
     """Stand-ins take the place of the functions you call, so CE and KL may be any numbers here.
 
-    Minimize CE + β KL, means over words, with z drawn; return CE and KL as numbers. Set gradients
-    to 0, clip the gradient of all weights together to the norm 5, set the rate, and let the
-    optimizer make its step.
+    Call model.encoder and model.decoder. Minimize CE + β KL, means over words, with z drawn, and
+    return CE and KL as numbers. Set gradients to 0, clip the gradient of all weights together to
+    the norm 5, set the rate, and let the optimizer make its step.
     """
     model, words, found = model_of(nn.Module, case), batch(case), {}
     optimizer = torch.optim.SGD(model.parameters(), lr=1000.0, momentum=0.5)

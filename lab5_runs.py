@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import NamedTuple
 
 import joblib
@@ -33,7 +33,7 @@ from tqdm.auto import tqdm
 
 import lab5_train
 import lab5_utils as lab
-from lab5_train import Config, Task, Training, check_task, reproducible
+from lab5_train import Config, Task, check_task, reproducible, run_epochs
 from lab5_utils import CVAE
 
 
@@ -113,10 +113,14 @@ def contents_of(module: ModuleType) -> dict:
     return held
 
 
-def is_same(then, now) -> bool:
+REGISTRIES = ("STRATEGIES", "DECODERS", "CHOICES", "FILES")  # to which one may add
+
+
+def is_same(then, now, may_grow: bool) -> bool:
     """Tells whether a name still holds what it held then; a dictionary may have grown."""
     if isinstance(then, dict) and isinstance(now, dict):
-        return all(name in now and is_same(part, now[name]) for name, part in then.items())
+        are_same = [is_same(part, now.get(name), may_grow) for name, part in then.items()]
+        return all(are_same) and (may_grow or len(now) == len(then))
     is_plain = isinstance(then, int | float | str | tuple | list | set)
     return then is now or (is_plain and type(then) is type(now) and then == now)
 
@@ -129,7 +133,10 @@ def names_set() -> list[str]:
     changed = set()
     for module_name, (_, _, then) in FILES.items():
         now = contents_of(sys.modules[module_name])
-        changed |= {name for name in then | now if not is_same(then.get(name), now.get(name))}
+        for name in then | now:
+            may_grow = name.rpartition(".")[2] in REGISTRIES
+            if not is_same(then.get(name), now.get(name), may_grow):
+                changed.add(name)
     changed -= {f"{__name__}.RUNS"}  # a folder of one's own changes no number
     found = sorted(name for name in changed if name.rpartition(".")[0] not in changed)
     if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
@@ -193,6 +200,29 @@ def with_imports(module_names: set[str]) -> set[str]:
     return with_imports(module_names | more) if more else module_names
 
 
+def computed_by(code: CodeType, names: dict, seen=()) -> list:
+    """Returns what code computes: its instructions and constants, with what it names.
+
+    Of that, only numbers, texts and functions of the same file count.
+    """
+    parts = [code.co_code, code.co_names]
+    for part in (*code.co_consts, *(names.get(name) for name in code.co_names)):
+        if isinstance(part, FunctionType) and part.__globals__ is names and part not in seen:
+            seen = (*seen, part)
+            part = part.__code__
+        if isinstance(part, CodeType):  # that of a lambda is a constant
+            parts.append(computed_by(part, names, seen))
+        elif is_plain(part):
+            parts.append(part)
+    return parts
+
+
+def score_code(score) -> list:
+    """Returns what a score of one's own computes, if it is a function."""
+    is_function = isinstance(score, FunctionType)
+    return computed_by(score.__code__, score.__globals__) if is_function else []
+
+
 def run_key(task: Task) -> str:
     """Returns the key of a run, which is a hash of its files, configuration and data."""
     paths = [path_of(part) for part in parts_of(task).values()]
@@ -200,7 +230,8 @@ def run_key(task: Task) -> str:
     sources = [FILES[name].source for name in sorted(with_imports(modules))]
     versions = (sys.version_info[:2], str(torch.__version__), str(torch.get_default_dtype()))
     arguments = sorted(arguments_of(task).items())
-    asked = (asdict(task.config), task.verbs, task.pairs, sorted(task.scores))
+    scores = [(name, *score_code(score)) for name, score in sorted(task.scores.items())]
+    asked = (asdict(task.config), task.table, task.pairs, scores)
     content = (versions, sources, paths, arguments, asked)
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
@@ -273,20 +304,6 @@ class Store:
         return torch.load(io.BytesIO(content[:-32]), map_location="cpu", weights_only=True)
 
 
-def run_epochs(training: Training, task: Task, store: Store | None, progress: bool) -> None:
-    """Trains the epochs that are missing, and saves each as soon as it is done."""
-    done = len(training.history)
-    total = task.config.epochs
-    label = f"resumed at epoch {done + 1}" if done else "epochs"
-    is_hidden = not progress or done == total
-    for epoch in tqdm(range(done + 1, total + 1), label, total, initial=done, disable=is_hidden):
-        row = training.run_epoch(epoch) | training.evaluate(epoch, task)
-        # a score may return NumPy's numbers, which a file that runs no code can't hold
-        training.history.append({name: np.asarray(value).tolist() for name, value in row.items()})
-        if store:
-            store.save(training.state())
-
-
 @torch.inference_mode(False)
 @torch.enable_grad()
 def finish(task: Task, store: Store | None = None, progress=False) -> Run:
@@ -298,7 +315,7 @@ def finish(task: Task, store: Store | None = None, progress=False) -> Run:
         training = task.make_training(task.config, task.verbs)
         if state is not None:
             training.restore(state)
-        run_epochs(training, task, store, progress)
+        run_epochs(training, task, store.save if store else None, progress)
     model = training.model.requires_grad_(True).eval()  # refined or not, loaded or not
     history = pd.DataFrame(training.history).set_index("epoch")
     return Run(model, history, task.config, training.before_refining)
@@ -324,9 +341,9 @@ def load_or_train(config: Config, verbs=None, *, progress=True, **options) -> Ru
     """Returns the run of this configuration, with these data and files, from runs/, or trains it.
 
     Every epoch is saved, so that the same call resumes a run, on a CPU bit for bit. If a run has a
-    part that isn't in the lab's files, it is trained anew, and a line names that part. Takes and
-    raises what `train` does. If you rename one of your own scores, the run is trained anew; if you
-    only change what it computes, it isn't.
+    part that isn't in the lab's files, it is trained anew, and a line names that part. It is also
+    trained anew if you change one of your own scores, or a function of the same file that it calls.
+    Takes and raises what `train` does.
     """
     task = check_task(config, verbs, **options)
     reasons = reasons_not_to_keep(task)
@@ -348,12 +365,18 @@ def end_with(sweeper: int) -> None:
         threading.Thread(target=watch, args=(os.getppid(),), daemon=True).start()
 
 
-def finish_in_worker(number, task: Task, store: Store | None, schedule, decoder, sweeper: int):
+def sources() -> dict[str, str]:
+    """Returns the hashes of the lab's files, as they were imported here."""
+    return {name: file.source for name, file in FILES.items()}
+
+
+def finish_in_worker(number, task, store: Store | None, schedule, decoder, sweeper: int, theirs):
     """Returns a run and its number, finished in a worker, which is sent what it may lack."""
     end_with(sweeper)
     lab5_train.STRATEGIES[task.config.strategy] = schedule
     lab.DECODERS[task.config.decoding] = decoder
-    if store and (names_set() or run_key(task) != store.key):
+    has_others = any(theirs.get(name, source) != source for name, source in sources().items())
+    if has_others or (store and names_set()):
         raise RuntimeError("a worker's files are not those imported here: restart Python")
     try:
         return number, finish(task, store)
@@ -368,7 +391,8 @@ def call_of(number: int, task: Task, store: Store | None):
     for part in (*parts, *task.scores.values()):
         if isinstance(part, FunctionType | type) and part.__module__ not in FILES:
             register_pickle_by_value(sys.modules[part.__module__])  # a worker's may be older
-    return joblib.delayed(finish_in_worker)(number, task, store, schedule, decoder, os.getpid())
+    sent = (schedule, decoder, os.getpid(), sources())
+    return joblib.delayed(finish_in_worker)(number, task, store, *sent)
 
 
 def check_workers() -> None:

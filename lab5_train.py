@@ -23,6 +23,7 @@ from typing import NamedTuple, get_type_hints
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 import lab5_utils as lab
 from lab5_utils import CVAE, TestPair, Verb, Words
@@ -304,7 +305,10 @@ class Training:
         self.rng = torch.Generator().manual_seed(config.seed)
         self.optimizer = self.make_optimizer(model, beta2=0.99)  # a short memory while z is noisy
         self.history = []
-        self.before_refining = None  # will be a copy of the model as the first phase left it
+        self.before_refining = None  # will be the model as the first phase left it
+        self.copy = copy.deepcopy(
+            self.model
+        )  # made now, before the model may keep what it computes
 
     def make_optimizer(self, module: nn.Module, beta2: float) -> torch.optim.Optimizer:
         """Returns a new optimizer of a module's parameters; each step sets its learning rate."""
@@ -314,7 +318,8 @@ class Training:
 
     def start_second_phase(self) -> None:
         """Freezes the decoder, so that from here on only the encoder learns."""
-        self.before_refining = copy.deepcopy(self.model).requires_grad_(False).eval()
+        self.before_refining = self.copy.requires_grad_(False).eval()
+        self.before_refining.load_state_dict(self.model.state_dict())
         self.model.decoder.requires_grad_(False)
         self.optimizer = self.make_optimizer(self.model.encoder, beta2=0.999)
 
@@ -404,12 +409,12 @@ class Training:
         self.model.eval()
         found = {}
         if epoch in (self.config.kl_epochs, self.config.epochs):
-            found |= lab.score(self.model, self.verbs, task.pairs, draws=1000)
+            found |= lab.score(self.model, task.table, task.pairs, draws=1000)
         elif task.pairs:
             found["bleu4"] = lab.mean_bleu4(self.model, task.pairs)
         every = max(1, self.config.epochs // GAUSSIAN_SCORES_PER_RUN)
         if "gaussian_exact" not in found and epoch % every == 0:
-            found |= lab.score_noise(self.model, self.verbs, draws=1000)
+            found |= lab.score_noise(self.model, task.table, draws=1000)
         for name, score in task.scores.items():
             try:
                 with reproducible(self.config.seed), torch.no_grad():
@@ -450,10 +455,15 @@ class Task(NamedTuple):
     """A validated training request."""
 
     config: Config
-    verbs: list[Verb]  # each once
+    table: list[Verb]  # with repeats
     pairs: list[TestPair]
     scores: dict[str, Callable[[CVAE], float]]  # the user's own, by name
     make_training: Callable[[Config, list[Verb]], Training]
+
+    @property
+    def verbs(self) -> list[Verb]:
+        """The verbs to train on, each once."""
+        return list(dict.fromkeys(self.table))
 
 
 def new_training(config: Config, verbs: list[Verb]) -> Training:
@@ -470,13 +480,13 @@ HISTORY = {  # the columns of a run's history, whose names no score of your own 
 
 def check_task(config, verbs=None, pairs=None, scores=None, make_training=new_training) -> Task:
     """Returns the checked task of a run. Raises the errors of `lab5_runs.train`."""
-    verbs = lab.distinct_verbs(verbs)
-    pairs = lab.known_pairs(verbs) if pairs is None else lab.check_pairs(pairs, verbs)
+    table = lab.check_verbs(verbs)
+    pairs = lab.known_pairs(table) if pairs is None else lab.check_pairs(pairs, table)
     scores = dict(scores or {})
     if taken := sorted(HISTORY & scores.keys()):
         raise ValueError(f"scores: found {taken[0]!r}, a column of the history; rename your score")
     check_schedule(config)
-    return Task(config, verbs, pairs, scores, make_training)
+    return Task(config, table, pairs, scores, make_training)
 
 
 def check_schedule(config: Config) -> None:
@@ -485,3 +495,17 @@ def check_schedule(config: Config) -> None:
     kls = (0.0, 0.9 * target, target, target + 1, target + 100)
     for n, kl in itertools.product(range(1, 21), kls):
         kl_weight(config, n / 20, kl)
+
+
+def run_epochs(training: Training, task: Task, save: Callable | None, progress: bool) -> None:
+    """Trains the epochs that are missing, and saves the state after each as soon as it is done."""
+    done = len(training.history)
+    total = task.config.epochs
+    label = f"resumed at epoch {done + 1}" if done else "epochs"
+    is_hidden = not progress or done == total
+    for epoch in tqdm(range(done + 1, total + 1), label, total, initial=done, disable=is_hidden):
+        row = training.run_epoch(epoch) | training.evaluate(epoch, task)
+        # a score may return NumPy's numbers, which a file that runs no code can't hold
+        training.history.append({name: np.asarray(value).tolist() for name, value in row.items()})
+        if save:
+            save(training.state())

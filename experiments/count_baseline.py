@@ -6,6 +6,7 @@ words that are left are matched one to one by similar letters (Kuhn 1955, doi
 10.1002/nav.3800020109).
 """
 
+import math
 from collections import Counter, defaultdict
 from itertools import product
 from os.path import commonprefix
@@ -15,6 +16,7 @@ from scipy.optimize import linear_sum_assignment
 
 SHORTEST_STEM = 3
 LONGEST_ENDING = 6
+MOST = 100_000  # signatures after a stem; what has more, in a table of many forms, is no stem
 
 
 def common_signatures(lists):
@@ -26,6 +28,8 @@ def common_signatures(lists):
                 endings[word[:end]][tense].append(word[end:])
     verbs = []
     for stem, found in endings.items():
+        if math.prod(map(len, found)) > MOST:
+            continue
         verbs += [(stem, ends) for ends in product(*found) if not commonprefix(ends)]
     count = Counter(signature for _, signature in verbs)
     return [(count[ends], stem, ends) for stem, ends in verbs if count[ends] > 1]

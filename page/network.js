@@ -23,7 +23,7 @@ function readModel(stored) {
   for (const [name, weight] of Object.entries(stored.weights)) weights[name] = readWeight(weight);
   const layer = (name) => ({ matrix: weights[`${name}.weight`], bias: weights[`${name}.bias`] });
   return {
-    alphabet: stored.alphabet,
+    alphabet: [...stored.alphabet],
     isGated: "decoder.gate_mlp.0.weight" in weights,
     encoderCondition: weights["encoder.condition.weight"],
     encoderLstm: makeLstm(weights, "encoder"),

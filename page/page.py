@@ -46,16 +46,17 @@ def is_english() -> bool:
     return lab.data_folder() == lab.HERE
 
 
-def load_models(verbs: list[lab.Verb]) -> tuple[dict, list, list]:
+def load_models(verbs: list[lab.Verb]) -> tuple[dict, list | None, list]:
     """Loads or trains the models; a table with too few regular verbs has no conjugator.
 
-    Returns them by name, the rows that our model is sure of, and those that taught the conjugator.
+    Returns them by name, the rows that our model is sure of, or None if it can't be asked, and
+    those that taught the conjugator.
     """
     print("Loading our model, or training it if it is not in runs/.")
     run = load_or_train(Config())
     collapsed = load_or_train(COLLAPSED, verbs, pairs=[]).model
     models = {"ours": run.model.cpu(), "collapsed": collapsed.cpu()}
-    sure = []
+    sure = None
     held_out = lemmas_of(rarer_verbs()) if is_english() else []
     try:
         lists = lists_of(verbs)
@@ -116,7 +117,7 @@ def examples_of(verbs: list[lab.Verb]) -> list[str]:
     return EXAMPLES if is_english() else [verb[n % len(verb)] for n, verb in enumerate(some, 1)]
 
 
-def page_of(verbs: list[lab.Verb], models: dict[str, lab.CVAE], sure: list, joined: list) -> str:
+def page_of(verbs: list[lab.Verb], models: dict[str, lab.CVAE], sure, joined: list) -> str:
     """Returns the page of a table and what `load_models` returns for it."""
     ours = models["ours"]
     data = {
@@ -137,8 +138,8 @@ def page_of(verbs: list[lab.Verb], models: dict[str, lab.CVAE], sure: list, join
         models=models,
         latent=ours.latent_size,
         examples=examples_of(verbs),
-        sure=len(sure),
-        right=len(set(sure) & set(verbs)),
+        sure=sure,
+        right=len(set(sure or ()) & set(verbs)),
         english=is_english(),
         collapsed=COLLAPSED,
     )

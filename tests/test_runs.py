@@ -128,6 +128,8 @@ def test_what_a_file_holds_inside_a_dictionary_or_under_its_own_name_is_seen(mon
     own.SHARES["of"]["dropout"] = 0.4
     monkeypatch.setattr(own, "own", wrapped)
     assert reasons(tiny()) == ["own.SHARES", "own.own"]
+    own.SHARES["of"] = {"dropout": 0.3, "an option": "more"}
+    assert "own.SHARES" in reasons(tiny())
 
 
 def test_what_a_notebook_defines_is_the_reason(monkeypatch):
@@ -190,6 +192,32 @@ def test_every_field_of_a_configuration_and_all_that_is_asked_names_a_run():
         conjugation = functools.partial(taught.new_conjugation, alphabet=letters)
         keys.add(key(config, make_training=conjugation))
     assert len(keys) == len(changed) + 8
+
+
+TWO = 2
+
+
+def length(word):
+    return [len(letter) for letter in word].count(1)
+
+
+SCORES = {  # one that computes something else makes another run
+    "as it was": lambda model: [length("go") + TWO for _ in (0, 1)],
+    "a constant": lambda model: [length("go") + TWO for _ in (0, 2)],
+    "within": lambda model: [length("go") - TWO for _ in (0, 1)],
+}
+
+
+def test_an_edited_score_or_what_it_calls_makes_another_run(monkeypatch):
+    def keys():
+        return [key(tiny(), scores={"mine": score}) for score in SCORES.values()]
+
+    was = keys()
+    assert was == keys()
+    monkeypatch.setitem(globals(), "TWO", 3)
+    of_another_number = keys()
+    monkeypatch.setattr(length, "__code__", (lambda word: len(word)).__code__)
+    assert len({*was, *of_another_number, *keys()}) == 9
 
 
 def test_another_torch_or_precision_is_another_run():

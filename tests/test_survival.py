@@ -64,7 +64,7 @@ def test_of_two_that_ask_for_a_run_one_trains_it_and_the_other_says_that_it_wait
     asked = []
 
     def ask_too(model):
-        asked.append(threads.submit(keep, config, VERBS, scores={"mine": len}))
+        asked.append(threads.submit(keep, config, VERBS, scores={"mine": ask_too}))
         said, deadline = "", time.time() + 20
         while "another process trains this run; waiting for it" not in said:
             assert not asked[0].done() and time.time() < deadline

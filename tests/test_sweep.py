@@ -69,10 +69,11 @@ def test_a_worker_with_other_files_refuses(monkeypatch):
     task = lab5_train.check_task(CONFIGS[0], VERBS)
     store = lab5_runs.Store(task)
     sent = lab5_train.target_rate, lab.GatedDecoder, os.getpid()
-    for holder, name in ((store, "key"), (lab5_train, "CLIP")):
-        with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="a worker's files"):
-            patch.setattr(holder, name, 1.0)
-            lab5_runs.finish_in_worker(0, task, store, *sent)
+    with pytest.raises(RuntimeError, match="a worker's files"):  # whether the run is kept or not
+        lab5_runs.finish_in_worker(0, task, None, *sent, {"lab5_train": "a file edited since"})
+    monkeypatch.setattr(lab5_train, "CLIP", 1.0)
+    with pytest.raises(RuntimeError, match="a worker's files"):
+        lab5_runs.finish_in_worker(0, task, store, *sent, lab5_runs.sources())
 
 
 def test_verbs_and_pairs_may_be_iterators(runs_folder):

@@ -105,6 +105,29 @@ def test_own_scores_and_pairs_of_a_table_of_ones_own_are_taken_after_every_epoch
     assert run.history["bleu4"].iloc[-1] == lab.bleu4(output, "знает")
 
 
+def test_the_official_score_of_a_history_counts_repeats():
+    task = lab5_train.check_task(small(epochs=1, refine=0.0), [VERBS[0], *VERBS])
+    training = lab5_train.new_training(task.config, task.verbs)
+    with patch.object(lab, "sample_prior", lambda *_: VERBS[:1]):
+        found = training.evaluate(1, task)
+    assert (found["gaussian_official"], found["gaussian_exact"]) == (2, 1)
+
+
+class Watched(lab.DirectDecoder):
+    """A decoder that keeps what it computed last."""
+
+    def nats(self, *inputs):
+        self.last = super().nats(*inputs)
+        return self.last
+
+
+def test_a_decoder_may_keep_what_it_computed(monkeypatch):
+    monkeypatch.setitem(lab.DECODERS, "watched", Watched)
+    run = train(small(epochs=2, decoding="watched", refine=0.5), VERBS)
+    plain = train(small(epochs=2, decoding="direct", refine=0.5), VERBS)
+    assert run.history.equals(plain.history)
+
+
 # ---- Steps ----
 def test_an_epoch_trains_and_its_row_holds_means_over_words():
     """Of a batch of 16 words and one of 8; at a rate of 0 nothing changes."""

@@ -5,6 +5,7 @@ an answer that differs. When `handout.py` makes the assignment, it runs the same
 solution: case 0 goes into expected.json, case 1 into the hidden tests. No check holds an answer.
 """
 
+import functools
 import inspect
 import json
 import math
@@ -82,9 +83,15 @@ def brief(value):
         count = len(value) if 1 < len(value) <= FEW else 3
         title += f", as {count} weighted sums"
         parts = flat.double().tensor_split(count)  # one per word, if these are words
-        flat = torch.stack([part @ numbers(0, len(part)).double() for part in parts])
+        flat = torch.stack([part @ weights(len(part)) for part in parts])
         flat *= (count / value.numel()) ** 0.5
     return [title, brief(flat.tolist())]
+
+
+@functools.cache
+def weights(count):
+    """Returns the numbers by which those of a tensor are multiplied in a weighted sum."""
+    return numbers(0, count).double()
 
 
 def agree(found, right):

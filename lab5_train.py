@@ -306,9 +306,8 @@ class Training:
         self.optimizer = self.make_optimizer(model, beta2=0.99)  # a short memory while z is noisy
         self.history = []
         self.before_refining = None  # will be the model as the first phase left it
-        self.copy = copy.deepcopy(
-            self.model
-        )  # made now, before the model may keep what it computes
+        # made now, since a decoder may later keep what it computes, which can't be copied
+        self.copy = copy.deepcopy(self.model)
 
     def make_optimizer(self, module: nn.Module, beta2: float) -> torch.optim.Optimizer:
         """Returns a new optimizer of a module's parameters; each step sets its learning rate."""

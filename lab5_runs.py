@@ -6,6 +6,7 @@ Read it top to bottom, after `lab5_train`, which has the training itself.
 from __future__ import annotations
 
 import ast
+import dis
 import functools
 import hashlib
 import importlib.util
@@ -200,13 +201,20 @@ def with_imports(module_names: set[str]) -> set[str]:
     return with_imports(module_names | more) if more else module_names
 
 
+def versions() -> tuple:
+    """Returns what else decides on the bits: Python, torch, and torch's default precision."""
+    return sys.version_info[:2], str(torch.__version__), str(torch.get_default_dtype())
+
+
 def computed_by(code: CodeType, names: dict, seen=()) -> list:
     """Returns what code computes: its instructions and constants, with what it names.
 
     Of that, only numbers, texts and functions of the same file count.
     """
     parts = [code.co_code, code.co_names]
-    for part in (*code.co_consts, *(names.get(name) for name in code.co_names)):
+    steps = dis.get_instructions(code)
+    used = [names.get(step.argval) for step in steps if step.opname == "LOAD_GLOBAL"]
+    for part in (*code.co_consts, *used):
         if isinstance(part, FunctionType) and part.__globals__ is names and part not in seen:
             seen = (*seen, part)
             part = part.__code__
@@ -228,11 +236,10 @@ def run_key(task: Task) -> str:
     paths = [path_of(part) for part in parts_of(task).values()]
     modules = {lab.__name__, lab5_train.__name__, *(module_name for module_name, _ in paths)}
     sources = [FILES[name].source for name in sorted(with_imports(modules))]
-    versions = (sys.version_info[:2], str(torch.__version__), str(torch.get_default_dtype()))
     arguments = sorted(arguments_of(task).items())
     scores = [(name, *score_code(score)) for name, score in sorted(task.scores.items())]
     asked = (asdict(task.config), task.table, task.pairs, scores)
-    content = (versions, sources, paths, arguments, asked)
+    content = (versions(), sources, paths, arguments, asked)
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
@@ -365,9 +372,9 @@ def end_with(sweeper: int) -> None:
         threading.Thread(target=watch, args=(os.getppid(),), daemon=True).start()
 
 
-def sources() -> dict[str, str]:
-    """Returns the hashes of the lab's files, as they were imported here."""
-    return {name: file.source for name, file in FILES.items()}
+def what_computes() -> dict:
+    """Returns the versions here, and the hashes of the lab's files as they were imported here."""
+    return {"versions": versions(), **{name: file.source for name, file in FILES.items()}}
 
 
 def finish_in_worker(number, task, store: Store | None, schedule, decoder, sweeper: int, theirs):
@@ -375,9 +382,9 @@ def finish_in_worker(number, task, store: Store | None, schedule, decoder, sweep
     end_with(sweeper)
     lab5_train.STRATEGIES[task.config.strategy] = schedule
     lab.DECODERS[task.config.decoding] = decoder
-    has_others = any(theirs.get(name, source) != source for name, source in sources().items())
+    has_others = any(theirs.get(name, ours) != ours for name, ours in what_computes().items())
     if has_others or (store and names_set()):
-        raise RuntimeError("a worker's files are not those imported here: restart Python")
+        raise RuntimeError("a worker's files or versions are not those here: restart Python")
     try:
         return number, finish(task, store)
     except Exception as error:
@@ -391,7 +398,7 @@ def call_of(number: int, task: Task, store: Store | None):
     for part in (*parts, *task.scores.values()):
         if isinstance(part, FunctionType | type) and part.__module__ not in FILES:
             register_pickle_by_value(sys.modules[part.__module__])  # a worker's may be older
-    sent = (schedule, decoder, os.getpid(), sources())
+    sent = (schedule, decoder, os.getpid(), what_computes())
     return joblib.delayed(finish_in_worker)(number, task, store, *sent)
 
 

@@ -205,6 +205,7 @@ SCORES = {  # one that computes something else makes another run
     "as it was": lambda model: [length("go") + TWO for _ in (0, 1)],
     "a constant": lambda model: [length("go") + TWO for _ in (0, 2)],
     "within": lambda model: [length("go") - TWO for _ in (0, 1)],
+    "an attribute": lambda model: model.TWO,  # of that name, which is another thing
 }
 
 
@@ -217,7 +218,7 @@ def test_an_edited_score_or_what_it_calls_makes_another_run(monkeypatch):
     monkeypatch.setitem(globals(), "TWO", 3)
     of_another_number = keys()
     monkeypatch.setattr(length, "__code__", (lambda word: len(word)).__code__)
-    assert len({*was, *of_another_number, *keys()}) == 9
+    assert len({*was, *of_another_number, *keys()}) == 9 + 1
 
 
 def test_another_torch_or_precision_is_another_run():

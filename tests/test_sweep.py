@@ -69,11 +69,12 @@ def test_a_worker_with_other_files_refuses(monkeypatch):
     task = lab5_train.check_task(CONFIGS[0], VERBS)
     store = lab5_runs.Store(task)
     sent = lab5_train.target_rate, lab.GatedDecoder, os.getpid()
-    with pytest.raises(RuntimeError, match="a worker's files"):  # whether the run is kept or not
-        lab5_runs.finish_in_worker(0, task, None, *sent, {"lab5_train": "a file edited since"})
+    for other in ({"lab5_train": "a file edited since"}, {"versions": "another torch"}):
+        with pytest.raises(RuntimeError, match="a worker's files"):  # whether it is kept or not
+            lab5_runs.finish_in_worker(0, task, None, *sent, other)
     monkeypatch.setattr(lab5_train, "CLIP", 1.0)
     with pytest.raises(RuntimeError, match="a worker's files"):
-        lab5_runs.finish_in_worker(0, task, store, *sent, lab5_runs.sources())
+        lab5_runs.finish_in_worker(0, task, store, *sent, lab5_runs.what_computes())
 
 
 def test_verbs_and_pairs_may_be_iterators(runs_folder):

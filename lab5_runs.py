@@ -6,7 +6,6 @@ Read it top to bottom, after `lab5_train`, which has the training itself.
 from __future__ import annotations
 
 import ast
-import dis
 import functools
 import hashlib
 import importlib.util
@@ -19,9 +18,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import NamedTuple
 
 import joblib
@@ -84,7 +83,7 @@ def syntax_of(module: ModuleType) -> tuple[str, set[str]]:
 
 
 def copied(value):
-    """Returns a copy of a dictionary, list, set or array, and what a function is made of.
+    """Returns a copy of a dictionary, list, set, array or settings, and what makes a function.
 
     Anything else is returned as it is.
     """
@@ -94,6 +93,8 @@ def copied(value):
         return value, value.__code__, value.__defaults__
     if isinstance(value, np.ndarray | torch.Tensor):
         return value.tolist()
+    if isinstance(value, SimpleNamespace) or is_dataclass(type(value)):
+        value = vars(value)
     if isinstance(value, dict):
         return {name: copied(part) for name, part in value.items()}
     if isinstance(value, list):
@@ -146,14 +147,15 @@ def names_set() -> list[str]:
 
 
 def parts_of(task: Task) -> dict:
-    """Returns the four parts of a run, by what a message calls them."""
+    """Returns the four parts of a run, and the user's own scores, by what a message calls them."""
     config = task.config
-    return {
+    parts = {
         f"strategy {config.strategy!r}": lab5_train.STRATEGIES[config.strategy],
         f"decoding {config.decoding!r}": lab.DECODERS[config.decoding],
         "configuration": type(config),
         "training": getattr(task.make_training, "func", task.make_training),  # of a partial
     }
+    return parts | {f"score {name!r}": score for name, score in sorted(task.scores.items())}
 
 
 def path_of(part) -> tuple[str, str]:
@@ -173,6 +175,14 @@ def is_plain(argument) -> bool:
     return isinstance(argument, int | float | str)
 
 
+def not_noted(module_name: str) -> set[str]:
+    """Returns what a file imports from its own folder that isn't noted, so may change unseen."""
+    folder = Path(sys.modules[module_name].__file__).parent
+    others = [sys.modules.get(name) for name in FILES[module_name].imports - FILES.keys()]
+    files = {getattr(other, "__file__", None) or "" for other in others}
+    return {Path(file).name for file in files if Path(file).parent == folder}
+
+
 def reasons_not_to_keep(task: Task) -> list[str]:
     """Returns what of a run the lab's files don't define, as a message calls it."""
     reasons = names_set()
@@ -180,6 +190,8 @@ def reasons_not_to_keep(task: Task) -> list[str]:
         module_name, name = path_of(part)
         if module_name not in FILES or getattr(sys.modules[module_name], name, None) is not part:
             reasons.append(f"{called} ({name})")
+        else:
+            reasons += [f"{file}, which isn't noted" for file in sorted(not_noted(module_name))]
     arguments = arguments_of(task).items()
     reasons += [f"argument {name}" for name, value in arguments if not is_plain(value)]
     if getattr(task.make_training, "args", ()):
@@ -206,39 +218,13 @@ def versions() -> tuple:
     return sys.version_info[:2], str(torch.__version__), str(torch.get_default_dtype())
 
 
-def computed_by(code: CodeType, names: dict, seen=()) -> list:
-    """Returns what code computes: its instructions and constants, with what it names.
-
-    Of that, only numbers, texts and functions of the same file count.
-    """
-    parts = [code.co_code, code.co_names]
-    steps = dis.get_instructions(code)
-    used = [names.get(step.argval) for step in steps if step.opname == "LOAD_GLOBAL"]
-    for part in (*code.co_consts, *used):
-        if isinstance(part, FunctionType) and part.__globals__ is names and part not in seen:
-            seen = (*seen, part)
-            part = part.__code__
-        if isinstance(part, CodeType):  # that of a lambda is a constant
-            parts.append(computed_by(part, names, seen))
-        elif is_plain(part):
-            parts.append(part)
-    return parts
-
-
-def score_code(score) -> list:
-    """Returns what a score of one's own computes, if it is a function."""
-    is_function = isinstance(score, FunctionType)
-    return computed_by(score.__code__, score.__globals__) if is_function else []
-
-
 def run_key(task: Task) -> str:
     """Returns the key of a run, which is a hash of its files, configuration and data."""
     paths = [path_of(part) for part in parts_of(task).values()]
     modules = {lab.__name__, lab5_train.__name__, *(module_name for module_name, _ in paths)}
     sources = [FILES[name].source for name in sorted(with_imports(modules))]
     arguments = sorted(arguments_of(task).items())
-    scores = [(name, *score_code(score)) for name, score in sorted(task.scores.items())]
-    asked = (asdict(task.config), task.table, task.pairs, scores)
+    asked = (asdict(task.config), task.table, task.pairs, sorted(task.scores))
     content = (versions(), sources, paths, arguments, asked)
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
@@ -348,9 +334,8 @@ def load_or_train(config: Config, verbs=None, *, progress=True, **options) -> Ru
     """Returns the run of this configuration, with these data and files, from runs/, or trains it.
 
     Every epoch is saved, so that the same call resumes a run, on a CPU bit for bit. If a run has a
-    part that isn't in the lab's files, it is trained anew, and a line names that part. It is also
-    trained anew if you change one of your own scores, or a function of the same file that it calls.
-    Takes and raises what `train` does.
+    part that isn't in the lab's files, such as a score of your own, it is trained anew and not
+    kept, and a line names that part. Takes and raises what `train` does.
     """
     task = check_task(config, verbs, **options)
     reasons = reasons_not_to_keep(task)
@@ -395,7 +380,7 @@ def finish_in_worker(number, task, store: Store | None, schedule, decoder, sweep
 def call_of(number: int, task: Task, store: Store | None):
     """Returns the call that finishes a task in a worker, with all that the worker may lack."""
     schedule, decoder, *_ = parts = parts_of(task).values()
-    for part in (*parts, *task.scores.values()):
+    for part in parts:
         if isinstance(part, FunctionType | type) and part.__module__ not in FILES:
             register_pickle_by_value(sys.modules[part.__module__])  # a worker's may be older
     sent = (schedule, decoder, os.getpid(), what_computes())
@@ -408,7 +393,8 @@ def check_workers() -> None:
     if torch.get_default_dtype() != torch.float32:
         set_here.append("torch's default dtype")
     if set_here:
-        raise ValueError(f"{set_here[0]} was set here, not in workers: edit its file and restart")
+        where = "set it in its file, above `note(__name__)`, and restart"
+        raise ValueError(f"{set_here[0]} was set here, not in workers: {where}")
 
 
 def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -> list[Run]:
@@ -430,6 +416,7 @@ def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -
         store = None if reasons else Store(task)
         calls.append(call_of(number, task, store))
     say_not_kept(sorted(not_kept))
+    jobs = min(joblib.effective_n_jobs(jobs), max(1, len(calls)))
     finished = joblib.Parallel(jobs, return_as="generator_unordered")(calls)
     runs = dict(tqdm(finished, "runs", len(calls), disable=not progress))
     return [runs[number] for number in range(len(calls))]

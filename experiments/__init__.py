@@ -18,14 +18,15 @@ DIGITS = {"never": 0, "kept": 0, "kl_table": 1}  # else 3
 
 # ---- Making tables ----
 def put_rows(path, rows):
-    """Puts rows into a CSV, where they replace those with the same name and seed."""
+    """Puts rows into a CSV, where they replace those with the same name, seed and epoch, if any."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(BUILD / f"{path.name}.lock"):  # two processes may score at the same time
         if path.exists():
             rows = pd.concat([pd.read_csv(path), rows])
-        rows = rows.drop_duplicates(["row", "seed"], keep="last")
+        keys = [name for name in ("row", "seed", "epoch") if name in rows]
+        rows = rows.drop_duplicates(keys, keep="last")
         part = path.with_suffix(".part")  # so that a table is whole, whatever happens
-        rows.sort_values(["row", "seed"]).to_csv(part, index=False)
+        rows.sort_values(keys).to_csv(part, index=False)
         part.replace(path)
 
 

@@ -8,9 +8,10 @@
   three seeds: 04_annealing.csv
 - miniature: constant and rising KL weights of a small model, trained on every tenth verb, four
   seeds: 04_miniature.csv
-- forcing: its monotonic schedule with four teacher-forcing ratios, three seeds: 04_forcing.csv
-- trials: the plain model with other batches, rates and sizes, five seeds: 02_trials.csv
-- h0: the plain model with its code in c0 or, as in the course, in h0, three seeds: 02_h0.csv
+- forcing: its monotonic schedule with four teacher-forcing ratios, and the plain model with two, 84
+  epochs, three seeds: 04_forcing.csv; curves: CE, KL and BLEU-4 of the four: 04_forcing_curves.csv
+- trials: the plain model with other batches, rates, sizes, and SGD, five seeds: 02_trials.csv
+- h0: the plain model with its code in c0 or in h0, three seeds: 02_h0.csv
 
 Without a part: all, in three core-hours. A second call resumes: what is trained is kept in runs/.
 Scores are those of the last epoch and, where the encoder is refined, of the model before it, with
@@ -54,6 +55,9 @@ TRIALS = {
     "batches of 128": partial(PLAIN, batch_size=128),
     "a rate of 0.003": partial(PLAIN, learning_rate=0.003),
     "a rate of 0.012": partial(PLAIN, learning_rate=0.012),
+    "SGD, a rate of 0.05": partial(PLAIN, optimizer="sgd", learning_rate=0.05),  # the course's
+    # of 0.2, 0.5 and 1 this rate had the most conversions, seed 0
+    "SGD, a rate of 0.5": partial(PLAIN, optimizer="sgd", learning_rate=0.5),
 }
 H0 = {"plain model": PLAIN, "code in h0": partial(PLAIN, decoding="code in h0")}
 
@@ -94,7 +98,12 @@ MINIATURES = {
     for weight in weights
 }
 MONOTONIC = ANNEALING["monotonic"]
-FORCING = {f"to {ratio:g}": partial(MONOTONIC, tf_final=ratio) for ratio in (1, 0.95, 0.5, 0.1)}
+RATIOS = {f"to {ratio:g}": partial(MONOTONIC, tf_final=ratio) for ratio in (1, 0.95, 0.5, 0.1)}
+PLAIN_84 = RECIPES["plain, 84 epochs"]
+FORCING = RATIOS | {
+    "84 epochs, to 0.95": PLAIN_84,
+    "84 epochs, to 0.5": partial(PLAIN_84, tf_final=0.5),
+}
 
 
 # ---- Scores ----
@@ -122,10 +131,18 @@ def score_run(recipes, every, recipe, seed):
     return rows
 
 
-def part(file, recipes, seeds, every=1):
+def curves_of_run(recipes, every, recipe, seed):
+    """Returns the rows of a run's epochs, with CE, KL and BLEU-4 (if there is a test.txt)."""
+    verbs = lab.distinct_verbs()[::every]
+    history = load_or_train(recipes[recipe](seed=seed), verbs, progress=False).history
+    epochs = history.reindex(columns=["ce", "kl", "bleu4"]).reset_index(names="epoch")
+    return [{"row": recipe} | epoch for epoch in epochs.to_dict("records")]
+
+
+def part(file, recipes, seeds, every=1, rows_of=score_run):
     """Returns a part: its file, what returns rows, and the recipes and seeds to call it with."""
     items = [{"recipe": name, "seed": seed} for seed in range(seeds) for name in recipes]
-    return file, partial(score_run, recipes, every), items
+    return file, partial(rows_of, recipes, every), items
 
 
 PARTS = {
@@ -133,6 +150,7 @@ PARTS = {
     "annealing": part("04_annealing", ANNEALING, 3),
     "miniature": part("04_miniature", MINIATURES, 4, every=10),
     "forcing": part("04_forcing", FORCING, 3),
+    "curves": part("04_forcing_curves", RATIOS, 3, rows_of=curves_of_run),
     "trials": part("02_trials", TRIALS, 5),
     "h0": part("02_h0", H0, 3),
     "ablation": part("05_ablation", ABLATION, 3),

@@ -40,7 +40,7 @@ class GateNotFlattened(lab.GatedDecoder):
 
 
 class CodeInH0(lab.DirectDecoder):
-    """A decoder whose LSTM gets code and tense in h0 alone, as in the course; its c0 is 0."""
+    """A decoder whose LSTM gets code and tense in h0 alone, as in the re-created recipe."""
 
     def initial_state(self, context):
         """Returns the LSTM's first state, h0 and c0, each (1, B, H), for a context (B, H)."""

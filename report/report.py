@@ -212,7 +212,8 @@ def write_site(made):
     with TemporaryDirectory() as folder:
         pages = Path(folder) / "pages"  # the lab as the site shows it
         ignored = [".git", *(ROOT / ".gitignore").read_text("utf-8").replace("/", "").split()]
-        shutil.copytree(ROOT, pages, ignore=shutil.ignore_patterns(*ignored))
+        left_out = shutil.ignore_patterns(*ignored)
+        shutil.copytree(ROOT, pages, ignore=left_out, ignore_dangling_symlinks=True)  # an editor's
         shutil.copytree(made / "figures", pages / "figures", dirs_exist_ok=True)
         (pages / "report" / "report.md").write_text(report_page(made), "utf-8")
         front = (ROOT / "README.md").read_text("utf-8")

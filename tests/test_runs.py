@@ -37,7 +37,7 @@ def reasons(*args, **options):
 # ---- Kept ----
 @pytest.mark.parametrize("changes", [{}, {"decoding": "gru", "strategy": "late"}])
 def test_a_run_of_the_labs_files_or_a_file_of_ones_own_is_kept(runs_folder, capsys, changes):
-    scores = {"mine": lambda model: np.float64(0.5)}
+    scores = {"mine": own.mine}
     run = keep(tiny(**changes), VERBS, scores=scores)
     first = written(runs_folder)
     (config,) = runs_folder.glob("*/config.json")
@@ -132,6 +132,22 @@ def test_what_a_file_holds_inside_a_dictionary_or_under_its_own_name_is_seen(mon
     assert "own.SHARES" in reasons(tiny())
 
 
+def test_settings_that_a_file_holds_are_seen(monkeypatch):
+    monkeypatch.setattr(own, "SETTINGS", SimpleNamespace(share=[0.5]), raising=False)
+    monkeypatch.setattr(own, "SMALL", tiny(), raising=False)
+    noted = lab5_runs.FILES["own"]._replace(contents=lab5_runs.contents_of(own))
+    monkeypatch.setitem(lab5_runs.FILES, "own", noted)
+    assert reasons(tiny()) == []
+    own.SETTINGS.share[0] = 0.4
+    assert reasons(tiny()) == ["own.SETTINGS"]
+
+
+def test_a_file_beside_ones_own_that_is_not_noted_is_the_reason(monkeypatch):
+    imports = lab5_runs.FILES["own"].imports | {"conftest", "pytest"}
+    monkeypatch.setitem(lab5_runs.FILES, "own", lab5_runs.FILES["own"]._replace(imports=imports))
+    assert reasons(tiny()) == ["conftest.py, which isn't noted"]
+
+
 def test_what_a_notebook_defines_is_the_reason(monkeypatch):
     monkeypatch.setitem(lab5_train.STRATEGIES, "mine", slope)
     monkeypatch.setitem(lab5_train.STRATEGIES, "ours", wrapped)
@@ -141,6 +157,9 @@ def test_what_a_notebook_defines_is_the_reason(monkeypatch):
     assert reasons(tiny(decoding="mine")) == ["decoding 'mine' (Mine)"]
     assert reasons(MyConfig()) == ["configuration (MyConfig)"]
     assert reasons(tiny(), make_training=my_training) == ["training (my_training)"]
+    scores = {"made": functools.partial(own.mine), "mine": own.mine, "slope": slope}
+    made, *others = reasons(tiny(), scores=scores)
+    assert made.startswith("score 'made'") and others == ["score 'slope' (slope)"]
     with torch.autocast("cpu"):
         assert reasons(tiny()) == ["autocast"]
 
@@ -186,39 +205,12 @@ def test_every_field_of_a_configuration_and_all_that_is_asked_names_a_run():
     changed = {name: other_than(name, value) for name, value in vars(config).items()}
     keys = {key(tiny(**{name: value})) for name, value in changed.items()}
     keys |= {key(config), key(config, VERBS[:4])}
-    keys |= {key(config, pairs=[]), *(key(config, scores={name: len}) for name in ("a", "b"))}
+    keys |= {key(config, pairs=[]), *(key(config, scores={name: own.mine}) for name in ("a", "b"))}
     keys.add(key(config, make_training=lab5_train.new_training))
     for letters in ("ab", "abc"):
         conjugation = functools.partial(taught.new_conjugation, alphabet=letters)
         keys.add(key(config, make_training=conjugation))
     assert len(keys) == len(changed) + 8
-
-
-TWO = 2
-
-
-def length(word):
-    return [len(letter) for letter in word].count(1)
-
-
-SCORES = {  # one that computes something else makes another run
-    "as it was": lambda model: [length("go") + TWO for _ in (0, 1)],
-    "a constant": lambda model: [length("go") + TWO for _ in (0, 2)],
-    "within": lambda model: [length("go") - TWO for _ in (0, 1)],
-    "an attribute": lambda model: model.TWO,  # of that name, which is another thing
-}
-
-
-def test_an_edited_score_or_what_it_calls_makes_another_run(monkeypatch):
-    def keys():
-        return [key(tiny(), scores={"mine": score}) for score in SCORES.values()]
-
-    was = keys()
-    assert was == keys()
-    monkeypatch.setitem(globals(), "TWO", 3)
-    of_another_number = keys()
-    monkeypatch.setattr(length, "__code__", (lambda word: len(word)).__code__)
-    assert len({*was, *of_another_number, *keys()}) == 9 + 1
 
 
 def test_another_torch_or_precision_is_another_run():

@@ -9,16 +9,20 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import own
 import pytest
 import torch
 from conftest import VERBS, equal, fingerprint, keep, small, start, train, written
 
 CONFIG = small(epochs=24, refine=0.25, tf_final=0.5)
+MINE = {"mine": own.mine}  # a score that is called after every epoch
 
 
 # ---- Interrupts ----
 @pytest.mark.parametrize("decoding", ["gated", "gru"])
-def test_an_interrupted_run_goes_on_bit_for_bit_in_both_phases(runs_folder, capsys, decoding):
+def test_an_interrupted_run_goes_on_bit_for_bit_in_both_phases(
+    runs_folder, capsys, monkeypatch, decoding
+):
     """The second phase begins in epoch 3; a GRU decoder has dropout, which draws on its own."""
     config = small(epochs=4, refine=0.5, decoding=decoding, tf_final=0.3)
     epochs = []
@@ -29,20 +33,21 @@ def test_an_interrupted_run_goes_on_bit_for_bit_in_both_phases(runs_folder, caps
             raise KeyboardInterrupt
         return 0.0
 
+    monkeypatch.setattr(own.mine, "does", interrupt)
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
-            keep(config, VERBS, scores={"mine": interrupt})
-    run = keep(config, VERBS, scores={"mine": interrupt}, progress=True)
+            keep(config, VERBS, scores=MINE)
+    run = keep(config, VERBS, scores=MINE, progress=True)
     assert "resumed at epoch 4:" in capsys.readouterr().err
     assert len(epochs) == 7, "three of them were begun twice"
-    assert equal(run, train(config, VERBS, scores={"mine": lambda model: 0.0}))
+    assert equal(run, train(config, VERBS, scores=MINE))
 
 
 # ---- Processes ----
 ASKS = """
-from test_survival import CONFIG, VERBS, fingerprint, keep
-run = keep(CONFIG, VERBS, scores={"mine": lambda model: print("epoch", flush=True) or 0.0})
-print(fingerprint(run))
+from test_survival import CONFIG, MINE, VERBS, fingerprint, keep, own
+own.mine.does = lambda model: print("epoch", flush=True) or 0.5
+print(fingerprint(keep(CONFIG, VERBS, scores=MINE)))
 """
 
 
@@ -54,17 +59,17 @@ def test_a_run_that_was_killed_goes_on_bit_for_bit(tmp_path):
         process.kill()
     *epochs, found = start("-c", ASKS, LAB5_RUNS=str(tmp_path)).communicate()[0].split()
     assert 0 < len(epochs) < 24, "it goes on"
-    assert found == fingerprint(train(CONFIG, VERBS, scores={"mine": lambda model: 0.0}))
+    assert found == fingerprint(train(CONFIG, VERBS, scores=MINE))
 
 
 def test_of_two_that_ask_for_a_run_one_trains_it_and_the_other_says_that_it_waits(
-    runs_folder, capsys
+    runs_folder, capsys, monkeypatch
 ):
     config = small(epochs=1)
     asked = []
 
     def ask_too(model):
-        asked.append(threads.submit(keep, config, VERBS, scores={"mine": ask_too}))
+        asked.append(threads.submit(keep, config, VERBS, scores=MINE))
         said, deadline = "", time.time() + 20
         while "another process trains this run; waiting for it" not in said:
             assert not asked[0].done() and time.time() < deadline
@@ -72,8 +77,9 @@ def test_of_two_that_ask_for_a_run_one_trains_it_and_the_other_says_that_it_wait
             said = capsys.readouterr().out
         return 0.0
 
+    monkeypatch.setattr(own.mine, "does", ask_too)
     with ThreadPoolExecutor(1) as threads:
-        first = keep(config, VERBS, scores={"mine": ask_too})
+        first = keep(config, VERBS, scores=MINE)
         assert equal(asked[0].result(), first), "and takes no score"
 
 

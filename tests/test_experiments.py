@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from by_letter import gate_paths
-from conftest import ENGLISH, lab, lab5_train, small
+from by_letter import gate_paths, nats_of
+from conftest import ENGLISH, VERBS, lab, lab5_runs, lab5_train, small
 from pytest import approx
 
 import experiments
-from experiments import count_baseline, score_seeds, score_selftaught, scores
+from experiments import count_baseline, paths, score_seeds, score_selftaught, scores
 from experiments.held_out import exact_match, find_root, split_verbs
 from experiments.words import is_regular, neighbour, spelling_rule
 
@@ -204,6 +204,9 @@ def test_rows_are_put_in_place_of_those_of_the_same_name_and_seed(tmp_path, monk
     for row in [("b", 0, 1), ("a", 1, 2), ("a", 0, 3), ("a", 1, 4)]:
         experiments.put_rows(path, pd.DataFrame([row], columns=["row", "seed", "score"]))
     assert path.read_text() == "row,seed,score\na,0,3\na,1,4\nb,0,1\n"
+    epochs = pd.DataFrame({"row": "a", "epoch": [2, 1], "seed": 0})
+    experiments.put_rows(path.with_name("curves.csv"), epochs)
+    assert path.with_name("curves.csv").read_text() == "row,epoch,seed\na,1,0\na,2,0\n"
     monkeypatch.setattr(experiments, "RESULTS", path.parent)
     found = experiments.over_seeds("table.csv", {"a": "A", "b": "B"}, {"score": "s", "none": "n"})
     assert found.to_dict("list") == {
@@ -213,3 +216,21 @@ def test_rows_are_put_in_place_of_those_of_the_same_name_and_seed(tmp_path, monk
     }
     with pytest.raises(KeyError, match="'c'"):
         experiments.over_seeds("table.csv", {"c": "C"}, {})
+
+
+def test_a_path_holds_ce_and_kl_of_all_verbs_with_the_right_letters_fed():
+    config = small(decoding="direct", epochs=2, refine=0.0)
+    run = lab5_runs.train(config, VERBS, make_training=paths.along_the_path, progress=False)
+    last, model = run.history.iloc[-1], run.model
+    words = lab.words_of(VERBS, model.vocabulary)
+    z = lab.reparameterize(*model.encode_words(words), torch.Generator().manual_seed(0))
+    ce = []
+    for context, letters, length in zip(
+        model.decoder.context(z, words.tense), words.letters, words.lengths, strict=True
+    ):
+        fed = [model.vocabulary.sos, *letters[: length - 1].tolist()]
+        _, nats = nats_of(model.decoder, context, letters[:length], fed, None, 1.0)
+        ce.append(nats.item())
+    assert last["CE"] == approx(np.mean(ce), abs=1e-4)
+    assert last["KL"] == approx(last["kl_table"], abs=1e-4)
+    assert last["converted"] == lab.conversion_accuracy(model, VERBS[::4])

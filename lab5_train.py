@@ -197,7 +197,10 @@ class Config:
 
     @classmethod
     def classic(cls, **changes) -> Config:
-        """Returns the re-created recipe, with which a model collapses. Keywords change it."""
+        """Returns the re-created recipe, with which a model collapses; but its code is in c0, too.
+
+        Keywords change it.
+        """
         values = {
             "epochs": 500,
             "batch_size": 16,  # the public solution has 1, and a sixteenth of this learning rate

@@ -475,6 +475,6 @@ def gaussian_score(answer, case):
     """Return the share of verbs that are rows, all four forms, and how many different rows."""
     rows = VERBS[case::300]
     mixed = [one[: 1 + n % 3] + other[1 + n % 3 :] for n, (one, other) in enumerate(pairwise(rows))]
-    drawn = rows[:3] + rows[:1] * 2 + mixed + [("zzz",) * len(rows[0])]
+    drawn = rows[:3] + rows[:1] * 3 + mixed + [("zzz",) * len(rows[0])]
     share, distinct = call(answer, drawn, rows + rows[:2])  # a table may repeat rows
     return {"the share": float(share), "the number of different rows": float(distinct)}

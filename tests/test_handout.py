@@ -148,6 +148,11 @@ MISTAKES = [  # the check, right code, wrong code
     ("03 bleu4", "    logarithms = []\n", "    return lab.bleu4(output, target)\n"),
     ("03 bleu4", "min(found.count(run), wanted.count(run))", "(run in wanted)"),
     ("03 gaussian_score", "if verb in known]", "for row in verbs if row == verb]"),
+    (
+        "03 gaussian_score",
+        "verb in generated if verb in known]",
+        "verb in verbs if verb in generated]",
+    ),
     ("04 four_cycles", " or 1.0", ""),
 ]
 

@@ -1,6 +1,7 @@
 """Experiments: verbs that are held out, scores of what converts, tables over seeds."""
 
 import runpy
+from functools import partial
 from itertools import permutations
 from types import SimpleNamespace
 
@@ -234,3 +235,11 @@ def test_a_path_holds_ce_and_kl_of_all_verbs_with_the_right_letters_fed():
     assert last["CE"] == approx(np.mean(ce), abs=1e-4)
     assert last["KL"] == approx(last["kl_table"], abs=1e-4)
     assert last["converted"] == lab.conversion_accuracy(model, VERBS[::4])
+
+
+def test_curves_are_rows_of_epochs(runs_folder):
+    recipes = {"tiny": partial(small, epochs=2, refine=0.0)}
+    rows = score_seeds.curves_of_run(recipes, 300, "tiny", 1)
+    assert [(*row, row["row"], row["epoch"]) for row in rows] == [
+        ("row", "epoch", "ce", "kl", "bleu4", "tiny", epoch) for epoch in (1, 2)
+    ]

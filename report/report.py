@@ -25,6 +25,7 @@ from subprocess import DEVNULL, Popen, check_call
 from tempfile import TemporaryDirectory
 
 import jinja2
+import joblib
 import nbformat
 import pandas as pd
 import pypandoc
@@ -173,8 +174,8 @@ def run_all(paths, made):
     os.environ["LAB5_FIGURES"] = str(made / "figures")
     print("Bars count cells. A bar stands still while a model is trained.")
     page = Popen([sys.executable, "page/page.py"], cwd=ROOT, stdout=DEVNULL, stderr=DEVNULL)
-    cores = max(1, (os.cpu_count() or 2) - 1)  # one is the page's
-    os.environ["LOKY_MAX_CPU_COUNT"] = str(cores)  # for the notebooks' sweeps
+    cores = max(1, joblib.cpu_count() - 1)  # for the notebooks' sweeps; one is the page's
+    os.environ["LOKY_MAX_CPU_COUNT"] = str(cores)
     try:
         for path in paths:
             run(path, made / "notebooks")

@@ -61,7 +61,8 @@ def project(tmp_path, monkeypatch):
     folders = {"HERE": "report", "ROOT": ".", "BUILD": "build", "RESULTS": "experiments/results"}
     for name, path in folders.items():
         monkeypatch.setattr(report, name, tmp_path / path)
-    monkeypatch.setenv("LAB5_FIGURES", "")  # is restored in the end
+    for name, value in {"LAB5_FIGURES": "", "LOKY_MAX_CPU_COUNT": "2"}.items():
+        monkeypatch.setenv(name, value)  # is restored in the end
     return tmp_path
 
 

@@ -67,7 +67,9 @@ def syntax_of(module: ModuleType) -> tuple[str, set[str]]:
 
     The hash is that of the syntax tree, without comments and docstrings.
     """
-    tree = ast.parse(Path(module.__file__).read_bytes())
+    # the file may have been edited since, if it was imported earlier than this one
+    source = getattr(module, "AS_IMPORTED", None) or Path(module.__file__).read_bytes()
+    tree = ast.parse(source)
     nodes = list(ast.walk(tree))
     imports = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     for node in nodes:
@@ -296,14 +298,20 @@ class Store:
             return None
         return torch.load(io.BytesIO(content[:-32]), map_location="cpu", weights_only=True)
 
+    def is_finished(self) -> bool:
+        """Tells whether all epochs are saved, so that nothing is left to train."""
+        state = self.load()
+        return state is not None and len(state["history"]) == self.config.epochs
+
 
 @torch.inference_mode(False)
 @torch.enable_grad()
 def finish(task: Task, store: Store | None = None, progress=False) -> Run:
     """Returns a run, loaded from its store, after training what is missing of it."""
-    state = store.load() if store else None
-    is_finished = state is not None and len(state["history"]) == task.config.epochs
-    turn = nullcontext(state) if store is None or is_finished else store.locked()
+    if store and not store.is_finished():
+        turn = store.locked()
+    else:  # nothing is written, so that the folder may be read-only
+        turn = nullcontext(store and store.load())
     with turn as state, reproducible(task.config.seed):
         training = task.make_training(task.config, task.verbs)
         if state is not None:
@@ -407,19 +415,22 @@ def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -
     """
     check_workers()
     verbs, pairs = (given if given is None else list(given) for given in (verbs, pairs))
-    calls, not_kept = [], set()
-    for number, task in enumerate(tasks):
+    runs, calls, not_kept = {}, [], set()
+    for number, task in enumerate(lab.as_list(tasks, "tasks", "a list of configurations")):
         config, own = task if isinstance(task, tuple | list) else (task, verbs)
         task = check_task(config, own, pairs, **options)
         reasons = reasons_not_to_keep(task)
         not_kept |= set(reasons)
         store = None if reasons else Store(task)
-        calls.append(call_of(number, task, store))
+        if store and store.is_finished():
+            runs[number] = finish(task, store)  # here, since a worker takes seconds to start
+        else:
+            calls.append(call_of(number, task, store))
     say_not_kept(sorted(not_kept))
     jobs = min(joblib.effective_n_jobs(jobs), max(1, len(calls)))
     finished = joblib.Parallel(jobs, return_as="generator_unordered")(calls)
-    runs = dict(tqdm(finished, "runs", len(calls), disable=not progress))
-    return [runs[number] for number in range(len(calls))]
+    runs |= tqdm(finished, "runs", len(calls), disable=not progress)
+    return [runs[number] for number in sorted(runs)]
 
 
 note(lab.__name__)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 HERE = Path(__file__).resolve().parent
+AS_IMPORTED = Path(__file__).read_bytes()  # `lab5_runs` names runs after it
 
 # ---- Words ----
 TENSES = ("simple present", "third person", "present progressive", "simple past")
@@ -106,11 +108,16 @@ def check_word(word, where: str) -> str:
     return composed
 
 
+def as_list(items, where: str, expected: str) -> list:
+    """Returns items as a list. Raises a TypeError for a text, or for what has no items."""
+    if isinstance(items, str) or not isinstance(items, Iterable):
+        raise TypeError(f"{where}: found {items!r:.60}; expected {expected}")
+    return list(items)
+
+
 def check_words(words, where="words") -> list[str]:
     """Returns a list of checked words. Raises ValueError, or TypeError if given a single string."""
-    if isinstance(words, str) or not isinstance(words, Iterable):
-        raise TypeError(f"{where}: found {words!r:.60}; expected a list of words")
-    return [check_word(word, where) for word in words]
+    return [check_word(word, where) for word in as_list(words, where, "a list of words")]
 
 
 def check_tense(tense, count: int, forms: int) -> Tensor:
@@ -155,7 +162,7 @@ class TestPair(NamedTuple):
 
 def folder_named(variable: str, default="") -> Path:
     """Returns the folder that a variable names; a relative name starts at this file's folder."""
-    return HERE / Path(os.environ.get(variable) or default).expanduser()
+    return (HERE / Path(os.environ.get(variable) or default).expanduser()).resolve()
 
 
 def data_folder() -> Path:
@@ -177,18 +184,6 @@ def read_lines(path: Path) -> list[str]:
     return text.removesuffix("\n").split("\n")
 
 
-def misplaced_space(line: str) -> str:
-    """Returns what is wrong with a line's spaces, in words, or an empty text."""
-    wrong = {
-        "an empty line": not line,
-        "a tab": "\t" in line,
-        "a space before the first word": line.startswith(" "),
-        "a space after the last word": line.endswith(" "),
-        "two spaces side by side": "  " in line,
-    }
-    return next((name for name, is_found in wrong.items() if is_found), "")
-
-
 def read_rows(path: Path, width: int | None = None) -> list[Verb]:
     """Returns rows of `width` words; by default, of as many as most rows have (at least two).
 
@@ -197,9 +192,10 @@ def read_rows(path: Path, width: int | None = None) -> list[Verb]:
     """
     rows = []
     for n, line in enumerate(read_lines(path), 1):
+        if not re.fullmatch(r"\S+( \S+)*", line):
+            expected = "expected words one space apart"
+            raise ValueError(f"{path}, line {n}: found {line!r:.60}; {expected}")
         where = f"{path}, line {n} ({line!r:.60})"
-        if found := misplaced_space(line):
-            raise ValueError(f"{where}: found {found}; expected words one space apart")
         rows.append(tuple(check_word(word, where) for word in line.split(" ")))
     ((usual, _),) = Counter(map(len, rows)).most_common(1)
     width = width or max(2, usual)
@@ -247,13 +243,14 @@ def known_pairs(verbs: list[Verb]) -> list[TestPair]:
 
 def check_pairs(pairs, verbs: list[Verb]) -> list[TestPair]:
     """Returns checked test pairs of a table. Raises ValueError or TypeError, naming the pair."""
+    vocabulary = vocabulary_of(verbs)
     checked = []
     for n, pair in enumerate(pairs, 1):
         try:
             source, target, *tenses = pair
             words = check_words([source, target])
-            vocabulary_of(verbs).to_tensor(words)  # raises for a letter that the table lacks
-            checked.append(TestPair(*words, *check_tense(tenses, 2, len(verbs[0])).tolist()))
+            tenses = as_words(words, tenses, vocabulary).tense.tolist()
+            checked.append(TestPair(*words, *tenses))
         except (TypeError, ValueError) as error:
             raise type(error)(f"pair {n}, {error}") from error
     return checked
@@ -264,10 +261,8 @@ def check_verbs(verbs=None) -> list[Verb]:
 
     Raises a ValueError or a TypeError that names the verb by its number.
     """
-    verbs = load_verbs() if verbs is None else verbs
-    if isinstance(verbs, str) or not isinstance(verbs, Iterable):
-        raise TypeError(f"verbs: found {verbs!r:.60}; expected rows of words")
-    verbs = [tuple(check_words(verb, f"verb {n}")) for n, verb in enumerate(verbs, 1)]
+    rows = load_verbs() if verbs is None else as_list(verbs, "verbs", "rows of words")
+    verbs = [tuple(check_words(row, f"verb {n}")) for n, row in enumerate(rows, 1)]
     if not verbs or not verbs[0]:
         raise ValueError("verbs: found none; expected at least one, with at least one form")
     for n, verb in enumerate(verbs, 1):
@@ -294,7 +289,13 @@ def as_words(words: list[str], tense, vocabulary: Vocabulary) -> Words:
 
 
 def words_of(verbs: list[Verb], vocabulary: Vocabulary) -> Words:
-    """Returns the F N forms of N verbs as tensors; index F n + t is verb n in tense t."""
+    """Returns the F N forms of N verbs as tensors; index F n + t is verb n in tense t.
+
+    Raises ValueError for verbs with another number of forms, or for an unknown letter.
+    """
+    if verbs and len(verbs[0]) != vocabulary.forms:
+        expected = f"expected {vocabulary.forms}, as the model has"
+        raise ValueError(f"verbs: found {len(verbs[0])} forms; {expected}")
     forms = [form for verb in verbs for form in verb]
     return as_words(forms, np.tile(range(vocabulary.forms), len(verbs)), vocabulary)
 
@@ -693,7 +694,7 @@ def mean_bleu4(model: CVAE, pairs=None) -> float:
 def encode_verbs(model: CVAE, verbs) -> tuple[Tensor, Tensor]:
     """Returns mu and logvar of all forms of verbs, each (N, F, Z), on the CPU.
 
-    Raises ValueError for a letter that the model does not have.
+    Raises the errors of `words_of`.
     """
     mu, logvar = model.encode_words(words_of(verbs, model.vocabulary))  # (N F, Z)
     by_verb = (len(verbs), -1, model.latent_size)

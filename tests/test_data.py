@@ -40,14 +40,13 @@ WORD = "expected 1 to 32 letters in lower case"
 BAD_LINES = {  # in the middle of a good table
     "a,b,c,d": f"line 2 ('a,b,c,d'): found 'a,b,c,d'; {WORD}",
     "a b C d": f"line 2 ('a b C d'): found 'C'; {WORD}",
-    "a  b c d": f"line 2 ('a  b c d'): found two spaces side by side; {SPACE}",
-    " a b c d": f"line 2 (' a b c d'): found a space before the first word; {SPACE}",
-    "a b c d ": f"line 2 ('a b c d '): found a space after the last word; {SPACE}",
-    "a\tb c d": f"line 2 ('a\\tb c d'): found a tab; {SPACE}",
-    "": f"line 2 (''): found an empty line; {SPACE}",
+}
+BAD_LINES |= {
+    line: f"line 2: found {line!r}; {SPACE}"
+    for line in ("a  b c d", " a b c d", "a b c d ", "a\tb c d", "")
 }
 BAD_TABLES = {
-    ROW + "\n": f"line 2 (''): found an empty line; {SPACE}",
+    ROW + "\n": f"line 2: found ''; {SPACE}",
     "walk\ngo": "line 1: found 1 words; expected 2, one space apart",
     "a b c\n" + 2 * ROW: "line 1: found 3 words; expected 4, one space apart",
     ROW.encode() + b"caf\xe9": "line 2: found the byte 0xe9; expected UTF-8",
@@ -85,6 +84,11 @@ def test_bad_verbs_are_refused_with_their_number(message):
         lab.distinct_verbs(BAD_VERBS[message])
 
 
+def test_verbs_with_other_forms_than_a_models_are_refused():
+    with pytest.raises(ValueError, match="found 3 forms; expected 4, as the model has"):
+        lab.words_of([WALK[:3]], lab.vocabulary_of([WALK]))
+
+
 BAD_PAIRS = {"found 'Go'": ("Go", 0, 0), "found 'o'": ("go", 0, 0), "found .0, 4.": ("a", 0, 4)}
 
 
@@ -115,8 +119,10 @@ def test_the_data_folder_is_named_by_the_environment(tmp_path, monkeypatch):
     write(tmp_path / "my verbs", 10 * PAIR, "test.txt")
     monkeypatch.setattr(lab, "HERE", tmp_path)  # as if the module was there
     monkeypatch.setenv("HOME", str(tmp_path))
-    for folder in ("my verbs", "~/my verbs", str(tmp_path / "my verbs")):
+    (tmp_path / "link").symlink_to("my verbs")
+    for folder in ("my verbs", "~/my verbs", str(tmp_path / "my verbs"), "link"):
         monkeypatch.setenv("LAB5_DATA", folder)
+        assert lab.data_folder() == tmp_path / "my verbs"
         assert lab.load_verbs() == [WALK]
         assert lab.load_test_pairs()[0] == ("walk", "walked", lab.PRESENT, lab.PAST)
     monkeypatch.setenv("LAB5_DATA", "none")

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import itertools
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -258,6 +259,18 @@ def test_an_edited_formula_is_another_run_and_an_edited_text_the_same(tmp_path, 
         module.__file__.write_text(text)
         hashes.add(lab5_runs.syntax_of(module)[0])
     assert (len(hashes) == 1) == EDITS[code]
+
+
+def test_a_file_that_is_edited_after_its_import_counts_as_it_was_imported(tmp_path):
+    module = SimpleNamespace(__file__=tmp_path / "file.py", __package__="")
+    module.__file__.write_text("WEIGHT = 1")
+    imported = lab5_runs.syntax_of(module)
+    module.__file__.write_text("WEIGHT = 2")
+    assert lab5_runs.syntax_of(module) != imported
+    module.AS_IMPORTED = b"WEIGHT = 1"
+    assert lab5_runs.syntax_of(module) == imported
+    for file in (lab, lab5_train):
+        assert Path(file.__file__).read_bytes() == file.AS_IMPORTED
 
 
 def test_a_module_that_is_imported_from_a_package_is_among_the_imports(tmp_path):

@@ -78,14 +78,14 @@ def test_a_worker_with_other_files_refuses(monkeypatch):
         lab5_runs.finish_in_worker(0, task, store, *sent, lab5_runs.what_computes())
 
 
-def test_a_sweep_starts_no_more_workers_than_it_has_runs(runs_folder, monkeypatch):
+def test_a_sweep_starts_no_more_workers_than_it_has_runs_to_train(runs_folder, monkeypatch):
     asked = []
     monkeypatch.setattr(joblib, "effective_n_jobs", lambda jobs: 64)
     monkeypatch.setattr(
         joblib, "Parallel", lambda n, return_as: asked.append(n) or last_first(n, "")
     )
-    assert len(sweep(CONFIGS[:2])) == 2 and sweep([]) == []
-    assert asked == [2, 1]
+    assert [len(sweep(CONFIGS[:count])) for count in (2, 3, 0)] == [2, 3, 0]
+    assert asked == [2, 1, 1]
 
 
 def test_verbs_and_pairs_may_be_iterators(runs_folder):

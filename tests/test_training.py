@@ -105,6 +105,20 @@ def test_own_scores_and_pairs_of_a_table_of_ones_own_are_taken_after_every_epoch
     assert run.history["bleu4"].iloc[-1] == lab.bleu4(output, "знает")
 
 
+BAD_REQUESTS = {
+    "config: found {'epochs': 2}; expected a Config": lambda: lab5_runs.train({"epochs": 2}, VERBS),
+    "scores: found {'mine': 3}": lambda: lab5_runs.train(small(), VERBS, scores={"mine": 3}),
+    "scores: found .* expected functions": lambda: lab5_runs.train(small(), VERBS, scores=[len]),
+    "tasks: found Config.* expected a list": lambda: lab5_runs.sweep(small(), VERBS),
+}
+
+
+@pytest.mark.parametrize("message", BAD_REQUESTS)
+def test_what_is_of_another_kind_is_refused_by_its_name(message):
+    with pytest.raises(TypeError, match=f"^{message}"):
+        BAD_REQUESTS[message]()
+
+
 def test_the_official_score_of_a_history_counts_repeats():
     task = lab5_train.check_task(small(epochs=1, refine=0.0), [VERBS[0], *VERBS])
     training = lab5_train.new_training(task.config, task.verbs)

@@ -140,7 +140,7 @@ def save_table(table: pd.DataFrame, name: str, **options) -> None:
 
 
 def tense_names(forms: int) -> list[str]:
-    """Returns the names of a table's tenses; those of another table than the lab's are numbers."""
+    """Returns the names of tenses: the lab's if there are four forms, and numbers otherwise."""
     return list(lab.TENSES) if forms == len(lab.TENSES) else [f"form {n + 1}" for n in range(forms)]
 
 

@@ -16,18 +16,18 @@ import re
 import sys
 import threading
 import time
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
-from types import FunctionType, ModuleType, SimpleNamespace
+from types import CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import NamedTuple
 
+import cloudpickle
 import joblib
-import numpy as np
 import pandas as pd
 import torch
-from cloudpickle import register_pickle_by_value
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
@@ -38,9 +38,9 @@ from lab5_utils import CVAE
 
 
 # ---- What a run is ----
-# A run is kept in runs/ if it is made only of what the lab's files held when this file was
-# imported. A run that uses anything defined or changed later, in a notebook or at the prompt, is
-# trained anew at each call, since nothing here would know of another change. So import first.
+# A run is kept in runs/ if it is made only of what the lab's files held when they were imported. A
+# run that uses anything defined or changed later, in a notebook or at the prompt, is trained anew
+# at each call, since nothing here would know of another change. So import first.
 class File(NamedTuple):
     """What one of the lab's files held when it was imported."""
 
@@ -50,32 +50,36 @@ class File(NamedTuple):
 
 
 FILES: dict[str, File] = globals().get("FILES", {})  # by module; a reload changes nothing here
+UNTRAINED = ("lab5_figures", "experiments")  # the lab's, but no part of what is trained
 
 
 def note(module_name: str) -> None:
     """Declares that a module belongs to the lab, so that runs that use it are kept.
 
-    The module calls `note(__name__)` in its last line.
+    The module calls `note(__name__)` in its last line. Raises RuntimeError if its file was edited
+    after it was imported.
     """
     if module_name not in {"__main__", *FILES}:  # no script or notebook, and not noted before
         module = sys.modules[module_name]
-        FILES[module_name] = File(*syntax_of(module), contents_of(module))
+        source = Path(module.__file__).read_bytes()
+        contents = contents_of(module)
+        if is_edited(module.__file__, source, contents):
+            raise RuntimeError(f"{module.__file__} was edited after its import: restart Python")
+        FILES[module_name] = File(*syntax_of(source, module.__package__), contents)
 
 
-def syntax_of(module: ModuleType) -> tuple[str, set[str]]:
-    """Returns a hash of what a module computes, and the names of all that it imports.
+def syntax_of(source: bytes, package: str) -> tuple[str, set[str]]:
+    """Returns a hash of what a source computes, and the names of all that it imports.
 
     The hash is that of the syntax tree, without comments and docstrings.
     """
-    # the file may have been edited since, if it was imported earlier than this one
-    source = getattr(module, "AS_IMPORTED", None) or Path(module.__file__).read_bytes()
     tree = ast.parse(source)
     nodes = list(ast.walk(tree))
     imports = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     for node in nodes:
         if isinstance(node, ast.ImportFrom):  # from .a import b, where b may be a module, too
             relative = "." * node.level + (node.module or "")
-            origin = importlib.util.resolve_name(relative, module.__package__)
+            origin = importlib.util.resolve_name(relative, package)
             imports |= {origin, *(f"{origin}.{alias.name}" for alias in node.names)}
     for node in nodes:
         documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
@@ -84,49 +88,62 @@ def syntax_of(module: ModuleType) -> tuple[str, set[str]]:
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports
 
 
-def copied(value):
-    """Returns a copy of a dictionary, list, set, array or settings, and what makes a function.
+def signatures(code: CodeType) -> set[tuple]:
+    """Returns what tells apart the functions in a piece of compiled code, and the code itself."""
+    inner = [part for part in code.co_consts if isinstance(part, CodeType)]
+    constants = tuple(part for part in code.co_consts if part not in inner)
+    own = (code.co_name, code.co_firstlineno, code.co_code, code.co_names, constants)
+    return {own}.union(*map(signatures, inner))
 
-    Anything else is returned as it is.
-    """
+
+def is_edited(path: str, source: bytes, contents: dict) -> bool:
+    """Tells whether a file no longer has the functions that were imported from it."""
+    in_file = signatures(compile(source, path, "exec", dont_inherit=True))
+    held = [code for found in contents.values() if isinstance(found, tuple) for code in found]
+    imported = [code for code in held if isinstance(code, CodeType) and code.co_filename == path]
+    return any(not signatures(code) <= in_file for code in imported)
+
+
+def is_registry(value) -> bool:
+    """Tells whether a value is one of the lab's dictionaries to which one may add."""
+    registries = (lab5_train.STRATEGIES, lab.DECODERS, lab5_train.CHOICES, FILES)
+    return any(value is registry for registry in registries)
+
+
+def copied(value):
+    """Returns what tells later whether a value was changed: its bytes, or what makes a function."""
     if isinstance(value, classmethod | staticmethod | property):
         value = value.fget if isinstance(value, property) else value.__func__
     if isinstance(value, FunctionType):  # whose code may be replaced, as by %autoreload
         return value, value.__code__, value.__defaults__
-    if isinstance(value, np.ndarray | torch.Tensor):
-        return value.tolist()
-    if isinstance(value, SimpleNamespace) or is_dataclass(type(value)):
-        value = vars(value)
-    if isinstance(value, dict):
-        return {name: copied(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [copied(part) for part in value]
-    return set(value) if isinstance(value, set) else value
+    if is_registry(value):
+        return dict(value)
+    if isinstance(value, type | ModuleType):
+        return value
+    try:
+        return cloudpickle.dumps(value)
+    except Exception:  # what has no bytes, such as a lock, is known by its identity
+        return value
 
 
 def contents_of(module: ModuleType) -> dict:
     """Returns what a module and its classes hold, by name, each as `copied` returns it."""
-    classes = [kind for kind in vars(module).values() if isinstance(kind, type)]
-    own = [kind for kind in classes if kind.__module__ == module.__name__]
-    held = {}
-    for holder in (module, *own):
-        path = module.__name__ if holder is module else f"{module.__name__}.{holder.__qualname__}"
+    held, holders = {}, [(module.__name__, module)]
+    for path, holder in holders:  # which grow
         for name, value in vars(holder).items():
             if isinstance(value, FunctionType) or not name.startswith("__"):
                 held[f"{path}.{name}"] = copied(value)
+            if isinstance(value, type):
+                is_own = f"{value.__module__}.{value.__qualname__}" == f"{path}.{name}"
+                holders += [(f"{path}.{name}", value)] if is_own else []
     return held
 
 
-REGISTRIES = ("STRATEGIES", "DECODERS", "CHOICES", "FILES")  # to which one may add
-
-
-def is_same(then, now, may_grow: bool) -> bool:
-    """Tells whether a name still holds what it held then; a dictionary may have grown."""
-    if isinstance(then, dict) and isinstance(now, dict):
-        are_same = [is_same(part, now.get(name), may_grow) for name, part in then.items()]
-        return all(are_same) and (may_grow or len(now) == len(then))
-    is_plain = isinstance(then, int | float | str | tuple | list | set)
-    return then is now or (is_plain and type(then) is type(now) and then == now)
+def is_same(then, now) -> bool:
+    """Tells whether a name still holds what it held then; a registry may have grown."""
+    if isinstance(then, dict):
+        return isinstance(now, dict) and all(now.get(name) is part for name, part in then.items())
+    return then is now or (isinstance(then, bytes | tuple) and then == now)
 
 
 def names_set() -> list[str]:
@@ -137,10 +154,7 @@ def names_set() -> list[str]:
     changed = set()
     for module_name, (_, _, then) in FILES.items():
         now = contents_of(sys.modules[module_name])
-        for name in then | now:
-            may_grow = name.rpartition(".")[2] in REGISTRIES
-            if not is_same(then.get(name), now.get(name), may_grow):
-                changed.add(name)
+        changed |= {name for name in then | now if not is_same(then.get(name), now.get(name))}
     changed -= {f"{__name__}.RUNS"}  # a folder of one's own changes no number
     found = sorted(name for name in changed if name.rpartition(".")[0] not in changed)
     if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
@@ -177,12 +191,23 @@ def is_plain(argument) -> bool:
     return isinstance(argument, int | float | str)
 
 
+def file_of(module_name: str) -> Path | None:
+    """Returns the file of a module that is imported, or that would be."""
+    module = sys.modules.get(module_name)
+    if module is None and "." not in module_name:  # it may be imported inside a function
+        module = importlib.util.find_spec(module_name)
+    path = getattr(module, "__file__", None) or getattr(module, "origin", None)
+    return Path(path) if path and Path(path).is_file() else None
+
+
 def not_noted(module_name: str) -> set[str]:
-    """Returns what a file imports from its own folder that isn't noted, so may change unseen."""
-    folder = Path(sys.modules[module_name].__file__).parent
-    others = [sys.modules.get(name) for name in FILES[module_name].imports - FILES.keys()]
-    files = {getattr(other, "__file__", None) or "" for other in others}
-    return {Path(file).name for file in files if Path(file).parent == folder}
+    """Returns what a file uses of one's own that isn't noted, so may change unseen."""
+    imported = set().union(*(FILES[name].imports for name in with_imports({module_name})))
+    others = [name for name in imported - FILES.keys() if name.split(".")[0] not in UNTRAINED]
+    files = {file for file in map(file_of, others) if file}
+    installed = ("site-packages", "dist-packages", Path(os.__file__).parent.name)
+    own = [file for file in files if not set(installed) & set(file.parts)]
+    return {file.name for file in own if file.suffix == ".py"}
 
 
 def reasons_not_to_keep(task: Task) -> list[str]:
@@ -215,6 +240,16 @@ def with_imports(module_names: set[str]) -> set[str]:
     return with_imports(module_names | more) if more else module_names
 
 
+def settings_of(module_name: str) -> list[tuple[str, str]]:
+    """Returns a file's settings, of which it may have read some, as from the environment."""
+    kinds = int | float | str | tuple | list | dict | SimpleNamespace | Namespace
+    settings = []
+    for name, value in vars(sys.modules[module_name]).items():
+        if isinstance(value, kinds) and not name.startswith("__") and not is_registry(value):
+            settings.append((name, repr(value)))
+    return sorted(pair for pair in settings if " at 0x" not in pair[1])  # an object's address
+
+
 def versions() -> tuple:
     """Returns what else decides on the bits: Python, torch, and torch's default precision."""
     return sys.version_info[:2], str(torch.__version__), str(torch.get_default_dtype())
@@ -224,7 +259,8 @@ def run_key(task: Task) -> str:
     """Returns the key of a run, which is a hash of its files, configuration and data."""
     paths = [path_of(part) for part in parts_of(task).values()]
     modules = {lab.__name__, lab5_train.__name__, *(module_name for module_name, _ in paths)}
-    sources = [FILES[name].source for name in sorted(with_imports(modules))]
+    used = sorted(with_imports(modules))
+    sources = [(FILES[name].source, settings_of(name)) for name in used]
     arguments = sorted(arguments_of(task).items())
     asked = (asdict(task.config), task.table, task.pairs, sorted(task.scores))
     content = (versions(), sources, paths, arguments, asked)
@@ -266,7 +302,7 @@ class Store:
             print(f"another process trains this run; waiting for it ({self.folder.name})")
             held = lock.acquire()
         with held:
-            text = json.dumps(asdict(self.config), indent=1)
+            text = json.dumps(asdict(self.config), indent=1, default=repr)
             (self.folder / "config.json").write_text(text, encoding="utf-8")
             state = self.load()
             if state is None and self.path.exists():
@@ -298,20 +334,20 @@ class Store:
             return None
         return torch.load(io.BytesIO(content[:-32]), map_location="cpu", weights_only=True)
 
-    def is_finished(self) -> bool:
-        """Tells whether all epochs are saved, so that nothing is left to train."""
+    def finished(self) -> dict | None:
+        """Returns the state after the last epoch, or None if something is left to train."""
         state = self.load()
-        return state is not None and len(state["history"]) == self.config.epochs
+        is_finished = state is not None and len(state["history"]) == self.config.epochs
+        return state if is_finished else None
 
 
 @torch.inference_mode(False)
 @torch.enable_grad()
 def finish(task: Task, store: Store | None = None, progress=False) -> Run:
     """Returns a run, loaded from its store, after training what is missing of it."""
-    if store and not store.is_finished():
-        turn = store.locked()
-    else:  # nothing is written, so that the folder may be read-only
-        turn = nullcontext(store and store.load())
+    state = store.finished() if store else None
+    # if nothing is left to train, nothing is written, so that the folder may be read-only
+    turn = store.locked() if store and not state else nullcontext(state)
     with turn as state, reproducible(task.config.seed):
         training = task.make_training(task.config, task.verbs)
         if state is not None:
@@ -390,7 +426,9 @@ def call_of(number: int, task: Task, store: Store | None):
     schedule, decoder, *_ = parts = parts_of(task).values()
     for part in parts:
         if isinstance(part, FunctionType | type) and part.__module__ not in FILES:
-            register_pickle_by_value(sys.modules[part.__module__])  # a worker's may be older
+            cloudpickle.register_pickle_by_value(
+                sys.modules[part.__module__]
+            )  # a worker's may be older
     sent = (schedule, decoder, os.getpid(), what_computes())
     return joblib.delayed(finish_in_worker)(number, task, store, *sent)
 
@@ -411,7 +449,8 @@ def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -
     A task is a configuration, or a pair of a configuration and its own verbs. One run is trained
     per core, or on a cluster (`joblib.parallel_config`). Takes and raises what `load_or_train`
     does, and ValueError if a name in one of the lab's files isn't what it was at import, since the
-    workers would not see what it is now. What was finished before an error is kept.
+    workers would not see what it is now. What was finished before an error is kept, if it is kept
+    at all; what isn't is lost.
     """
     check_workers()
     verbs, pairs = (given if given is None else list(given) for given in (verbs, pairs))
@@ -422,7 +461,7 @@ def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -
         reasons = reasons_not_to_keep(task)
         not_kept |= set(reasons)
         store = None if reasons else Store(task)
-        if store and store.is_finished():
+        if store and store.finished():
             runs[number] = finish(task, store)  # here, since a worker takes seconds to start
         else:
             calls.append(call_of(number, task, store))

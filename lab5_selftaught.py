@@ -332,11 +332,13 @@ IRREGULAR = 8  # times that it shows any other row
 class Conjugation(Training):
     """A training of a conjugator, from any form of a row to any other, by the mean, without KL.
 
-    No synthetic verb has a lemma that is held out.
+    The conjugator is a new one, which reads words of this alphabet. No synthetic verb has a lemma
+    that is held out.
     """
 
-    def __init__(self, config: Config, model: CVAE, verbs: list[Verb], held_out=()):
-        super().__init__(config, model, verbs)
+    def __init__(self, config: Config, verbs: list[Verb], alphabet="", held_out=()):
+        model = lab.make_model(config, lab.Vocabulary(alphabet, len(verbs[0])))
+        super().__init__(config, verbs, model)
         self.synthesizer = Synthesizer(verbs, held_out)
 
     def sample(self, mu: Tensor, logvar: Tensor) -> Tensor:
@@ -373,12 +375,6 @@ class Conjugation(Training):
         return {}
 
 
-def new_conjugation(config: Config, verbs: list[Verb], alphabet="", held_out=()) -> Conjugation:
-    """Returns the training, not yet started, of a new conjugator that reads this alphabet."""
-    model = lab.make_model(config, lab.Vocabulary(alphabet, len(verbs[0])))
-    return Conjugation(config, model, verbs, held_out)
-
-
 def learn(rows: list[Verb], lists: Lists, seed: int, held_out=()) -> CVAE:
     """Returns a conjugator that has learned rows, from runs/ if it was trained before.
 
@@ -386,7 +382,7 @@ def learn(rows: list[Verb], lists: Lists, seed: int, held_out=()) -> CVAE:
     """
     alphabet = lab.vocabulary_of(table_of(lists)).alphabet
     arguments = {"alphabet": alphabet, "held_out": tuple(sorted(held_out))}
-    training = partial(new_conjugation, **arguments)
+    training = partial(Conjugation, **arguments)
     config = Config(seed=seed, **CONJUGATOR)
     return load_or_train(config, rows, pairs=[], make_training=training).model
 

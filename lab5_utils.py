@@ -25,7 +25,6 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 HERE = Path(__file__).resolve().parent
-AS_IMPORTED = Path(__file__).read_bytes()  # `lab5_runs` names runs after it
 
 # ---- Words ----
 TENSES = ("simple present", "third person", "present progressive", "simple past")
@@ -293,7 +292,7 @@ def words_of(verbs: list[Verb], vocabulary: Vocabulary) -> Words:
 
     Raises ValueError for verbs with another number of forms, or for an unknown letter.
     """
-    if verbs and len(verbs[0]) != vocabulary.forms:
+    if len(verbs) and len(verbs[0]) != vocabulary.forms:
         expected = f"expected {vocabulary.forms}, as the model has"
         raise ValueError(f"verbs: found {len(verbs[0])} forms; {expected}")
     forms = [form for verb in verbs for form in verb]
@@ -733,6 +732,7 @@ def gaussian_score(generated: list[Verb], verbs) -> GaussianScore:
     """
     rows = Counter(map(tuple, verbs))
     columns = [set(column) for column in zip(*rows, strict=True)]
+    generated = list(map(tuple, generated))
     inconsistent = 0
     for verb in generated:
         are_known = all(form in column for form, column in zip(verb, columns, strict=True))

@@ -22,11 +22,6 @@ class StepByStep(Training):
         return super().run_epoch(epoch) | {"steps": self.steps}
 
 
-def step_by_step(config, verbs):
-    """Returns such a training, not yet started, of the model that a configuration names."""
-    return StepByStep(config, lab.make_model(config, lab.vocabulary_of(verbs)), verbs)
-
-
 class GateWithoutPrice(lab.GatedDecoder):
     """A gate that may open as early as it likes."""
 

@@ -53,7 +53,7 @@ def load_models(verbs: list[lab.Verb]) -> tuple[dict, list | None, list]:
     those that taught the conjugator.
     """
     print("Loading our model, or training it if it is not in runs/.")
-    run = load_or_train(Config())
+    run = load_or_train(Config(), verbs)
     collapsed = load_or_train(COLLAPSED, verbs, pairs=[]).model
     models = {"ours": run.model.cpu(), "collapsed": collapsed.cpu()}
     sure = None

@@ -42,12 +42,12 @@ def small(**changes):
 
 def train(config, verbs, **options):
     """Trains without a bar, and without the lab's scores, which take most of a small run's time."""
-    return lab5_runs.train(config, verbs, progress=False, make_training=own.unscored, **options)
+    return lab5_runs.train(config, verbs, progress=False, make_training=own.Unscored, **options)
 
 
 def keep(config, verbs, **options):
     """Loads or trains the same run, from runs/."""
-    options = {"progress": False, "make_training": own.unscored} | options
+    options = {"progress": False, "make_training": own.Unscored} | options
     return lab5_runs.load_or_train(config, verbs, **options)
 
 

@@ -34,10 +34,6 @@ class Unscored(Training):
         return {name: score(self.model) for name, score in task.scores.items()}
 
 
-def unscored(config, verbs):
-    return Unscored(config, lab.make_model(config, lab.vocabulary_of(verbs)), verbs)
-
-
 def mine(model):
     """A score that does what a test asks for."""
     return mine.does(model)

@@ -220,8 +220,9 @@ def test_rows_are_put_in_place_of_those_of_the_same_name_and_seed(tmp_path, monk
 
 
 def test_a_path_holds_ce_and_kl_of_all_verbs_with_the_right_letters_fed():
-    config = small(decoding="direct", epochs=2, refine=0.0)
-    run = lab5_runs.train(config, VERBS, make_training=paths.along_the_path, progress=False)
+    config = small(decoding="direct", epochs=4, refine=0.0)
+    run = lab5_runs.train(config, VERBS, make_training=paths.AlongThePath, progress=False)
+    assert run.history["CE"].notna().tolist() == [False, False, True, True]
     last, model = run.history.iloc[-1], run.model
     words = lab.words_of(VERBS, model.vocabulary)
     z = lab.reparameterize(*model.encode_words(words), torch.Generator().manual_seed(0))

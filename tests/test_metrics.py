@@ -55,7 +55,7 @@ def test_the_gaussian_score_by_counting():
     new = [verb for verb in generated if verb not in rows]
     inconsistent = sum(all(verb[t] in columns[t] for t in range(4)) for verb in new)
     assert 0 < inconsistent < len(new)
-    score = lab.gaussian_score(generated, [list(row) for row in rows])
+    score = lab.gaussian_score(list(map(list, generated)), [list(row) for row in rows])
     assert score.official == approx(sum(map(rows.count, generated)) / 40)
     assert score.exact == approx(1 - len(new) / 40)
     assert score.distinct == len(set(generated) - set(new))

@@ -3,9 +3,10 @@
 import dataclasses
 import functools
 import hashlib
+import importlib
 import itertools
 import json
-from pathlib import Path
+import sys
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -23,7 +24,7 @@ def tiny(**changes):
     return small(**{"epochs": 2, "batch_size": 20, "hidden_size": 16, "refine": 0.5} | changes)
 
 
-def task_of(config, verbs=VERBS, make_training=own.unscored, **options):
+def task_of(config, verbs=VERBS, make_training=own.Unscored, **options):
     return lab5_train.check_task(config, verbs, make_training=make_training, **options)
 
 
@@ -72,8 +73,11 @@ class Mine(own.GRUDecoder):
     """A decoder of a notebook, since this file is none of the lab's."""
 
 
+@dataclasses.dataclass(frozen=True)
 class MyConfig(lab5_train.Config):
-    """A configuration of a notebook."""
+    """A configuration of a notebook, with what JSON lacks."""
+
+    words: frozenset = frozenset()
 
 
 def slope(progress, excess):
@@ -89,7 +93,7 @@ def wrapped(progress, excess):
 
 def my_training(config, verbs):
     """A training of a notebook."""
-    return own.unscored(config, verbs)
+    return own.Unscored(config, verbs)
 
 
 SET = {  # by what the line names
@@ -110,8 +114,8 @@ def test_what_is_set_is_the_reason_until_it_is_set_back(name):
 
 
 def test_code_that_autoreload_replaces_is_the_reason(monkeypatch):
-    monkeypatch.setattr(own.unscored, "__code__", my_training.__code__)
-    assert reasons(tiny()) == ["own.unscored"]
+    monkeypatch.setattr(own.late, "__code__", slope.__code__)
+    assert reasons(tiny()) == ["own.late"]
 
 
 def test_a_constant_is_set_back_by_its_number(monkeypatch):
@@ -166,8 +170,8 @@ def test_what_a_notebook_defines_is_the_reason(monkeypatch):
 
 
 ARGUMENTS = {
-    "argument layers": functools.partial(own.unscored, layers=(1, (torch.zeros(2),))),
-    "an argument without a name": functools.partial(own.unscored, tiny()),
+    "argument layers": functools.partial(own.Unscored, layers=(1, (torch.zeros(2),))),
+    "an argument without a name": functools.partial(own.Unscored, tiny()),
 }
 
 
@@ -207,9 +211,9 @@ def test_every_field_of_a_configuration_and_all_that_is_asked_names_a_run():
     keys = {key(tiny(**{name: value})) for name, value in changed.items()}
     keys |= {key(config), key(config, VERBS[:4])}
     keys |= {key(config, pairs=[]), *(key(config, scores={name: own.mine}) for name in ("a", "b"))}
-    keys.add(key(config, make_training=lab5_train.new_training))
+    keys.add(key(config, make_training=lab5_train.Training))
     for letters in ("ab", "abc"):
-        conjugation = functools.partial(taught.new_conjugation, alphabet=letters)
+        conjugation = functools.partial(taught.Conjugation, alphabet=letters)
         keys.add(key(config, make_training=conjugation))
     assert len(keys) == len(changed) + 8
 
@@ -229,6 +233,13 @@ def test_no_two_of_many_runs_share_a_folder(monkeypatch):
     keys = iter([hashlib.sha256(bytes(n)).hexdigest() for n in range(300)])
     monkeypatch.setattr(lab5_runs, "run_key", lambda task: next(keys))
     assert len({lab5_runs.Store(task).folder for _ in range(300)}) == 300
+
+
+def test_a_configuration_of_ones_own_is_written_beside_its_run(runs_folder, monkeypatch):
+    monkeypatch.setattr(lab5_runs, "run_key", lambda task: "its key")
+    store = lab5_runs.Store(task_of(MyConfig()))
+    with store.locked():
+        assert "frozenset()" in (store.folder / "config.json").read_text()
 
 
 def test_equal_numbers_are_one_run():
@@ -252,31 +263,100 @@ EDITS = {"x / 2": False, "A file": True, "Halves": True, "Returns half": True, "
 
 
 @pytest.mark.parametrize("code", EDITS)
-def test_an_edited_formula_is_another_run_and_an_edited_text_the_same(tmp_path, code):
-    module = SimpleNamespace(__file__=tmp_path / "file.py", __package__="")
-    hashes = set()
-    for text in (FILE, FILE.replace(code, "x / 3")):
-        module.__file__.write_text(text)
-        hashes.add(lab5_runs.syntax_of(module)[0])
+def test_an_edited_formula_is_another_run_and_an_edited_text_the_same(code):
+    texts = (FILE, FILE.replace(code, "x / 3"))
+    hashes = {lab5_runs.syntax_of(text.encode(), "")[0] for text in texts}
     assert (len(hashes) == 1) == EDITS[code]
 
 
-def test_a_file_that_is_edited_after_its_import_counts_as_it_was_imported(tmp_path):
-    module = SimpleNamespace(__file__=tmp_path / "file.py", __package__="")
-    module.__file__.write_text("WEIGHT = 1")
-    imported = lab5_runs.syntax_of(module)
-    module.__file__.write_text("WEIGHT = 2")
-    assert lab5_runs.syntax_of(module) != imported
-    module.AS_IMPORTED = b"WEIGHT = 1"
-    assert lab5_runs.syntax_of(module) == imported
-    for file in (lab, lab5_train):
-        assert Path(file.__file__).read_bytes() == file.AS_IMPORTED
+OWN_FILE = """
+import argparse, os
+from lab5_train import STRATEGIES as KNOWN
+
+POWER = float(os.environ.get("POWER", 2))
+args = argparse.Namespace(drop=0.3)
+
+class Settings:
+    class Sizes:
+        wide = 1.0
+
+settings = Settings()
+
+def power(progress, excess):
+    return progress**POWER
+
+KNOWN["power"] = power
+"""
 
 
-def test_a_module_that_is_imported_from_a_package_is_among_the_imports(tmp_path):
-    module = SimpleNamespace(__file__=tmp_path / "file.py", __package__="rooms")
-    module.__file__.write_text("from experiments import words\nfrom .own import late\n")
-    _, imports = lab5_runs.syntax_of(module)
+@pytest.fixture
+def write_file(tmp_path, monkeypatch):
+    """Returns a function that writes a file of one's own, imports it and notes it."""
+    monkeypatch.syspath_prepend(tmp_path)
+    registries = lab5_runs.FILES, lab5_train.STRATEGIES
+    before = [dict(registry) for registry in registries]
+
+    def write(name, text=OWN_FILE):
+        sys.modules.pop(name, None)
+        lab5_runs.FILES.pop(name, None)
+        (tmp_path / f"{name}.py").write_text(text)
+        importlib.invalidate_caches()
+        module = importlib.import_module(name)
+        lab5_runs.note(name)
+        return module
+
+    yield write
+    for registry, then in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(then)
+
+
+def test_what_a_file_reads_from_the_environment_is_part_of_a_run(write_file, monkeypatch):
+    keys = set()
+    for number in ("2", "1"):
+        monkeypatch.setenv("POWER", number)
+        write_file("mine")
+        keys.add(key(tiny(strategy="power")))
+    assert len(keys) == 2
+
+
+def test_settings_in_any_object_are_seen_and_a_registry_may_grow(write_file, monkeypatch):
+    mine = write_file("mine")
+    before = key(tiny(strategy="power"))
+    monkeypatch.setitem(mine.KNOWN, "mine", slope)
+    monkeypatch.setitem(lab.DECODERS, "mine", Mine)
+    assert (key(tiny(strategy="power")), reasons(tiny(strategy="power"))) == (before, [])
+    for holder, name in (
+        (mine.args, "drop"),
+        (mine.settings, "drop"),
+        (mine.Settings.Sizes, "wide"),
+    ):
+        monkeypatch.setattr(holder, name, 0.9, raising=False)
+    assert reasons(tiny()) == ["mine.Settings.Sizes.wide", "mine.args", "mine.settings"]
+
+
+def test_a_helper_that_is_not_noted_is_the_reason_wherever_it_is_imported(write_file, tmp_path):
+    (tmp_path / "rooms").mkdir()
+    (tmp_path / "rooms" / "inner.py").write_text("")
+    (tmp_path / "late.py").write_text("")
+    write_file("middle", "import rooms.inner\ndef call():\n    import late\n")
+    write_file("mine", f"import middle, lab5_figures\n{OWN_FILE}")
+    found = [f"{name}.py, which isn't noted" for name in ("inner", "late")]
+    assert reasons(tiny(strategy="power")) == found
+
+
+def test_a_file_that_was_edited_after_its_import_is_refused(write_file, tmp_path):
+    write_file("mine")
+    del lab5_runs.FILES["mine"]
+    path = tmp_path / "mine.py"
+    path.write_text(OWN_FILE.replace("progress**POWER", "progress**POWER / 2"))
+    with pytest.raises(RuntimeError, match=r"mine.py was edited after its import: restart"):
+        lab5_runs.note("mine")
+
+
+def test_a_module_that_is_imported_from_a_package_is_among_the_imports():
+    source = b"from experiments import words\nfrom .own import late\n"
+    _, imports = lab5_runs.syntax_of(source, "rooms")
     assert imports == {"experiments", "experiments.words", "rooms.own", "rooms.own.late"}
 
 
@@ -289,7 +369,7 @@ def test_an_edited_file_is_part_of_the_runs_that_use_it(monkeypatch, name):
     monkeypatch.setitem(lab.DECODERS, "mine", Mine)
     monkeypatch.setitem(lab5_runs.FILES, __name__, lab5_runs.File("a file of Mine", {"own"}, {}))
     tasks = {
-        "ours": task_of(tiny(), make_training=lab5_train.new_training),
+        "ours": task_of(tiny(), make_training=lab5_train.Training),
         "own": task_of(tiny(decoding="gru")),
         "imported": task_of(tiny(decoding="mine")),
     }

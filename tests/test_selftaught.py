@@ -221,7 +221,7 @@ def test_rows_that_no_verb_can_be_made_of_are_refused():
 
 # ---- The conjugator ----
 def conjugation(**changes):
-    return taught.new_conjugation(small(**changes), VERBS, lab.vocabulary_of(VERBS).alphabet)
+    return taught.Conjugation(small(**changes), VERBS, lab.vocabulary_of(VERBS).alphabet)
 
 
 def test_an_epoch_asks_for_a_form_of_each_row_from_another_and_for_synthetic_verbs():

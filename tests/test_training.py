@@ -73,7 +73,7 @@ def test_schedules_are_taken_step_by_step_and_the_history_holds_means(verbs):
 def test_noise_is_scored_eight_times_and_all_else_where_a_phase_ends(verbs, monkeypatch):
     monkeypatch.setattr(lab, "score_noise", lambda model, verbs, draws: {"gaussian_exact": draws})
     config = small(epochs=24, refine=0.3)
-    training = lab5_train.new_training(config, verbs[:3])
+    training = lab5_train.Training(config, verbs[:3])
     task = lab5_train.check_task(config, verbs[:3])
     found = {epoch: training.evaluate(epoch, task) for epoch in range(1, 25)}
     assert all("bleu4" in names for names in found.values())
@@ -121,10 +121,24 @@ def test_what_is_of_another_kind_is_refused_by_its_name(message):
 
 def test_the_official_score_of_a_history_counts_repeats():
     task = lab5_train.check_task(small(epochs=1, refine=0.0), [VERBS[0], *VERBS])
-    training = lab5_train.new_training(task.config, task.verbs)
+    training = lab5_train.Training(task.config, task.verbs)
     with patch.object(lab, "sample_prior", lambda *_: VERBS[:1]):
         found = training.evaluate(1, task)
     assert (found["gaussian_official"], found["gaussian_exact"]) == (2, 1)
+
+
+class TwoGroups(lab5_train.Training):
+    """A training whose optimizer has two groups of parameters."""
+
+    def make_optimizer(self, module, beta2):
+        groups = [{"params": part.parameters()} for part in (module.encoder, module.decoder)]
+        return torch.optim.Adam(groups)
+
+
+def test_an_optimizer_may_have_several_groups():
+    training = TwoGroups(small(), VERBS)
+    rate = training.run_epoch(1)["learning_rate"]
+    assert [group["lr"] for group in training.optimizer.param_groups] == 2 * [rate]
 
 
 class Watched(lab.DirectDecoder):
@@ -145,7 +159,7 @@ def test_a_decoder_may_keep_what_it_computed(monkeypatch):
 # ---- Steps ----
 def test_an_epoch_trains_and_its_row_holds_means_over_words():
     """Of a batch of 16 words and one of 8; at a rate of 0 nothing changes."""
-    training = lab5_train.new_training(small(learning_rate=0, batch_size=16), VERBS)
+    training = lab5_train.Training(small(learning_rate=0, batch_size=16), VERBS)
     posterior = training.model.eval().encode_words(training.words)
     row = training.run_epoch(1)
     assert training.model.training, "with dropout"
@@ -153,7 +167,7 @@ def test_an_epoch_trains_and_its_row_holds_means_over_words():
 
 
 def test_a_step_has_its_rate_and_a_steep_gradient_is_clipped_to_5():
-    training = lab5_train.new_training(small(optimizer="sgd"), VERBS)
+    training = lab5_train.Training(small(optimizer="sgd"), VERBS)
     before = parameters_to_vector(training.model.parameters())
     training.descend(1000 * before.sum(), rate=0.1, where="")
     moved = parameters_to_vector(training.model.parameters()) - before
@@ -172,7 +186,7 @@ def test_a_loss_or_a_gradient_that_is_not_finite_stops_the_training(verbs):
     config = small(optimizer="sgd", learning_rate=1e9, strategy="constant")
     with pytest.raises(FloatingPointError, match=r"loss (inf|nan).* in epoch 1, step 2"):
         train(config, verbs[:10])
-    training = lab5_train.new_training(config, verbs[:10])
+    training = lab5_train.Training(config, verbs[:10])
     total = parameters_to_vector(training.model.parameters()).sum()
     for loss in (total + torch.inf, (0 * total).sqrt()):
         with pytest.raises(FloatingPointError, match="in step 1"):
@@ -180,7 +194,7 @@ def test_a_loss_or_a_gradient_that_is_not_finite_stops_the_training(verbs):
 
 
 def test_an_epoch_is_every_form_once_to_itself(verbs):
-    training = lab5_train.new_training(small(batch_size=64), verbs)
+    training = lab5_train.Training(small(batch_size=64), verbs)
     epochs = []
     for epoch in (1, 2):
         seen = []

@@ -1,27 +1,27 @@
 """Runs of the lab: trained once, kept in runs/, resumed bit for bit, and swept over the cores.
 
-Read it top to bottom, after `lab5_train`, which has the training itself.
+Read it top to bottom, after `lab5_train`, which has the training itself, and `lab5_files`. A run is
+kept if it is made only of what the lab's files held when they were imported. A run that uses
+anything defined or changed later, in a notebook or at the prompt, is trained anew at each call,
+since nothing here would know of another change.
 """
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
-import importlib.util
 import io
 import json
 import os
+import pickle
 import re
 import sys
 import threading
 import time
-from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import NamedTuple
 
 import cloudpickle
@@ -33,135 +33,12 @@ from tqdm.auto import tqdm
 
 import lab5_train
 import lab5_utils as lab
+from lab5_files import FILES, names_set, not_noted, note, own_modules, settings_of, with_imports
 from lab5_train import Config, Task, check_task, reproducible, run_epochs
 from lab5_utils import CVAE
 
 
 # ---- What a run is ----
-# A run is kept in runs/ if it is made only of what the lab's files held when they were imported. A
-# run that uses anything defined or changed later, in a notebook or at the prompt, is trained anew
-# at each call, since nothing here would know of another change. So import first.
-class File(NamedTuple):
-    """What one of the lab's files held when it was imported."""
-
-    source: str  # a hash of its syntax tree
-    imports: set[str]  # the modules that it imports
-    contents: dict  # what it and its classes hold, by name
-
-
-FILES: dict[str, File] = globals().get("FILES", {})  # by module; a reload changes nothing here
-UNTRAINED = ("lab5_figures", "experiments")  # the lab's, but no part of what is trained
-
-
-def note(module_name: str) -> None:
-    """Declares that a module belongs to the lab, so that runs that use it are kept.
-
-    The module calls `note(__name__)` in its last line. Raises RuntimeError if its file was edited
-    after it was imported.
-    """
-    if module_name not in {"__main__", *FILES}:  # no script or notebook, and not noted before
-        module = sys.modules[module_name]
-        source = Path(module.__file__).read_bytes()
-        contents = contents_of(module)
-        if is_edited(module.__file__, source, contents):
-            raise RuntimeError(f"{module.__file__} was edited after its import: restart Python")
-        FILES[module_name] = File(*syntax_of(source, module.__package__), contents)
-
-
-def syntax_of(source: bytes, package: str) -> tuple[str, set[str]]:
-    """Returns a hash of what a source computes, and the names of all that it imports.
-
-    The hash is that of the syntax tree, without comments and docstrings.
-    """
-    tree = ast.parse(source)
-    nodes = list(ast.walk(tree))
-    imports = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    for node in nodes:
-        if isinstance(node, ast.ImportFrom):  # from .a import b, where b may be a module, too
-            relative = "." * node.level + (node.module or "")
-            origin = importlib.util.resolve_name(relative, package)
-            imports |= {origin, *(f"{origin}.{alias.name}" for alias in node.names)}
-    for node in nodes:
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-        if documented and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports
-
-
-def signatures(code: CodeType) -> set[tuple]:
-    """Returns what tells apart the functions in a piece of compiled code, and the code itself."""
-    inner = [part for part in code.co_consts if isinstance(part, CodeType)]
-    constants = tuple(part for part in code.co_consts if part not in inner)
-    own = (code.co_name, code.co_firstlineno, code.co_code, code.co_names, constants)
-    return {own}.union(*map(signatures, inner))
-
-
-def is_edited(path: str, source: bytes, contents: dict) -> bool:
-    """Tells whether a file no longer has the functions that were imported from it."""
-    in_file = signatures(compile(source, path, "exec", dont_inherit=True))
-    held = [code for found in contents.values() if isinstance(found, tuple) for code in found]
-    imported = [code for code in held if isinstance(code, CodeType) and code.co_filename == path]
-    return any(not signatures(code) <= in_file for code in imported)
-
-
-def is_registry(value) -> bool:
-    """Tells whether a value is one of the lab's dictionaries to which one may add."""
-    registries = (lab5_train.STRATEGIES, lab.DECODERS, lab5_train.CHOICES, FILES)
-    return any(value is registry for registry in registries)
-
-
-def copied(value):
-    """Returns what tells later whether a value was changed: its bytes, or what makes a function."""
-    if isinstance(value, classmethod | staticmethod | property):
-        value = value.fget if isinstance(value, property) else value.__func__
-    if isinstance(value, FunctionType):  # whose code may be replaced, as by %autoreload
-        return value, value.__code__, value.__defaults__
-    if is_registry(value):
-        return dict(value)
-    if isinstance(value, type | ModuleType):
-        return value
-    try:
-        return cloudpickle.dumps(value)
-    except Exception:  # what has no bytes, such as a lock, is known by its identity
-        return value
-
-
-def contents_of(module: ModuleType) -> dict:
-    """Returns what a module and its classes hold, by name, each as `copied` returns it."""
-    held, holders = {}, [(module.__name__, module)]
-    for path, holder in holders:  # which grow
-        for name, value in vars(holder).items():
-            if isinstance(value, FunctionType) or not name.startswith("__"):
-                held[f"{path}.{name}"] = copied(value)
-            if isinstance(value, type):
-                is_own = f"{value.__module__}.{value.__qualname__}" == f"{path}.{name}"
-                holders += [(f"{path}.{name}", value)] if is_own else []
-    return held
-
-
-def is_same(then, now) -> bool:
-    """Tells whether a name still holds what it held then; a registry may have grown."""
-    if isinstance(then, dict):
-        return isinstance(now, dict) and all(now.get(name) is part for name, part in then.items())
-    return then is now or (isinstance(then, bytes | tuple) and then == now)
-
-
-def names_set() -> list[str]:
-    """Returns the names, in the lab's files, that no longer hold what they held at import.
-
-    Autocast is among them if torch computes with lower precision here than the lab does.
-    """
-    changed = set()
-    for module_name, (_, _, then) in FILES.items():
-        now = contents_of(sys.modules[module_name])
-        changed |= {name for name in then | now if not is_same(then.get(name), now.get(name))}
-    changed -= {f"{__name__}.RUNS"}  # a folder of one's own changes no number
-    found = sorted(name for name in changed if name.rpartition(".")[0] not in changed)
-    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
-        found.append("autocast")
-    return found
-
-
 def parts_of(task: Task) -> dict:
     """Returns the four parts of a run, and the user's own scores, by what a message calls them."""
     config = task.config
@@ -184,43 +61,31 @@ def arguments_of(task: Task) -> dict:
     return getattr(task.make_training, "keywords", {})
 
 
-def is_plain(argument) -> bool:
-    """Tells whether an argument of a training is a number, a text, or a tuple of such."""
-    if isinstance(argument, tuple):
-        return all(map(is_plain, argument))
-    return isinstance(argument, int | float | str)
+def is_plain(value) -> bool:
+    """Tells whether a value is a number, a text, nothing, or a tuple of such, so can name a run."""
+    if isinstance(value, tuple):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, int | float | str)
 
 
-def file_of(module_name: str) -> Path | None:
-    """Returns the file of a module that is imported, or that would be."""
-    module = sys.modules.get(module_name)
-    if module is None and "." not in module_name:  # it may be imported inside a function
-        module = importlib.util.find_spec(module_name)
-    path = getattr(module, "__file__", None) or getattr(module, "origin", None)
-    return Path(path) if path and Path(path).is_file() else None
-
-
-def not_noted(module_name: str) -> set[str]:
-    """Returns what a file uses of one's own that isn't noted, so may change unseen."""
-    imported = set().union(*(FILES[name].imports for name in with_imports({module_name})))
-    others = [name for name in imported - FILES.keys() if name.split(".")[0] not in UNTRAINED]
-    files = {file for file in map(file_of, others) if file}
-    installed = ("site-packages", "dist-packages", Path(os.__file__).parent.name)
-    own = [file for file in files if not set(installed) & set(file.parts)]
-    return {file.name for file in own if file.suffix == ".py"}
+def names_changed() -> list[str]:
+    """Returns the names that were set in the lab's files, and autocast, which changes them all."""
+    is_on = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+    return names_set() + ["autocast"] * is_on
 
 
 def reasons_not_to_keep(task: Task) -> list[str]:
     """Returns what of a run the lab's files don't define, as a message calls it."""
-    reasons = names_set()
+    reasons = names_changed()
     for called, part in parts_of(task).items():
         module_name, name = path_of(part)
         if module_name not in FILES or getattr(sys.modules[module_name], name, None) is not part:
             reasons.append(f"{called} ({name})")
         else:
             reasons += [f"{file}, which isn't noted" for file in sorted(not_noted(module_name))]
-    arguments = arguments_of(task).items()
-    reasons += [f"argument {name}" for name, value in arguments if not is_plain(value)]
+    named = {f"argument {name}": value for name, value in arguments_of(task).items()}
+    named |= {f"hyperparameter {name}": value for name, value in vars(task.config).items()}
+    reasons += [name for name, value in named.items() if not is_plain(value)]
     if getattr(task.make_training, "args", ()):
         reasons.append("an argument without a name")
     return reasons
@@ -233,23 +98,6 @@ def say_not_kept(reasons: list[str]) -> None:
         print(f"trained anew and not kept in runs/, because of {', '.join(reasons[:3])}{more}")
 
 
-def with_imports(module_names: set[str]) -> set[str]:
-    """Returns these modules and all of the lab's files that they import, except this one."""
-    imported = set().union(*(FILES[name].imports for name in module_names))
-    more = imported & FILES.keys() - {__name__} - module_names
-    return with_imports(module_names | more) if more else module_names
-
-
-def settings_of(module_name: str) -> list[tuple[str, str]]:
-    """Returns a file's settings, of which it may have read some, as from the environment."""
-    kinds = int | float | str | tuple | list | dict | SimpleNamespace | Namespace
-    settings = []
-    for name, value in vars(sys.modules[module_name]).items():
-        if isinstance(value, kinds) and not name.startswith("__") and not is_registry(value):
-            settings.append((name, repr(value)))
-    return sorted(pair for pair in settings if " at 0x" not in pair[1])  # an object's address
-
-
 def versions() -> tuple:
     """Returns what else decides on the bits: Python, torch, and torch's default precision."""
     return sys.version_info[:2], str(torch.__version__), str(torch.get_default_dtype())
@@ -258,9 +106,8 @@ def versions() -> tuple:
 def run_key(task: Task) -> str:
     """Returns the key of a run, which is a hash of its files, configuration and data."""
     paths = [path_of(part) for part in parts_of(task).values()]
-    modules = {lab.__name__, lab5_train.__name__, *(module_name for module_name, _ in paths)}
-    used = sorted(with_imports(modules))
-    sources = [(FILES[name].source, settings_of(name)) for name in used]
+    used = with_imports({lab5_train.__name__, *(module_name for module_name, _ in paths)})
+    sources = [(FILES[name].source, settings_of(name)) for name in sorted(used)]
     arguments = sorted(arguments_of(task).items())
     asked = (asdict(task.config), task.table, task.pairs, sorted(task.scores))
     content = (versions(), sources, paths, arguments, asked)
@@ -302,7 +149,7 @@ class Store:
             print(f"another process trains this run; waiting for it ({self.folder.name})")
             held = lock.acquire()
         with held:
-            text = json.dumps(asdict(self.config), indent=1, default=repr)
+            text = json.dumps(asdict(self.config), indent=1)
             (self.folder / "config.json").write_text(text, encoding="utf-8")
             state = self.load()
             if state is None and self.path.exists():
@@ -310,11 +157,15 @@ class Store:
             yield state
 
     def save(self, state: dict) -> None:
-        """Saves a state and its SHA-256, whole or not at all. Raises OSError."""
+        """Saves a state and its SHA-256, whole or not at all. Raises OSError, or TypeError."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
         content = buffer.getvalue()
-        torch.load(io.BytesIO(content), weights_only=True)  # else it could never be resumed
+        try:
+            torch.load(io.BytesIO(content), weights_only=True)
+        except pickle.UnpicklingError as error:  # it could never be resumed
+            expected = "expected tensors, numbers and texts, in dictionaries or lists"
+            raise TypeError(f"state: found what can't be loaded safely; {expected}") from error
         part = self.path.with_suffix(".part")
         with open(part, "wb") as file:
             file.write(content + hashlib.sha256(content).digest())
@@ -412,7 +263,7 @@ def finish_in_worker(number, task, store: Store | None, schedule, decoder, sweep
     lab5_train.STRATEGIES[task.config.strategy] = schedule
     lab.DECODERS[task.config.decoding] = decoder
     has_others = any(theirs.get(name, ours) != ours for name, ours in what_computes().items())
-    if has_others or (store and names_set()):
+    if has_others or (store and names_changed()):
         raise RuntimeError("a worker's files or versions are not those here: restart Python")
     try:
         return number, finish(task, store)
@@ -423,19 +274,14 @@ def finish_in_worker(number, task, store: Store | None, schedule, decoder, sweep
 
 def call_of(number: int, task: Task, store: Store | None):
     """Returns the call that finishes a task in a worker, with all that the worker may lack."""
-    schedule, decoder, *_ = parts = parts_of(task).values()
-    for part in parts:
-        if isinstance(part, FunctionType | type) and part.__module__ not in FILES:
-            cloudpickle.register_pickle_by_value(
-                sys.modules[part.__module__]
-            )  # a worker's may be older
+    schedule, decoder, *_ = parts_of(task).values()
     sent = (schedule, decoder, os.getpid(), what_computes())
     return joblib.delayed(finish_in_worker)(number, task, store, *sent)
 
 
 def check_workers() -> None:
     """Raises ValueError if something was set here that workers would not see."""
-    set_here = names_set()
+    set_here = names_changed()
     if torch.get_default_dtype() != torch.float32:
         set_here.append("torch's default dtype")
     if set_here:
@@ -453,6 +299,8 @@ def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -
     at all; what isn't is lost.
     """
     check_workers()
+    for name in own_modules():  # of which a worker may have an older version
+        cloudpickle.register_pickle_by_value(sys.modules[name])
     verbs, pairs = (given if given is None else list(given) for given in (verbs, pairs))
     runs, calls, not_kept = {}, [], set()
     for number, task in enumerate(lab.as_list(tasks, "tasks", "a list of configurations")):
@@ -472,6 +320,4 @@ def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -
     return [runs[number] for number in sorted(runs)]
 
 
-note(lab.__name__)
-note(lab5_train.__name__)
 note(__name__)

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 import lab5_utils as lab
+from lab5_files import note
 from lab5_utils import CVAE, TestPair, Verb, Words
 
 # ---- Schedules ----
@@ -519,3 +520,6 @@ def run_epochs(training: Training, task: Task, save: Callable | None, progress: 
         training.history.append({name: np.asarray(value).tolist() for name, value in row.items()})
         if save:
             save(training.state())
+
+
+note(__name__)

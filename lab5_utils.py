@@ -24,6 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from lab5_files import note
+
 HERE = Path(__file__).resolve().parent
 
 # ---- Words ----
@@ -108,8 +110,8 @@ def check_word(word, where: str) -> str:
 
 
 def as_list(items, where: str, expected: str) -> list:
-    """Returns items as a list. Raises a TypeError for a text, or for what has no items."""
-    if isinstance(items, str) or not isinstance(items, Iterable):
+    """Returns items as a list. Raises a TypeError for a text, a set, or what has no items."""
+    if isinstance(items, str | set) or not isinstance(items, Iterable):  # a set has no order
         raise TypeError(f"{where}: found {items!r:.60}; expected {expected}")
     return list(items)
 
@@ -817,3 +819,6 @@ def score(model: CVAE, verbs=None, pairs=None, draws=10_000) -> dict[str, float]
         found["bleu4"] = mean_bleu4(model, pairs)
     found["conversions"] = conversion_accuracy(model, once)
     return found | information(model, once[:2000])
+
+
+note(__name__)

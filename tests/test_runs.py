@@ -16,6 +16,7 @@ import pytest
 import torch
 from conftest import ROOT, VERBS, equal, keep, lab, lab5_runs, lab5_train, small, start, written
 
+import lab5_files
 import lab5_selftaught as taught
 
 
@@ -75,9 +76,10 @@ class Mine(own.GRUDecoder):
 
 @dataclasses.dataclass(frozen=True)
 class MyConfig(lab5_train.Config):
-    """A configuration of a notebook, with what JSON lacks."""
+    """A configuration of a notebook, with what can't name a run."""
 
-    words: frozenset = frozenset()
+    activation: object = len
+    layers: int | None = None
 
 
 def slope(progress, excess):
@@ -127,8 +129,8 @@ def test_a_constant_is_set_back_by_its_number(monkeypatch):
 def test_what_a_file_holds_inside_a_dictionary_or_under_its_own_name_is_seen(monkeypatch):
     monkeypatch.setattr(own, "own", slope, raising=False)
     monkeypatch.setattr(own, "SHARES", {"of": {"dropout": 0.3}}, raising=False)
-    noted = lab5_runs.FILES["own"]._replace(contents=lab5_runs.contents_of(own))
-    monkeypatch.setitem(lab5_runs.FILES, "own", noted)
+    noted = lab5_files.FILES["own"]._replace(contents=lab5_files.contents_of(own))
+    monkeypatch.setitem(lab5_files.FILES, "own", noted)
     assert reasons(tiny()) == []
     own.SHARES["of"]["dropout"] = 0.4
     monkeypatch.setattr(own, "own", wrapped)
@@ -140,16 +142,16 @@ def test_what_a_file_holds_inside_a_dictionary_or_under_its_own_name_is_seen(mon
 def test_settings_that_a_file_holds_are_seen(monkeypatch):
     monkeypatch.setattr(own, "SETTINGS", SimpleNamespace(share=[0.5]), raising=False)
     monkeypatch.setattr(own, "SMALL", tiny(), raising=False)
-    noted = lab5_runs.FILES["own"]._replace(contents=lab5_runs.contents_of(own))
-    monkeypatch.setitem(lab5_runs.FILES, "own", noted)
+    noted = lab5_files.FILES["own"]._replace(contents=lab5_files.contents_of(own))
+    monkeypatch.setitem(lab5_files.FILES, "own", noted)
     assert reasons(tiny()) == []
     own.SETTINGS.share[0] = 0.4
     assert reasons(tiny()) == ["own.SETTINGS"]
 
 
 def test_a_file_beside_ones_own_that_is_not_noted_is_the_reason(monkeypatch):
-    imports = lab5_runs.FILES["own"].imports | {"conftest", "pytest"}
-    monkeypatch.setitem(lab5_runs.FILES, "own", lab5_runs.FILES["own"]._replace(imports=imports))
+    imports = lab5_files.FILES["own"].imports | {"conftest", "pytest"}
+    monkeypatch.setitem(lab5_files.FILES, "own", lab5_files.FILES["own"]._replace(imports=imports))
     assert reasons(tiny()) == ["conftest.py, which isn't noted"]
 
 
@@ -160,7 +162,8 @@ def test_what_a_notebook_defines_is_the_reason(monkeypatch):
     assert reasons(tiny(strategy="mine")) == ["strategy 'mine' (slope)"]
     assert reasons(tiny(strategy="ours")) == ["strategy 'ours' (constant)"]
     assert reasons(tiny(decoding="mine")) == ["decoding 'mine' (Mine)"]
-    assert reasons(MyConfig()) == ["configuration (MyConfig)"]
+    found = ["configuration (MyConfig)", "hyperparameter activation"]
+    assert reasons(MyConfig()) == found
     assert reasons(tiny(), make_training=my_training) == ["training (my_training)"]
     scores = {"made": functools.partial(own.mine), "mine": own.mine, "slope": slope}
     made, *others = reasons(tiny(), scores=scores)
@@ -235,13 +238,6 @@ def test_no_two_of_many_runs_share_a_folder(monkeypatch):
     assert len({lab5_runs.Store(task).folder for _ in range(300)}) == 300
 
 
-def test_a_configuration_of_ones_own_is_written_beside_its_run(runs_folder, monkeypatch):
-    monkeypatch.setattr(lab5_runs, "run_key", lambda task: "its key")
-    store = lab5_runs.Store(task_of(MyConfig()))
-    with store.locked():
-        assert "frozenset()" in (store.folder / "config.json").read_text()
-
-
 def test_equal_numbers_are_one_run():
     ones = (1, 1.0, np.int64(1), np.float32(1))
     assert len({key(tiny(seed=one, kl_weight=one)) for one in ones}) == 1
@@ -265,16 +261,17 @@ EDITS = {"x / 2": False, "A file": True, "Halves": True, "Returns half": True, "
 @pytest.mark.parametrize("code", EDITS)
 def test_an_edited_formula_is_another_run_and_an_edited_text_the_same(code):
     texts = (FILE, FILE.replace(code, "x / 3"))
-    hashes = {lab5_runs.syntax_of(text.encode(), "")[0] for text in texts}
+    hashes = {lab5_files.syntax_of(text.encode(), "")[0] for text in texts}
     assert (len(hashes) == 1) == EDITS[code]
 
 
 OWN_FILE = """
-import argparse, os
+import argparse, os, pathlib
+from lab5_runs import note
 from lab5_train import STRATEGIES as KNOWN
 
 POWER = float(os.environ.get("POWER", 2))
-args = argparse.Namespace(drop=0.3)
+args = argparse.Namespace(drop=0.3, letters={"a", "e"}, path=pathlib.Path.cwd())
 
 class Settings:
     class Sizes:
@@ -293,17 +290,15 @@ KNOWN["power"] = power
 def write_file(tmp_path, monkeypatch):
     """Returns a function that writes a file of one's own, imports it and notes it."""
     monkeypatch.syspath_prepend(tmp_path)
-    registries = lab5_runs.FILES, lab5_train.STRATEGIES
+    registries = lab5_files.FILES, lab5_train.STRATEGIES
     before = [dict(registry) for registry in registries]
 
     def write(name, text=OWN_FILE):
         sys.modules.pop(name, None)
-        lab5_runs.FILES.pop(name, None)
-        (tmp_path / f"{name}.py").write_text(text)
+        lab5_files.FILES.pop(name, None)
+        (tmp_path / f"{name}.py").write_text(f"{text}\nnote(__name__)\n")
         importlib.invalidate_caches()
-        module = importlib.import_module(name)
-        lab5_runs.note(name)
-        return module
+        return importlib.import_module(name)
 
     yield write
     for registry, then in zip(registries, before, strict=True):
@@ -311,11 +306,15 @@ def write_file(tmp_path, monkeypatch):
         registry.update(then)
 
 
-def test_what_a_file_reads_from_the_environment_is_part_of_a_run(write_file, monkeypatch):
+READS = ["POWER = {}", "args.power = {}", "class A:\n    power = {}", "def f(power={}): pass"]
+
+
+@pytest.mark.parametrize("reads", READS)
+def test_what_a_file_reads_from_the_environment_is_part_of_a_run(write_file, monkeypatch, reads):
     keys = set()
-    for number in ("2", "1"):
+    for number in ("2", "1", "2"):
         monkeypatch.setenv("POWER", number)
-        write_file("mine")
+        write_file("mine", OWN_FILE + reads.format('float(os.environ["POWER"])'))
         keys.add(key(tiny(strategy="power")))
     assert len(keys) == 2
 
@@ -339,24 +338,27 @@ def test_a_helper_that_is_not_noted_is_the_reason_wherever_it_is_imported(write_
     (tmp_path / "rooms").mkdir()
     (tmp_path / "rooms" / "inner.py").write_text("")
     (tmp_path / "late.py").write_text("")
-    write_file("middle", "import rooms.inner\ndef call():\n    import late\n")
+    imports = "from lab5_runs import note\nimport rooms.inner\ndef call():\n    import late\n"
+    write_file("middle", imports)
     write_file("mine", f"import middle, lab5_figures\n{OWN_FILE}")
     found = [f"{name}.py, which isn't noted" for name in ("inner", "late")]
     assert reasons(tiny(strategy="power")) == found
 
 
-def test_a_file_that_was_edited_after_its_import_is_refused(write_file, tmp_path):
-    write_file("mine")
-    del lab5_runs.FILES["mine"]
-    path = tmp_path / "mine.py"
-    path.write_text(OWN_FILE.replace("progress**POWER", "progress**POWER / 2"))
-    with pytest.raises(RuntimeError, match=r"mine.py was edited after its import: restart"):
-        lab5_runs.note("mine")
+EDITS_ITSELF = """
+path = pathlib.Path(__file__)
+path.write_text(path.read_text().replace("progress**POWER", "progress"))
+"""
+
+
+def test_a_file_that_is_edited_while_it_is_imported_is_refused(write_file):
+    with pytest.raises(RuntimeError, match=r"mine.py was edited while it was imported: restart"):
+        write_file("mine", OWN_FILE + EDITS_ITSELF)
 
 
 def test_a_module_that_is_imported_from_a_package_is_among_the_imports():
     source = b"from experiments import words\nfrom .own import late\n"
-    _, imports = lab5_runs.syntax_of(source, "rooms")
+    _, imports = lab5_files.syntax_of(source, "rooms")
     assert imports == {"experiments", "experiments.words", "rooms.own", "rooms.own.late"}
 
 
@@ -367,20 +369,34 @@ USED_BY = {"lab5_utils": ALL, "lab5_train": ALL, "own": {"own", "imported"}}
 @pytest.mark.parametrize("name", [*USED_BY, "lab5_selftaught"])
 def test_an_edited_file_is_part_of_the_runs_that_use_it(monkeypatch, name):
     monkeypatch.setitem(lab.DECODERS, "mine", Mine)
-    monkeypatch.setitem(lab5_runs.FILES, __name__, lab5_runs.File("a file of Mine", {"own"}, {}))
+    monkeypatch.setitem(lab5_files.FILES, __name__, lab5_files.File("a file of Mine", {"own"}, {}))
     tasks = {
         "ours": task_of(tiny(), make_training=lab5_train.Training),
         "own": task_of(tiny(decoding="gru")),
         "imported": task_of(tiny(decoding="mine")),
     }
     before = {called: lab5_runs.run_key(task) for called, task in tasks.items()}
-    edited = lab5_runs.FILES[name]._replace(source="another")
-    monkeypatch.setitem(lab5_runs.FILES, name, edited)
+    edited = lab5_files.FILES[name]._replace(source="another")
+    monkeypatch.setitem(lab5_files.FILES, name, edited)
     changed = {called for called in tasks if lab5_runs.run_key(tasks[called]) != before[called]}
     assert changed == USED_BY.get(name, set())
 
 
 # ---- A Python of its own ----
+SET_EARLY = """
+import lab5_utils as lab
+lab.GatedDecoder.price = 9.0
+import lab5_runs
+print(lab5_runs.names_set())
+"""
+
+
+@pytest.mark.slow
+def test_what_is_set_before_this_file_is_imported_is_seen(tmp_path):
+    said, _ = start("-c", SET_EARLY, LAB5_RUNS=str(tmp_path)).communicate()
+    assert said == "['lab5_utils.GatedDecoder.price']\n"
+
+
 STARTED_ELSEWHERE = """
 import importlib
 from conftest import lab, lab5_figures, lab5_runs, lab5_train

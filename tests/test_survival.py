@@ -9,10 +9,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import own
 import pytest
 import torch
 from conftest import VERBS, equal, fingerprint, keep, small, start, train, written
+
+import lab5_runs
+import lab5_train
 
 CONFIG = small(epochs=24, refine=0.25, tf_final=0.5)
 MINE = {"mine": own.mine}  # a score that is called after every epoch
@@ -116,6 +120,12 @@ def test_a_file_that_would_run_code_is_refused(runs_folder, tmp_path, monkeypatc
     with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
         keep(small(), VERBS)
     assert not Path("crater").exists()
+
+
+def test_a_state_that_could_never_be_loaded_is_refused(runs_folder):
+    store = lab5_runs.Store(lab5_train.check_task(small(), VERBS))
+    with pytest.raises(TypeError, match="state: found what can't be loaded safely; expected tens"):
+        store.save({"history": [np.zeros(1)]})
 
 
 @pytest.mark.parametrize("last", ["fsync", "replace"])

@@ -88,6 +88,12 @@ def test_a_sweep_starts_no_more_workers_than_it_has_runs_to_train(runs_folder, m
     assert asked == [2, 1, 1]
 
 
+def test_files_that_are_neither_noted_nor_installed_travel_whole():
+    """A worker may have imported an older version of them."""
+    assert {"conftest", "like_a_notebook"} <= set(lab5_runs.own_modules())
+    assert not {"own", "lab5_train", "numpy", "json", "__main__"} & set(lab5_runs.own_modules())
+
+
 def test_verbs_and_pairs_may_be_iterators(runs_folder):
     pairs = iter([(*VERBS[0][:2], 0, 1)])
     swept = lab5_runs.sweep(CONFIGS[:2], iter(VERBS), pairs=pairs, jobs=1, progress=False)

@@ -1,0 +1,189 @@
+"""What the lab's files held when they were imported: by that `lab5_runs` knows what a run is.
+
+A file belongs to the lab if its last line is `note(__name__)`. Nothing here computes anything.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path, PurePath
+from types import CodeType, FunctionType, ModuleType
+from typing import NamedTuple
+
+import cloudpickle
+import joblib
+
+
+class File(NamedTuple):
+    """What one of the lab's files held when it was imported."""
+
+    source: str  # a hash of its syntax tree
+    imports: set[str]  # the modules that it imports
+    contents: dict  # what it and its classes hold, by name
+
+
+FILES: dict[str, File] = globals().get("FILES", {})  # by module; a reload changes nothing here
+REGISTRIES = {  # dictionaries to which one may add, by module
+    "lab5_files": ("FILES",),
+    "lab5_utils": ("DECODERS",),
+    "lab5_train": ("STRATEGIES", "CHOICES"),
+}
+UNTRAINED = {"lab5_files", "lab5_runs", "lab5_figures"}  # are no part of what is trained
+
+
+def note(module_name: str) -> None:
+    """Declares that a module belongs to the lab, so that runs that use it are kept.
+
+    The module calls `note(__name__)` in its last line. Raises RuntimeError if its file was edited
+    while it was imported.
+    """
+    if module_name in {"__main__", *FILES}:  # a script or notebook, or noted before
+        return
+    module = sys.modules[module_name]
+    source = Path(module.__file__).read_bytes()
+    code = compile(source, module.__file__, "exec", dont_inherit=True)
+    if signatures(sys._getframe(1).f_code) != signatures(code):
+        raise RuntimeError(f"{module.__file__} was edited while it was imported: restart Python")
+    FILES[module_name] = File(*syntax_of(source, module.__package__), contents_of(module))
+
+
+def signatures(code: CodeType) -> set[tuple]:
+    """Returns what tells apart the functions in a piece of compiled code, and the code itself."""
+    inner = [part for part in code.co_consts if isinstance(part, CodeType)]
+    constants = tuple(part for part in code.co_consts if part not in inner)
+    own = (code.co_name, code.co_firstlineno, code.co_code, code.co_names, constants)
+    return {own}.union(*map(signatures, inner))
+
+
+def syntax_of(source: bytes, package: str) -> tuple[str, set[str]]:
+    """Returns a hash of what a source computes, and the names of all that it imports.
+
+    The hash is that of the syntax tree, without comments and docstrings.
+    """
+    tree = ast.parse(source)
+    nodes = list(ast.walk(tree))
+    imports = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):  # from .a import b, where b may be a module, too
+            relative = "." * node.level + (node.module or "")
+            origin = importlib.util.resolve_name(relative, package)
+            imports |= {origin, *(f"{origin}.{alias.name}" for alias in node.names)}
+    for node in nodes:
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if documented and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports
+
+
+# ---- What a file holds ----
+def held_by(module: ModuleType) -> Iterator[tuple[str, object]]:
+    """Yields all that a module and its classes hold, each with its full name."""
+    holders = [(module.__name__, module)]
+    for path, holder in holders:  # which grow
+        for name, value in list(vars(holder).items()):
+            full_name = f"{path}.{name}"
+            if isinstance(value, FunctionType) or not name.startswith("__"):
+                yield full_name, value
+            if isinstance(value, type) and f"{value.__module__}.{value.__qualname__}" == full_name:
+                holders.append((full_name, value))
+
+
+def is_registry(value) -> bool:
+    """Tells whether a value is one of the lab's dictionaries to which one may add."""
+    modules = {name: sys.modules.get(name) for name in REGISTRIES}
+    registries = [getattr(modules[n], name, None) for n in REGISTRIES for name in REGISTRIES[n]]
+    return any(value is registry for registry in registries)
+
+
+def copied(value):
+    """Returns what tells later whether a value was changed: its bytes, or what makes a function."""
+    if isinstance(value, classmethod | staticmethod | property):
+        value = value.fget if isinstance(value, property) else value.__func__
+    if isinstance(value, FunctionType):  # whose code may be replaced, as by %autoreload
+        return value, value.__code__, value.__defaults__
+    if is_registry(value):
+        return dict(value)
+    if isinstance(value, type | ModuleType):
+        return value
+    try:
+        return cloudpickle.dumps(value)
+    except Exception:  # what has no bytes, such as a lock, is known by its identity
+        return value
+
+
+def contents_of(module: ModuleType) -> dict:
+    """Returns what a module and its classes hold, by name, each as `copied` returns it."""
+    return {name: copied(value) for name, value in held_by(module)}
+
+
+def is_same(then, now) -> bool:
+    """Tells whether a name still holds what it held then; a registry may have grown."""
+    if isinstance(then, dict):
+        return isinstance(now, dict) and all(now.get(name) is part for name, part in then.items())
+    return then is now or (isinstance(then, bytes | tuple) and then == now)
+
+
+def names_set() -> list[str]:
+    """Returns the names, in the lab's files, that no longer hold what they held at import."""
+    changed = set()
+    for module_name, (_, _, then) in FILES.items():
+        now = contents_of(sys.modules[module_name])
+        changed |= {name for name in then | now if not is_same(then.get(name), now.get(name))}
+    changed -= {"lab5_runs.RUNS"}  # a folder of one's own changes no number
+    return sorted(name for name in changed if name.rpartition(".")[0] not in changed)
+
+
+def settings_of(module_name: str) -> list[tuple[str, str]]:
+    """Returns hashes of a file's settings, which it may have read, as from the environment.
+
+    These are all values that it holds but paths, and the defaults of its functions.
+    """
+    settings = []
+    for name, value in held_by(sys.modules[module_name]):
+        if isinstance(value, FunctionType):
+            value = value.__defaults__, value.__kwdefaults__
+        elif isinstance(value, type | ModuleType | PurePath) or is_registry(value):
+            continue
+        with suppress(Exception):  # what has no bytes, such as a lock, is no setting
+            settings.append((name, joblib.hash(value)))
+    return sorted(settings)
+
+
+# ---- What a file imports ----
+def with_imports(module_names: set[str]) -> set[str]:
+    """Returns these modules and all of the lab's files that they import, if they train."""
+    imported = set().union(*(FILES[name].imports for name in module_names))
+    more = (imported & FILES.keys()) - UNTRAINED - module_names
+    return with_imports(module_names | more) if more else module_names
+
+
+def own_file(module_name: str) -> str:
+    """Returns the name of a module's file, or nothing if it is installed, or no file."""
+    module = sys.modules.get(module_name)
+    if module is None and "." not in module_name:  # it may be imported inside a function
+        module = importlib.util.find_spec(module_name)
+    path = Path(getattr(module, "__file__", None) or getattr(module, "origin", None) or "")
+    is_installed = {"site-packages", "dist-packages"} & set(path.parts)
+    is_installed = is_installed or path.is_relative_to(sysconfig.get_path("stdlib"))
+    return path.name if path.suffix == ".py" and not is_installed else ""
+
+
+def not_noted(module_name: str) -> set[str]:
+    """Returns what a file uses of one's own that isn't noted, so may change unseen."""
+    imported = set().union(*(FILES[name].imports for name in with_imports({module_name})))
+    return {own_file(name) for name in imported - FILES.keys() - UNTRAINED} - {""}
+
+
+def own_modules() -> list[str]:
+    """Returns the imported modules that are neither installed nor noted, except a script."""
+    others = list(sys.modules.keys() - FILES.keys() - {"__main__"})
+    return [name for name in others if sys.modules[name] is not None and own_file(name)]
+
+
+note(__name__)

@@ -270,8 +270,9 @@ import argparse, os, pathlib
 from lab5_runs import note
 from lab5_train import STRATEGIES as KNOWN
 
-POWER = float(os.environ.get("POWER", 2))
-args = argparse.Namespace(drop=0.3, letters={"a", "e"}, path=pathlib.Path.cwd())
+POWER = 2.0
+args = argparse.Namespace(drop=0.3, letters={"a", "e"})
+here = pathlib.Path.cwd()
 
 class Settings:
     class Sizes:
@@ -310,13 +311,16 @@ READS = ["POWER = {}", "args.power = {}", "class A:\n    power = {}", "def f(pow
 
 
 @pytest.mark.parametrize("reads", READS)
-def test_what_a_file_reads_from_the_environment_is_part_of_a_run(write_file, monkeypatch, reads):
-    keys = set()
+def test_what_a_file_reads_from_the_environment_is_part_of_a_run(
+    write_file, monkeypatch, tmp_path, reads
+):
+    keys = []
     for number in ("2", "1", "2"):
         monkeypatch.setenv("POWER", number)
         write_file("mine", OWN_FILE + reads.format('float(os.environ["POWER"])'))
-        keys.add(key(tiny(strategy="power")))
-    assert len(keys) == 2
+        keys.append(key(tiny(strategy="power")))
+        monkeypatch.chdir(tmp_path)
+    assert keys[0] == keys[2] != keys[1], "and where it is imported is not"
 
 
 def test_settings_in_any_object_are_seen_and_a_registry_may_grow(write_file, monkeypatch):

@@ -124,6 +124,9 @@ def test_a_file_that_would_run_code_is_refused(runs_folder, tmp_path, monkeypatc
 
 def test_a_state_that_could_never_be_loaded_is_refused(runs_folder):
     store = lab5_runs.Store(lab5_train.check_task(small(), VERBS))
+    store.folder.mkdir(parents=True)
+    store.save({"history": [{"ce": 1.0}]})
+    assert store.finished() is None, "after one epoch"
     with pytest.raises(TypeError, match="state: found what can't be loaded safely; expected tens"):
         store.save({"history": [np.zeros(1)]})
 

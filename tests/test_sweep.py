@@ -94,6 +94,28 @@ def test_files_that_are_neither_noted_nor_installed_travel_whole():
     assert not {"own", "lab5_train", "numpy", "json", "__main__"} & set(lab5_runs.own_modules())
 
 
+RELOADS = """
+import importlib, pathlib, sys
+from conftest import VERBS, lab5_runs, own, small
+sys.dont_write_bytecode = True
+sys.path.insert(0, ".")
+for number in (1.0, 2.0):
+    pathlib.Path("helper.py").write_text(f"def mine(model): return {number}")
+    import helper
+    importlib.reload(helper)
+    tasks = [small(epochs=1, seed=seed) for seed in range(2)]
+    options = {"make_training": own.Unscored, "scores": {"mine": lambda model: helper.mine(model)}}
+    print([run.history["mine"].item() for run in lab5_runs.sweep(tasks, VERBS, **options)])
+"""
+
+
+@pytest.mark.slow
+def test_a_helper_that_is_reloaded_is_new_in_workers_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said, _ = start("-c", RELOADS, LAB5_RUNS=str(tmp_path)).communicate()
+    assert said.splitlines()[1::2] == ["[1.0, 1.0]", "[2.0, 2.0]"]
+
+
 def test_verbs_and_pairs_may_be_iterators(runs_folder):
     pairs = iter([(*VERBS[0][:2], 0, 1)])
     swept = lab5_runs.sweep(CONFIGS[:2], iter(VERBS), pairs=pairs, jobs=1, progress=False)

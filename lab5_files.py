@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import pickle
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -29,11 +30,13 @@ class File(NamedTuple):
 
 
 FILES: dict[str, File] = globals().get("FILES", {})  # by module; a reload changes nothing here
-REGISTRIES = {  # dictionaries to which one may add, by module
-    "lab5_files": ("FILES",),
-    "lab5_utils": ("DECODERS",),
-    "lab5_train": ("STRATEGIES", "CHOICES"),
+REGISTRIES = {  # dictionaries to which one may add, and their modules
+    "FILES": "lab5_files",
+    "DECODERS": "lab5_utils",
+    "STRATEGIES": "lab5_train",
+    "CHOICES": "lab5_train",
 }
+STDLIB = sysconfig.get_path("stdlib")
 UNTRAINED = {"lab5_files", "lab5_runs", "lab5_figures"}  # are no part of what is trained
 
 
@@ -96,9 +99,11 @@ def held_by(module: ModuleType) -> Iterator[tuple[str, object]]:
 
 def is_registry(value) -> bool:
     """Tells whether a value is one of the lab's dictionaries to which one may add."""
-    modules = {name: sys.modules.get(name) for name in REGISTRIES}
-    registries = [getattr(modules[n], name, None) for n in REGISTRIES for name in REGISTRIES[n]]
-    return any(value is registry for registry in registries)
+    for name, home in REGISTRIES.items():
+        held = vars(sys.modules[home]) if home in sys.modules else {}
+        if name in held and value is held[name]:
+            return True
+    return False
 
 
 def copied(value):
@@ -111,10 +116,11 @@ def copied(value):
         return dict(value)
     if isinstance(value, type | ModuleType):
         return value
-    try:
-        return cloudpickle.dumps(value)
-    except Exception:  # what has no bytes, such as a lock, is known by its identity
-        return value
+    # pickle first: a sweep changes the bytes of cloudpickle, which knows lambdas, too
+    for pickler in (pickle, cloudpickle):
+        with suppress(Exception):
+            return pickler.dumps(value)
+    return value  # what has no bytes, such as a lock, is known by its identity
 
 
 def contents_of(module: ModuleType) -> dict:
@@ -170,7 +176,7 @@ def own_file(module_name: str) -> str:
         module = importlib.util.find_spec(module_name)
     path = Path(getattr(module, "__file__", None) or getattr(module, "origin", None) or "")
     is_installed = {"site-packages", "dist-packages"} & set(path.parts)
-    is_installed = is_installed or path.is_relative_to(sysconfig.get_path("stdlib"))
+    is_installed = is_installed or path.is_relative_to(STDLIB)
     return path.name if path.suffix == ".py" and not is_installed else ""
 
 

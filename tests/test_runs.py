@@ -349,6 +349,21 @@ def test_a_helper_that_is_not_noted_is_the_reason_wherever_it_is_imported(write_
     assert reasons(tiny(strategy="power")) == found
 
 
+def test_a_sweep_leaves_what_files_hold_as_it_was(write_file, tmp_path, runs_folder, capsys):
+    """Even an object whose class is in a file that isn't noted, and travels to workers whole."""
+    (tmp_path / "things.py").write_text("class Thing:\n    pass\n")
+    write_file("mine", f"import things\nthing = things.Thing()\n{OWN_FILE}")
+    for _ in range(2):
+        options = {"make_training": own.Unscored, "jobs": 1, "progress": False}
+        lab5_runs.sweep([tiny()], VERBS, **options)
+    assert (capsys.readouterr().out, reasons(tiny())) == ("", [])
+
+
+def test_nothing_is_no_registry_of_a_module_that_is_not_imported(monkeypatch):
+    monkeypatch.delitem(sys.modules, "lab5_train")
+    assert not lab5_files.is_registry(None)
+
+
 EDITS_ITSELF = """
 path = pathlib.Path(__file__)
 path.write_text(path.read_text().replace("progress**POWER", "progress"))

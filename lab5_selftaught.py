@@ -3,10 +3,10 @@
 Lists of words go in, one per tense, in any order, so that nothing says which words are forms of one
 verb. Our model, trained on single words, tells what each word costs from the code of each other
 one, and words that choose each other belong together. A conjugator learns these rows, along with
-synthetic verbs made from them, and decides on the remaining words. A last conjugator then learns
-all rows. Erdmann et al. 2020 have the same outline: they cluster words into paradigms, and then
-train a network on these. Read `lab5_utils`, `lab5_train` and `lab5_runs` first; shapes and units
-are the same.
+synthetic verbs made from them, decides on the remaining words, and goes on to learn all rows.
+Erdmann et al. 2020 have the same outline: they cluster words into paradigms, and then train a
+network on these. Read `lab5_utils`, `lab5_train` and `lab5_runs` first; shapes and units are the
+same.
 """
 
 from __future__ import annotations
@@ -314,7 +314,6 @@ def by_class_and_letter(cuts: list[Cut]) -> dict[tuple[Endings, str], list[Cut]]
 
 # ---- The conjugator ----
 CONJUGATOR = {  # the lab's encoder and direct decoder, without KL; tuned on our table, one seed
-    "epochs": 24,
     "batch_size": 40,  # pairs of forms per step
     "hidden_size": 192,
     "latent_size": 64,  # room for unseen verbs
@@ -324,6 +323,7 @@ CONJUGATOR = {  # the lab's encoder and direct decoder, without KL; tuned on our
     "tf_final": 1.0,
     "refine": 0.0,
 }
+LESSONS = (24, 8, 12)  # epochs; the last lesson has all rows
 SYNTHETIC = 9  # synthetic verbs per row, new in each epoch
 REGULAR = 2  # times that an epoch shows a row of a productive class
 IRREGULAR = 8  # times that it shows any other row
@@ -332,12 +332,16 @@ IRREGULAR = 8  # times that it shows any other row
 class Conjugation(Training):
     """A training of a conjugator, from any form of a row to any other, by the mean, without KL.
 
-    The conjugator is a new one, which reads words of this alphabet. No synthetic verb has a lemma
-    that is held out.
+    The conjugator reads words of this alphabet. It starts as the one that has had the earlier
+    lessons, which are lists of rows. No synthetic verb has a lemma that is held out.
     """
 
-    def __init__(self, config: Config, verbs: list[Verb], alphabet="", held_out=()):
+    def __init__(self, config: Config, verbs: list[Verb], alphabet="", held_out=(), earlier=()):
         model = lab.make_model(config, lab.Vocabulary(alphabet, len(verbs[0])))
+        if earlier:
+            *earlier, last = earlier
+            known = learn(last, alphabet, config.seed, held_out, earlier)
+            model.load_state_dict(known.state_dict())
         super().__init__(config, verbs, model)
         self.synthesizer = Synthesizer(verbs, held_out)
 
@@ -375,22 +379,20 @@ class Conjugation(Training):
         return {}
 
 
-def learn(rows: list[Verb], lists: Lists, seed: int, held_out=()) -> CVAE:
-    """Returns a conjugator that has learned rows, from runs/ if it was trained before.
+def learn(rows: list[Verb], alphabet: str, seed: int, held_out=(), earlier=()) -> CVAE:
+    """Returns a conjugator after a lesson, from runs/ if it had the same lessons before.
 
-    It reads any word made of the lists' letters. Raises the errors of `Synthesizer`.
+    A lesson is a list of rows; `earlier` has those before, of which there may be two. Raises the
+    errors of `Synthesizer`.
     """
-    alphabet = lab.vocabulary_of(table_of(lists)).alphabet
-    arguments = {"alphabet": alphabet, "held_out": tuple(sorted(held_out))}
+    lessons = tuple(tuple(lesson) for lesson in earlier)
+    arguments = {"alphabet": alphabet, "held_out": tuple(sorted(held_out)), "earlier": lessons}
     training = partial(Conjugation, **arguments)
-    config = Config(seed=seed, **CONJUGATOR)
+    config = Config(seed=seed, epochs=LESSONS[len(lessons)], **CONJUGATOR)
     return load_or_train(config, rows, pairs=[], make_training=training).model
 
 
 # ---- All of it ----
-ROUNDS = 2  # conjugators that join, each after learning the rows joined so far
-
-
 class SelfTaught(NamedTuple):
     """The rows that were found, and a model that learned them and conjugates unseen verbs, too."""
 
@@ -400,12 +402,15 @@ class SelfTaught(NamedTuple):
 
 def teach(lists: Lists, sure: np.ndarray, seed: int, held_out=()) -> SelfTaught:
     """Returns all rows that follow from sure joins (N, F), and a conjugator that learned them."""
-    joins = sure
-    for _ in range(ROUNDS):
-        model = learn(rows_of(lists, joins), lists, seed, held_out)
-        joins = join(model, lists, sure, mutual)  # what the last one joined may change
+    alphabet = lab.vocabulary_of(table_of(lists)).alphabet
+    joins, lessons = sure, []
+    for _ in LESSONS[:-1]:
+        rows = rows_of(lists, joins)
+        model = learn(rows, alphabet, seed, held_out, lessons)
+        lessons.append(rows)
+        joins = join(model, lists, sure, mutual)  # what an earlier lesson joined may change
     rows = rows_of(lists, join(model, lists, joins, linear_sum_assignment))
-    return SelfTaught(rows, learn(rows, lists, seed, held_out))
+    return SelfTaught(rows, learn(rows, alphabet, seed, held_out, lessons))
 
 
 def self_taught(lists, seed=0, held_out=()) -> SelfTaught:

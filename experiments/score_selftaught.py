@@ -124,7 +124,8 @@ def score_table(seed):
     alike = rows_by_likeness(lists)
     counted = rows_by_counting(lists)
     copied = [neighbour(lemma, verbs) for lemma in hidden]
-    learn = partial(taught.learn, lists=lists, seed=seed, held_out=hidden)
+    alphabet = lab.vocabulary_of(verbs).alphabet
+    learn = partial(taught.learn, alphabet=alphabet, seed=seed, held_out=hidden)
     rows = [
         score_rows("model alone", taught.find_rows(run, lists), taught.rows_of(lists, sure), verbs),
         score_rows("likeness of letters, one to one", alike, alike, verbs),
@@ -160,11 +161,12 @@ def score_fold(seed):
     training, asked = split_verbs(lab.load_verbs(), seed)
     lists = lists_of(training)
     hidden = lemmas_of(asked)
+    alphabet = lab.vocabulary_of(training).alphabet
     counted = rows_by_counting(lists)
     answers = [
         answer(taught.self_taught(lists, seed, hidden).model, asked),
         answer(train_lab(lists, seed).model, asked),
-        answer(taught.learn(counted, lists, seed, hidden), asked),
+        answer(taught.learn(counted, alphabet, seed, hidden), asked),
         [neighbour(lemma, counted) for lemma in hidden],
         [neighbour(lemma, training) for lemma in hidden],
         [spelling_rule(lemma) for lemma in hidden],

@@ -21,7 +21,7 @@ import sys
 import textwrap
 from functools import partial
 from pathlib import Path
-from subprocess import DEVNULL, Popen, check_call
+from subprocess import DEVNULL, check_call
 from tempfile import TemporaryDirectory
 
 import jinja2
@@ -154,7 +154,7 @@ def refuse(*_):
     raise NotImplementedError
 
 
-def run(path, folder):
+async def run(path, folder):
     """Runs a notebook where it stands, and writes it with its outputs into a folder."""
     notebook = nbformat.read(path, 4)
     cells = sum(cell.cell_type == "code" for cell in notebook.cells)
@@ -163,27 +163,47 @@ def run(path, folder):
         client.store_widget_state = False
         client.resources = {"metadata": {"path": str(path.parent)}}
         client.on_cell_executed = lambda **_: bar.update()
-        with asyncio.Runner() as runner:
-            runner.get_loop().add_signal_handler = refuse
-            runner.run(client.async_execute(stderr=DEVNULL))
+        await client.async_execute(stderr=DEVNULL)
     nbformat.write(notebook, folder / path.name)
 
 
-def run_all(paths, made):
-    """Runs notebooks, one by one; the page is made beside them, with the longest trainings."""
-    os.environ["LAB5_FIGURES"] = str(made / "figures")
-    print("Bars count cells. A bar stands still while a model is trained.")
-    page = Popen([sys.executable, "page/page.py"], cwd=ROOT, stdout=DEVNULL, stderr=DEVNULL)
-    cores = max(1, joblib.cpu_count() - 1)  # for the notebooks' sweeps; one is the page's
-    os.environ["LOKY_MAX_CPU_COUNT"] = str(cores)
+async def make_page():
+    """Makes the page, with the longest trainings."""
+    script = [sys.executable, "page/page.py"]
+    page = await asyncio.create_subprocess_exec(*script, cwd=ROOT, stdout=DEVNULL, stderr=DEVNULL)
     try:
-        for path in paths:
-            run(path, made / "notebooks")
-        if page.wait():
+        if await page.wait():
             (BUILD / "page.html").unlink(missing_ok=True)  # an old one
             print("the page was not made: run page/page.py to see why")
     finally:
-        page.terminate()
+        if page.returncode is None:
+            page.terminate()
+
+
+async def run_all(paths, made):
+    """Runs notebooks in two lanes; one of them makes the page first."""
+    asyncio.get_running_loop().add_signal_handler = refuse
+    os.environ["LAB5_FIGURES"] = str(made / "figures")
+    print("Bars count cells. A bar stands still while a model is trained.")
+    cores = max(1, joblib.cpu_count() - 1)  # for a notebook's sweeps; one is the other lane's
+    os.environ["LOKY_MAX_CPU_COUNT"] = str(cores)
+
+    async def run_rest():
+        while paths:
+            await run(paths.pop(0), made / "notebooks")
+
+    async def second_lane():
+        await make_page()
+        await run_rest()
+
+    lanes = [asyncio.create_task(lane) for lane in (run_rest(), second_lane())]
+    try:
+        await asyncio.gather(*lanes)
+    finally:
+        for task in lanes:
+            if not task.cancelling():  # a second time would cut short how a kernel ends
+                task.cancel()
+        await asyncio.wait(lanes)
 
 
 # ---- The site ----
@@ -253,7 +273,7 @@ def main():
         for name in ("figures", "notebooks"):  # what no notebook makes stays as it is committed
             shutil.copytree(ROOT / name, BUILD / name, dirs_exist_ok=True)
     if options.run or options.update:
-        run_all(paths, made)
+        asyncio.run(run_all(paths, made))
         write_report(made)
     if options.update:
         shutil.copy(BUILD / "report.pdf", HERE)

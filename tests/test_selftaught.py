@@ -220,8 +220,11 @@ def test_rows_that_no_verb_can_be_made_of_are_refused():
 
 
 # ---- The conjugator ----
+ALPHABET = lab.vocabulary_of(VERBS).alphabet
+
+
 def conjugation(**changes):
-    return taught.Conjugation(small(**changes), VERBS, lab.vocabulary_of(VERBS).alphabet)
+    return taught.Conjugation(small(**changes), VERBS, ALPHABET)
 
 
 def test_an_epoch_asks_for_a_form_of_each_row_from_another_and_for_synthetic_verbs():
@@ -248,7 +251,7 @@ def test_synthetic_verbs_are_new_at_each_seed_and_epoch():
     assert len(drawn) == 4
 
 
-def test_a_conjugator_is_kept_by_its_rows_and_held_out_lemmas(monkeypatch):
+def test_a_conjugator_is_kept_by_its_lessons_and_held_out_lemmas(monkeypatch):
     tasks = []
 
     def load_or_train(*args, **options):
@@ -258,28 +261,49 @@ def test_a_conjugator_is_kept_by_its_rows_and_held_out_lemmas(monkeypatch):
     monkeypatch.setattr(taught, "load_or_train", load_or_train)
     rows = [verb for verb in VERBS if verb[0] != "joke"]  # the only one with a *j*
     for held_out in ([], ["lalk"], ["lalk", "melk"], ["melk", "lalk"]):
-        taught.learn(rows, LISTS, 0, held_out)
-    taught.learn(VERBS, LISTS, 0)
+        taught.learn(rows, ALPHABET, 0, held_out)
+    for earlier in ([], [rows], [VERBS], [VERBS, rows]):
+        taught.learn(VERBS, ALPHABET, 0, earlier=earlier)
     monkeypatch.undo()
-    assert len({lab5_runs.run_key(task) for task in tasks}) == 4
+    assert len({lab5_runs.run_key(task) for task in tasks}) == 7
+    assert [task.config.epochs for task in tasks[-4:]] == [24, 8, 8, 12]
     assert lab5_runs.reasons_not_to_keep(tasks[0]) == []
     training = tasks[0].make_training(tasks[0].config, rows)
     assert training.model.vocabulary == lab.vocabulary_of(VERBS), "it reads all of the lists"
 
 
-def test_each_round_starts_from_the_sure_joins_and_the_last_conjugator_from_all(monkeypatch):
+def test_a_lesson_goes_on_from_the_ones_before(monkeypatch):
+    asked = []
+    before = conjugation().model
+
+    def learn(*request):
+        asked.append(request)
+        return before
+
+    monkeypatch.setattr(taught, "learn", learn)
+    lessons = (VERBS[:30], VERBS[:35])
+    training = taught.Conjugation(small(seed=3), VERBS, ALPHABET, ("lalk",), lessons)
+    assert asked == [(VERBS[:35], ALPHABET, 3, ("lalk",), [VERBS[:30]])]
+    weights = zip(training.model.parameters(), before.parameters(), strict=True)
+    assert all(ours.equal(theirs) and ours is not theirs for ours, theirs in weights)
+
+
+def test_each_lesson_starts_from_the_sure_joins_and_the_last_from_all(monkeypatch):
     sure = taught.nothing_joined(LISTS)
     started, learned = [], []
+
+    def learn(rows, alphabet, seed, held_out, earlier):
+        learned.append((len(rows), [len(lesson) for lesson in earlier]))
 
     def join(model, lists, joins, choose):
         started.append(joins)
         return np.tile(joins[:, :1], 4)
 
     monkeypatch.setattr(taught, "join", join)
-    monkeypatch.setattr(taught, "learn", lambda rows, *rest, **more: learned.append(len(rows)))
+    monkeypatch.setattr(taught, "learn", learn)
     assert taught.teach(LISTS, sure, seed=0).rows == taught.table_of(LISTS)
     assert [joins is sure for joins in started] == [True, True, False]
-    assert learned == [0, 42, 42]
+    assert learned == [(0, []), (42, [0]), (42, [0, 42])]
 
 
 def test_all_of_it_from_lists_in_any_order(monkeypatch, run):
@@ -293,8 +317,9 @@ def test_all_of_it_from_lists_in_any_order(monkeypatch, run):
         options |= {"make_training": make_training, "progress": False}
         return lab5_runs.train(config, verbs, **options)
 
-    size = {"hidden_size": 48, "latent_size": 16, "embedding_size": 16, "epochs": 3}
+    size = {"hidden_size": 48, "latent_size": 16, "embedding_size": 16}
     monkeypatch.setattr(taught, "CONJUGATOR", taught.CONJUGATOR | size)
+    monkeypatch.setattr(taught, "LESSONS", (3, 1, 1))
     monkeypatch.setattr(taught, "load_or_train", train_quickly)
     found = taught.self_taught(LISTS, seed=1, held_out=["lalk"])
     assert set(seeds) == {1} and set(held_out) == {("lalk",)}

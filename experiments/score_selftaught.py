@@ -5,7 +5,7 @@
 - table: rows found in the whole table, and 500 rarer verbs, five seeds: 06_selftaught.csv
 - unseen: five folds of the table, held out with their families, a seed each: 06_unseen.csv
 
-Without a part: both, in three core-hours. A second call resumes: what is trained is kept in runs/.
+Without a part: both, in two core-hours. A second call resumes: what is trained is kept in runs/.
 Shares are 0..1; a row is right if its lemma leads to all its forms. `kept`: the rows that a
 conjugator starts from, or that a count is sure of. Conversions are looked up in the rows; those
 that begin with `spelled` are spelled by the network that learned these rows. `rarer`: the right

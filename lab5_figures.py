@@ -32,6 +32,7 @@ CURVES = {
 }
 WIDE = ("ce", "kl")  # these range over decades
 SHARES = ("tf_ratio", "bleu4", "gaussian_exact")  # 0..1
+LINES = ("-", "--", ":", "-.")
 
 
 def set_style() -> None:
@@ -49,34 +50,39 @@ def set_style() -> None:
     pd.set_option("display.max_colwidth", None)
 
 
-def draw_curves(runs: dict[str, Run], curves=CURVES, palette=None) -> plt.Figure:
+def draw_curves(runs: dict[str, Run], curves=CURVES) -> plt.Figure:
     """Returns a figure with one panel per curve and, in each, one line per run.
 
-    `curves` has the panels' titles by column of the history, and `palette` the runs' colours by
-    name. Curves that no run has are left out.
+    `curves` has the panels' titles by column of the history. Curves that no run has are left out.
+    Raises ValueError if none is left.
     """
-    histories = {str(name): run.history for name, run in runs.items()}
-    table = pd.concat(histories, names=["run"]).reset_index().dropna(axis=1, how="all")
-    curves = {column: title for column, title in curves.items() if column in table}
-    order = {"hue_order": list(histories), "style_order": list(histories)}
-    by_run = {"hue": "run", "style": "run", "palette": palette, "estimator": None, **order}
-    rows = math.ceil(len(curves) / 2)
+    histories = {str(name): run.history.dropna(axis=1, how="all") for name, run in runs.items()}
+    known = set().union(*histories.values())
+    shown = {column: title for column, title in curves.items() if column in known}
+    if not shown:
+        raise ValueError(f"curves: found none of {list(curves)}; expected some of {sorted(known)}")
+    rows = math.ceil(len(shown) / 2)
     size = (WIDTH, 1.9 * rows)
     fig, axes = plt.subplots(rows, 2, figsize=size, sharex=True, squeeze=False)
-    for ax in axes.flat[len(curves) :]:
+    for ax in axes.flat[len(shown) :]:
         ax.remove()
         axes[rows - 2, 1].tick_params(labelbottom=True)  # nothing is below it
-    for ax, (column, title) in zip(axes.flat, curves.items(), strict=False):
-        known = table.dropna(subset=column)
-        sns.lineplot(known, x="epoch", y=column, **by_run, ax=ax)
-        ax.set(title=title, ylabel=None)
+    lines = {}
+    for ax, (column, title) in zip(axes.flat, shown.items(), strict=False):
+        for n, (name, history) in enumerate(histories.items()):
+            if column in history:
+                values = history[column].dropna()
+                look = {"color": f"C{n}", "linestyle": LINES[n % len(LINES)]}
+                look["marker"] = "." if len(values) == 1 else ""  # else it would not be seen
+                (lines[name],) = ax.plot(values, **look)
+        ax.set_title(title)
         if column in WIDE:
             set_decades(ax)
         if column in SHARES:
             ax.set_ylim(0, 1.03)
-        ax.get_legend().remove()
+    fig.supxlabel("epoch", fontsize=10)
     if len(runs) > 1:
-        fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        fig.legend(lines.values(), lines, loc="outside lower center", ncols=2)
     return fig
 
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import json
 import pickle
 import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path, PurePath
+from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import NamedTuple
 
 import cloudpickle
-import joblib
 
 
 class File(NamedTuple):
@@ -29,14 +29,12 @@ class File(NamedTuple):
     contents: dict  # what it and its classes hold, by name
 
 
-FILES: dict[str, File] = globals().get("FILES", {})  # by module; a reload changes nothing here
-REGISTRIES = {  # dictionaries to which one may add, and their modules
-    "FILES": "lab5_files",
-    "DECODERS": "lab5_utils",
-    "STRATEGIES": "lab5_train",
-    "CHOICES": "lab5_train",
-}
-STDLIB = sysconfig.get_path("stdlib")
+class Registry(dict):
+    """A dictionary to which one may add, by name, but whose parts stay as they are."""
+
+
+FILES: dict[str, File] = globals().get("FILES", Registry())  # a reload changes nothing here
+STDLIB = Path(sysconfig.get_path("stdlib"))
 UNTRAINED = {"lab5_files", "lab5_runs", "lab5_figures"}  # are no part of what is trained
 
 
@@ -97,22 +95,13 @@ def held_by(module: ModuleType) -> Iterator[tuple[str, object]]:
                 holders.append((full_name, value))
 
 
-def is_registry(value) -> bool:
-    """Tells whether a value is one of the lab's dictionaries to which one may add."""
-    for name, home in REGISTRIES.items():
-        held = vars(sys.modules[home]) if home in sys.modules else {}
-        if name in held and value is held[name]:
-            return True
-    return False
-
-
 def copied(value):
     """Returns what tells later whether a value was changed: its bytes, or what makes a function."""
     if isinstance(value, classmethod | staticmethod | property):
         value = value.fget if isinstance(value, property) else value.__func__
     if isinstance(value, FunctionType):  # whose code may be replaced, as by %autoreload
         return value, value.__code__, value.__defaults__
-    if is_registry(value):
+    if isinstance(value, Registry):
         return dict(value)
     if isinstance(value, type | ModuleType):
         return value
@@ -145,19 +134,25 @@ def names_set() -> list[str]:
     return sorted(name for name in changed if name.rpartition(".")[0] not in changed)
 
 
-def settings_of(module_name: str) -> list[tuple[str, str]]:
-    """Returns hashes of a file's settings, which it may have read, as from the environment.
+def as_json(value):
+    """Returns what JSON can write in place of a value: what an object holds, or nothing."""
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
+    return value.tolist() if hasattr(value, "tolist") else getattr(value, "__dict__", None)
 
-    These are all values that it holds but paths, and the defaults of its functions.
+
+def settings_of(module_name: str) -> list[tuple[str, str]]:
+    """Returns a file's settings as JSON, since it may have read them, as from the environment.
+
+    These are the numbers and texts in all that it holds, and the defaults of its functions.
     """
     settings = []
     for name, value in held_by(sys.modules[module_name]):
         if isinstance(value, FunctionType):
             value = value.__defaults__, value.__kwdefaults__
-        elif isinstance(value, type | ModuleType | PurePath) or is_registry(value):
-            continue
-        with suppress(Exception):  # what has no bytes, such as a lock, is no setting
-            settings.append((name, joblib.hash(value)))
+        if not isinstance(value, type | ModuleType | Registry):
+            with suppress(TypeError, ValueError):  # what JSON can't write is no setting
+                settings.append((name, json.dumps(value, default=as_json, sort_keys=True)))
     return sorted(settings)
 
 

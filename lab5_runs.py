@@ -29,6 +29,7 @@ import joblib
 import pandas as pd
 import torch
 from filelock import FileLock, Timeout
+from joblib.externals.loky import get_reusable_executor
 from tqdm.auto import tqdm
 
 import lab5_train
@@ -53,7 +54,7 @@ def parts_of(task: Task) -> dict:
 
 def path_of(part) -> tuple[str, str]:
     """Returns the module of a part, and its name there."""
-    return getattr(part, "__module__", ""), getattr(part, "__qualname__", repr(part))
+    return getattr(part, "__module__", ""), getattr(part, "__qualname__", type(part).__name__)
 
 
 def arguments_of(task: Task) -> dict:
@@ -253,8 +254,9 @@ def end_with(sweeper: int) -> None:
 
 
 def what_computes() -> dict:
-    """Returns the versions here, and the hashes of the lab's files as they were imported here."""
-    return {"versions": versions(), **{name: file.source for name, file in FILES.items()}}
+    """Returns the versions here, and what the lab's files compute, as they were imported here."""
+    files = {name: (file.source, settings_of(name)) for name, file in FILES.items()}
+    return {"versions": versions(), **files}
 
 
 def finish_in_worker(number, task, store: Store | None, schedule, decoder, sweeper: int, theirs):
@@ -264,7 +266,8 @@ def finish_in_worker(number, task, store: Store | None, schedule, decoder, sweep
     lab.DECODERS[task.config.decoding] = decoder
     has_others = any(theirs.get(name, ours) != ours for name, ours in what_computes().items())
     if has_others or (store and names_changed()):
-        raise RuntimeError("a worker's files or versions are not those here: restart Python")
+        what = "files, their settings, or versions"
+        raise RuntimeError(f"a worker has other {what} than here: restart Python")
     try:
         return number, finish(task, store)
     except Exception as error:
@@ -295,10 +298,12 @@ def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -
     A task is a configuration, or a pair of a configuration and its own verbs. One run is trained
     per core, or on a cluster (`joblib.parallel_config`). Takes and raises what `load_or_train`
     does, and ValueError if a name in one of the lab's files isn't what it was at import, since the
-    workers would not see what it is now. What was finished before an error is kept, if it is kept
+    workers would not see what it is now (nor what was set in a helper that such a file imports and
+    that isn't noted). What was finished before an error is kept, if it is kept
     at all; what isn't is lost.
     """
     check_workers()
+    get_reusable_executor().shutdown()  # earlier workers, which may have other files and variables
     for name in own_modules():  # of which a worker may have an older version
         cloudpickle.register_pickle_by_value(sys.modules[name])
     verbs, pairs = (given if given is None else list(given) for given in (verbs, pairs))
@@ -316,7 +321,7 @@ def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -
     say_not_kept(sorted(not_kept))
     jobs = min(joblib.effective_n_jobs(jobs), max(1, len(calls)))
     finished = joblib.Parallel(jobs, return_as="generator_unordered")(calls)
-    runs |= tqdm(finished, "runs", len(calls), disable=not progress)
+    runs |= tqdm(finished, "runs", len(calls), disable=not (progress and calls))
     return [runs[number] for number in sorted(runs)]
 
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 import lab5_utils as lab
-from lab5_files import note
+from lab5_files import Registry, note
 from lab5_utils import CVAE, TestPair, Verb, Words
 
 # ---- Schedules ----
@@ -90,17 +90,19 @@ def target_rate(progress, excess):
     return min(1.0, max(0.0, excess - headroom))
 
 
-STRATEGIES: dict[str, Schedule] = {
-    "constant": constant,
-    "monotonic": monotonic,
-    "slow-monotonic": slow_monotonic,
-    "even-rise": even_rise,
-    "cyclical-linear": cyclical_linear,
-    "backwards": backwards,
-    "cyclical-trapezoid": cyclical_trapezoid,
-    "cyclical-sigmoid": cyclical_sigmoid,
-    "target-rate": target_rate,
-}
+STRATEGIES: dict[str, Schedule] = Registry(
+    {
+        "constant": constant,
+        "monotonic": monotonic,
+        "slow-monotonic": slow_monotonic,
+        "even-rise": even_rise,
+        "cyclical-linear": cyclical_linear,
+        "backwards": backwards,
+        "cyclical-trapezoid": cyclical_trapezoid,
+        "cyclical-sigmoid": cyclical_sigmoid,
+        "target-rate": target_rate,
+    }
+)
 HEADROOM = 4.0  # nats above the target that are free at the start
 FALL = 0.25  # progress at which these have fallen to 0
 WARM_UP = 0.02  # share of a phase in which Adam's learning rate rises
@@ -137,12 +139,14 @@ def learning_rate(config: Config, progress: float) -> float:
 
 
 # ---- Configuration ----
-CHOICES = {
-    "strategy": STRATEGIES,
-    "decoding": lab.DECODERS,
-    "optimizer": ("adam", "sgd"),
-    "ce_per": ("word", "character"),
-}
+CHOICES = Registry(
+    {
+        "strategy": STRATEGIES,
+        "decoding": lab.DECODERS,
+        "optimizer": ("adam", "sgd"),
+        "ce_per": ("word", "character"),
+    }
+)
 LARGEST = 2**31 - 1
 RANGES = {int: (1, LARGEST), float: (0, LARGEST)}  # of numbers, unless a field has its own
 OWN_RANGES = {"seed": (0, LARGEST), "tf_final": (0, 1), "refine": (0, 0.9)}
@@ -424,6 +428,7 @@ class Training:
         if "gaussian_exact" not in found and epoch % every == 0:
             found |= lab.score_noise(self.model, task.table, draws=1000)
         for name, score in task.scores.items():
+            self.model.eval()  # whatever the score before left
             try:
                 with reproducible(self.config.seed), torch.no_grad():
                     found[name] = float(score(self.model))

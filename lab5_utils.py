@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from lab5_files import note
+from lab5_files import Registry, note
 
 HERE = Path(__file__).resolve().parent
 
@@ -572,7 +572,7 @@ def sum_over_paths(paths, mask, tau=1.0) -> Tensor:
     return ((1 - tau) * mask.sum(1).log() - log_sum) / tau
 
 
-DECODERS: dict[str, type[Decoder]] = {"gated": GatedDecoder, "direct": DirectDecoder}
+DECODERS: dict[str, type[Decoder]] = Registry(gated=GatedDecoder, direct=DirectDecoder)
 
 
 class CVAE(nn.Module):

@@ -58,7 +58,11 @@ def run_parts(parts):
         if not asked.data.is_dir():
             parser.error(f"--data: found no folder {asked.data}")
         os.environ["LAB5_DATA"] = str(asked.data.absolute())
-    if len(lab.load_verbs()[0]) != len(lab.TENSES):
+    try:
+        verbs = lab.load_verbs()
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    if len(verbs[0]) != len(lab.TENSES):
         parser.error(f"{lab.data_folder() / 'train.txt'}: verbs must have {len(lab.TENSES)} forms")
     folder = lab.data_folder().resolve()  # which may have been set before
     suffix = "" if folder == lab.HERE.resolve() else f"_{folder.name}"

@@ -1,6 +1,7 @@
 """Experiments: verbs that are held out, scores of what converts, tables over seeds."""
 
 import runpy
+import sys
 from functools import partial
 from itertools import permutations
 from types import SimpleNamespace
@@ -184,6 +185,19 @@ def test_schedules_are_compared_at_one_mean_weight():
     for config in (score_seeds.ANNEALING[name]() for name in recipes):
         weights = [lab5_train.kl_weight(config, n / 1000, 0.0) for n in range(1, 1001)]
         assert np.mean(weights) == approx(0.3, abs=2e-3)
+
+
+WRONG = {"b": "b: not one of a", "--data none": "found no folder none", "--data .": "train.txt"}
+
+
+@pytest.mark.parametrize("asked", WRONG)
+def test_a_wrong_request_is_one_line(monkeypatch, tmp_path, capsys, asked):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LAB5_DATA", "")  # is restored in the end
+    monkeypatch.setattr(sys, "argv", ["script", *asked.split()])
+    with pytest.raises(SystemExit):
+        experiments.run_parts({"a": None})
+    assert WRONG[asked] in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_workers_import_what_the_script_imports(monkeypatch):

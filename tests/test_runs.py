@@ -167,7 +167,7 @@ def test_what_a_notebook_defines_is_the_reason(monkeypatch):
     assert reasons(tiny(), make_training=my_training) == ["training (my_training)"]
     scores = {"made": functools.partial(own.mine), "mine": own.mine, "slope": slope}
     made, *others = reasons(tiny(), scores=scores)
-    assert made.startswith("score 'made'") and others == ["score 'slope' (slope)"]
+    assert made == "score 'made' (partial)" and others == ["score 'slope' (slope)"]
     with torch.autocast("cpu"):
         assert reasons(tiny()) == ["autocast"]
 
@@ -359,9 +359,15 @@ def test_a_sweep_leaves_what_files_hold_as_it_was(write_file, tmp_path, runs_fol
     assert (capsys.readouterr().out, reasons(tiny())) == ("", [])
 
 
-def test_nothing_is_no_registry_of_a_module_that_is_not_imported(monkeypatch):
-    monkeypatch.delitem(sys.modules, "lab5_train")
-    assert not lab5_files.is_registry(None)
+def test_settings_are_the_same_in_each_python(write_file):
+    """Whatever order a set has there, and wherever an object lies."""
+    values = "KINDS = {'of': frozenset('ab')}\nSCALE = torch.tensor([0.5])\nLOCK = {None: any}"
+    write_file("mine", f"import torch\n{OWN_FILE}{values}")
+    settings = dict(lab5_files.settings_of("mine"))
+    assert settings["mine.args"] == """{"drop": 0.3, "letters": ["'a'", "'e'"]}"""
+    assert settings["mine.KINDS"] == """{"of": ["'a'", "'b'"]}"""
+    assert settings["mine.SCALE"] == "[0.5]" and settings["mine.here"] == "null"
+    assert settings["mine.LOCK"] == """{"null": null}"""
 
 
 EDITS_ITSELF = """

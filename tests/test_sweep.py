@@ -70,11 +70,12 @@ def test_a_worker_with_other_files_refuses(monkeypatch):
     task = lab5_train.check_task(CONFIGS[0], VERBS)
     store = lab5_runs.Store(task)
     sent = lab5_train.target_rate, lab.GatedDecoder, os.getpid()
-    for other in ({"lab5_train": "a file edited since"}, {"versions": "another torch"}):
-        with pytest.raises(RuntimeError, match="a worker's files"):  # whether it is kept or not
+    set_since = lab5_runs.what_computes()["own"][0], [("own.RATE", "0.9")]
+    for other in ({"own": set_since}, {"lab5_train": "edited since"}, {"versions": "another"}):
+        with pytest.raises(RuntimeError, match="a worker has other files"):  # kept or not
             lab5_runs.finish_in_worker(0, task, None, *sent, other)
     monkeypatch.setattr(lab5_train, "CLIP", 1.0)
-    with pytest.raises(RuntimeError, match="a worker's files"):
+    with pytest.raises(RuntimeError, match="a worker has other files"):
         lab5_runs.finish_in_worker(0, task, store, *sent, lab5_runs.what_computes())
 
 
@@ -95,25 +96,27 @@ def test_files_that_are_neither_noted_nor_installed_travel_whole():
 
 
 RELOADS = """
-import importlib, pathlib, sys
+import importlib, os, pathlib, sys
 from conftest import VERBS, lab5_runs, own, small
 sys.dont_write_bytecode = True
 sys.path.insert(0, ".")
 for number in (1.0, 2.0):
-    pathlib.Path("helper.py").write_text(f"def mine(model): return {number}")
+    os.environ["RATE"] = str(number)
+    pathlib.Path("helper.py").write_text(f"def mine(rate): return {number} + float(rate)")
     import helper
     importlib.reload(helper)
     tasks = [small(epochs=1, seed=seed) for seed in range(2)]
-    options = {"make_training": own.Unscored, "scores": {"mine": lambda model: helper.mine(model)}}
+    options = {"make_training": own.Unscored, "scores": {}}
+    options["scores"]["mine"] = lambda model: helper.mine(os.environ["RATE"])
     print([run.history["mine"].item() for run in lab5_runs.sweep(tasks, VERBS, **options)])
 """
 
 
 @pytest.mark.slow
-def test_a_helper_that_is_reloaded_is_new_in_workers_too(tmp_path, monkeypatch):
+def test_a_helper_that_is_reloaded_and_a_variable_are_new_in_workers_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said, _ = start("-c", RELOADS, LAB5_RUNS=str(tmp_path)).communicate()
-    assert said.splitlines()[1::2] == ["[1.0, 1.0]", "[2.0, 2.0]"]
+    assert said.splitlines()[1::2] == ["[2.0, 2.0]", "[4.0, 4.0]"]
 
 
 def test_verbs_and_pairs_may_be_iterators(runs_folder):

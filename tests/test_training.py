@@ -85,7 +85,7 @@ def test_noise_is_scored_eight_times_and_all_else_where_a_phase_ends(verbs, monk
 
 def test_own_scores_and_pairs_of_a_table_of_ones_own_are_taken_after_every_epoch():
     scores = {
-        "width": lambda model: torch.tensor(model.latent_size),
+        "width": lambda model: torch.tensor(model.train().latent_size),
         "drawn": lambda model: torch.rand(()),
         "still learns": lambda model: model.training or torch.is_grad_enabled(),
     }

@@ -75,12 +75,12 @@ def draw_curves(runs: dict[str, Run], curves=CURVES) -> plt.Figure:
                 look = {"color": f"C{n}", "linestyle": LINES[n % len(LINES)]}
                 look["marker"] = "." if len(values) == 1 else ""  # else it would not be seen
                 (lines[name],) = ax.plot(values, **look)
-        ax.set_title(title)
+        is_lowest = column in list(shown)[-2:]
+        ax.set(title=title, xlabel="epoch" if is_lowest else None)
         if column in WIDE:
             set_decades(ax)
         if column in SHARES:
             ax.set_ylim(0, 1.03)
-    fig.supxlabel("epoch", fontsize=10)
     if len(runs) > 1:
         fig.legend(lines.values(), lines, loc="outside lower center", ncols=2)
     return fig

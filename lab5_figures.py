@@ -74,7 +74,8 @@ def draw_curves(runs: dict[str, Run], curves=CURVES) -> plt.Figure:
                 values = history[column].dropna()
                 look = {"color": f"C{n}", "linestyle": LINES[n % len(LINES)]}
                 look["marker"] = "." if len(values) == 1 else ""  # else it would not be seen
-                (lines[name],) = ax.plot(values, **look)
+                (line,) = ax.plot(values, **look)
+                lines.setdefault(name, line)
         is_lowest = column in list(shown)[-2:]
         ax.set(title=title, xlabel="epoch" if is_lowest else None)
         if column in WIDE:
@@ -82,7 +83,8 @@ def draw_curves(runs: dict[str, Run], curves=CURVES) -> plt.Figure:
         if column in SHARES:
             ax.set_ylim(0, 1.03)
     if len(runs) > 1:
-        fig.legend(lines.values(), lines, loc="outside lower center", ncols=2)
+        names = [name for name in histories if name in lines]
+        fig.legend([lines[name] for name in names], names, loc="outside lower center", ncols=2)
     return fig
 
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
-import json
 import pickle
 import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import CodeType, FunctionType, ModuleType
 from typing import NamedTuple
 
 import cloudpickle
+from joblib.hashing import NumpyHasher
 
 
 class File(NamedTuple):
@@ -134,25 +134,28 @@ def names_set() -> list[str]:
     return sorted(name for name in changed if name.rpartition(".")[0] not in changed)
 
 
-def as_json(value):
-    """Returns what JSON can write in place of a value: what an object holds, or nothing."""
-    if isinstance(value, set | frozenset):
-        return sorted(map(repr, value))
-    return value.tolist() if hasattr(value, "tolist") else getattr(value, "__dict__", None)
+class Hasher(NumpyHasher):
+    """Makes the hashes of `joblib.hash`, but of tensors and frozen sets the same in each Python."""
+
+    def save(self, value):
+        """Adds a value to the hash."""
+        if hasattr(type(value), "detach"):  # a tensor, whose bytes hold an address
+            value = value.detach().cpu().numpy()
+        super().save(set(value) if isinstance(value, frozenset) else value)
 
 
 def settings_of(module_name: str) -> list[tuple[str, str]]:
-    """Returns a file's settings as JSON, since it may have read them, as from the environment.
+    """Returns hashes of a file's settings, which it may have read, as from the environment.
 
-    These are the numbers and texts in all that it holds, and the defaults of its functions.
+    These are all values that it holds but paths, and the defaults of its functions.
     """
     settings = []
     for name, value in held_by(sys.modules[module_name]):
         if isinstance(value, FunctionType):
             value = value.__defaults__, value.__kwdefaults__
-        if not isinstance(value, type | ModuleType | Registry):
-            with suppress(TypeError, ValueError):  # what JSON can't write is no setting
-                settings.append((name, json.dumps(value, default=as_json, sort_keys=True)))
+        if not isinstance(value, type | ModuleType | PurePath | Registry):
+            with suppress(Exception):  # what has no bytes, such as a lock, is no setting
+                settings.append((name, Hasher("md5").hash(value)))
     return sorted(settings)
 
 

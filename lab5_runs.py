@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -29,12 +30,20 @@ import joblib
 import pandas as pd
 import torch
 from filelock import FileLock, Timeout
-from joblib.externals.loky import get_reusable_executor
 from tqdm.auto import tqdm
 
 import lab5_train
 import lab5_utils as lab
-from lab5_files import FILES, names_set, not_noted, note, own_modules, settings_of, with_imports
+from lab5_files import (
+    FILES,
+    UNTRAINED,
+    names_set,
+    not_noted,
+    note,
+    own_modules,
+    settings_of,
+    with_imports,
+)
 from lab5_train import Config, Task, check_task, reproducible, run_epochs
 from lab5_utils import CVAE
 
@@ -255,7 +264,8 @@ def end_with(sweeper: int) -> None:
 
 def what_computes() -> dict:
     """Returns the versions here, and what the lab's files compute, as they were imported here."""
-    files = {name: (file.source, settings_of(name)) for name, file in FILES.items()}
+    trained = FILES.keys() - UNTRAINED
+    files = {name: (FILES[name].source, settings_of(name)) for name in trained}
     return {"versions": versions(), **files}
 
 
@@ -298,12 +308,11 @@ def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -
     A task is a configuration, or a pair of a configuration and its own verbs. One run is trained
     per core, or on a cluster (`joblib.parallel_config`). Takes and raises what `load_or_train`
     does, and ValueError if a name in one of the lab's files isn't what it was at import, since the
-    workers would not see what it is now (nor what was set in a helper that such a file imports and
-    that isn't noted). What was finished before an error is kept, if it is kept
+    workers would not see what it is now. Nor do they see what was set in a helper that such a file
+    imports and that isn't noted. What was finished before an error is kept, if it is kept
     at all; what isn't is lost.
     """
     check_workers()
-    get_reusable_executor().shutdown()  # earlier workers, which may have other files and variables
     for name in own_modules():  # of which a worker may have an older version
         cloudpickle.register_pickle_by_value(sys.modules[name])
     verbs, pairs = (given if given is None else list(given) for given in (verbs, pairs))
@@ -320,8 +329,12 @@ def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -
             calls.append(call_of(number, task, store))
     say_not_kept(sorted(not_kept))
     jobs = min(joblib.effective_n_jobs(jobs), max(1, len(calls)))
-    finished = joblib.Parallel(jobs, return_as="generator_unordered")(calls)
-    runs |= tqdm(finished, "runs", len(calls), disable=not (progress and calls))
+    try:
+        finished = joblib.Parallel(jobs, return_as="generator_unordered")(calls)
+        runs |= tqdm(finished, "runs", len(calls), disable=not (progress and calls))
+    except BrokenProcessPool as error:
+        error.add_note("a worker may lack a folder that is on sys.path by now: restart Python")
+        raise
     return [runs[number] for number in sorted(runs)]
 
 

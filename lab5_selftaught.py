@@ -324,7 +324,7 @@ CONJUGATOR = {  # the lab's encoder and direct decoder, without KL; tuned on our
     "refine": 0.0,
 }
 LESSONS = (24, 8, 12)  # epochs; the last lesson has all rows
-SYNTHETIC = 9  # synthetic verbs per row, new in each epoch
+SYNTHETIC = 9  # synthetic verbs per row, new in each epoch of a lesson
 REGULAR = 2  # times that an epoch shows a row of a productive class
 IRREGULAR = 8  # times that it shows any other row
 
@@ -338,12 +338,19 @@ class Conjugation(Training):
 
     def __init__(self, config: Config, verbs: list[Verb], alphabet="", held_out=(), earlier=()):
         model = lab.make_model(config, lab.Vocabulary(alphabet, len(verbs[0])))
-        if earlier:
-            *earlier, last = earlier
-            known = learn(last, alphabet, config.seed, held_out, earlier)
-            model.load_state_dict(known.state_dict())
         super().__init__(config, verbs, model)
         self.synthesizer = Synthesizer(verbs, held_out)
+        self.held_out = held_out
+        self.earlier = earlier
+
+    def run_epoch(self, epoch: int) -> dict[str, float]:
+        """Returns an epoch's row of the history; the first goes on from the lesson before."""
+        if epoch == 1 and self.earlier:
+            *earlier, last = self.earlier
+            alphabet = self.model.vocabulary.alphabet
+            known = learn(last, alphabet, self.config.seed, self.held_out, earlier)
+            self.model.load_state_dict(known.state_dict())
+        return super().run_epoch(epoch)
 
     def sample(self, mu: Tensor, logvar: Tensor) -> Tensor:
         """Returns the mean mu (B, Z), since without KL nothing has to be drawn."""
@@ -382,8 +389,8 @@ class Conjugation(Training):
 def learn(rows: list[Verb], alphabet: str, seed: int, held_out=(), earlier=()) -> CVAE:
     """Returns a conjugator after a lesson, from runs/ if it had the same lessons before.
 
-    A lesson is a list of rows; `earlier` has those before, of which there may be two. Raises the
-    errors of `Synthesizer`.
+    A lesson is a list of rows; `earlier` has those before, of which there may be two. They are
+    trained, too, if they aren't in runs/. Raises the errors of `Synthesizer`.
     """
     lessons = tuple(tuple(lesson) for lesson in earlier)
     arguments = {"alphabet": alphabet, "held_out": tuple(sorted(held_out)), "earlier": lessons}

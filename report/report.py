@@ -178,6 +178,7 @@ async def make_page():
     finally:
         if page.returncode is None:
             page.terminate()
+            await page.wait()
 
 
 async def run_all(paths, made):
@@ -185,7 +186,7 @@ async def run_all(paths, made):
     asyncio.get_running_loop().add_signal_handler = refuse
     os.environ["LAB5_FIGURES"] = str(made / "figures")
     print("Bars count cells. A bar stands still while a model is trained.")
-    cores = max(1, joblib.cpu_count() - 1)  # for a notebook's sweeps; one is the other lane's
+    cores = max(1, joblib.cpu_count() - 1)  # for a sweep, since the other lane trains, too
     os.environ["LOKY_MAX_CPU_COUNT"] = str(cores)
 
     async def run_rest():

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import itertools
 import json
+import pickle
 import sys
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -359,15 +360,14 @@ def test_a_sweep_leaves_what_files_hold_as_it_was(write_file, tmp_path, runs_fol
     assert (capsys.readouterr().out, reasons(tiny())) == ("", [])
 
 
-def test_settings_are_the_same_in_each_python(write_file):
-    """Whatever order a set has there, and wherever an object lies."""
-    values = "KINDS = {'of': frozenset('ab')}\nSCALE = torch.tensor([0.5])\nLOCK = {None: any}"
-    write_file("mine", f"import torch\n{OWN_FILE}{values}")
-    settings = dict(lab5_files.settings_of("mine"))
-    assert settings["mine.args"] == """{"drop": 0.3, "letters": ["'a'", "'e'"]}"""
-    assert settings["mine.KINDS"] == """{"of": ["'a'", "'b'"]}"""
-    assert settings["mine.SCALE"] == "[0.5]" and settings["mine.here"] == "null"
-    assert settings["mine.LOCK"] == """{"null": null}"""
+def test_equal_settings_are_the_same_in_each_python():
+    """Whatever order a set has there, and wherever a tensor lies."""
+    kinds = frozenset([0, 8]), frozenset([8, 0])
+    scales = torch.tensor([0.5]), torch.tensor([0.5])
+    assert pickle.dumps(kinds[0]) != pickle.dumps(kinds[1])
+    for one, other in (kinds, scales):
+        hashes = {lab5_files.Hasher("md5").hash({"of": value}) for value in (one, other)}
+        assert len(hashes | {lab5_files.Hasher("md5").hash({"of": torch.tensor([0.4])})}) == 2
 
 
 EDITS_ITSELF = """

@@ -80,10 +80,10 @@ def test_a_run_has_the_same_colour_in_all_panels():
     histories = {"a": {"kl": [1, 2]}, "b": {"kl": [2, 1], "bleu4": [None, 0.2]}}
     frames = {name: pd.DataFrame(columns) for name, columns in histories.items()}
     runs = {name: Run(None, frame.rename_axis("epoch"), None) for name, frame in frames.items()}
-    fig = lab5_figures.draw_curves(runs, {"kl": "KL", "bleu4": "BLEU-4", "none": "in no run"})
-    in_kl, in_bleu4 = ([line.get_color() for line in ax.lines] for ax in fig.axes)
+    fig = lab5_figures.draw_curves(runs, {"bleu4": "BLEU-4", "kl": "KL", "none": "in no run"})
+    in_bleu4, in_kl = ([line.get_color() for line in ax.lines] for ax in fig.axes)
     assert in_bleu4 == in_kl[1:] != in_kl[:1]
-    assert [ax.lines[0].get_marker() for ax in fig.axes] == ["", "."], "one point is seen"
+    assert [ax.lines[0].get_marker() for ax in fig.axes] == [".", ""], "one point is seen"
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["a", "b"]
     plt.close(fig)
     with pytest.raises(

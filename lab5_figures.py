@@ -32,7 +32,6 @@ CURVES = {
 }
 WIDE = ("ce", "kl")  # these range over decades
 SHARES = ("tf_ratio", "bleu4", "gaussian_exact")  # 0..1
-LINES = ("-", "--", ":", "-.")
 
 
 def set_style() -> None:
@@ -56,35 +55,33 @@ def draw_curves(runs: dict[str, Run], curves=CURVES) -> plt.Figure:
     `curves` has the panels' titles by column of the history. Curves that no run has are left out.
     Raises ValueError if none is left.
     """
-    histories = {str(name): run.history.dropna(axis=1, how="all") for name, run in runs.items()}
-    known = set().union(*histories.values())
-    shown = {column: title for column, title in curves.items() if column in known}
+    histories = {str(name): run.history for name, run in runs.items()}
+    table = pd.concat(histories, names=["run"]).reset_index().dropna(axis=1, how="all")
+    shown = {column: title for column, title in curves.items() if column in table}
     if not shown:
-        raise ValueError(f"curves: found none of {list(curves)}; expected some of {sorted(known)}")
+        known = sorted(list(table)[2:])  # all but the names of runs, and the epochs
+        raise ValueError(f"curves: found none of {list(curves)}; expected some of {known}")
+    order = {"hue_order": list(histories), "style_order": list(histories)}
+    by_run = {"hue": "run", "style": "run", "estimator": None, **order}
     rows = math.ceil(len(shown) / 2)
     size = (WIDTH, 1.9 * rows)
     fig, axes = plt.subplots(rows, 2, figsize=size, sharex=True, squeeze=False)
     for ax in axes.flat[len(shown) :]:
         ax.remove()
         axes[rows - 2, 1].tick_params(labelbottom=True)  # nothing is below it
-    lines = {}
     for ax, (column, title) in zip(axes.flat, shown.items(), strict=False):
-        for n, (name, history) in enumerate(histories.items()):
-            if column in history:
-                values = history[column].dropna()
-                look = {"color": f"C{n}", "linestyle": LINES[n % len(LINES)]}
-                look["marker"] = "." if len(values) == 1 else ""  # else it would not be seen
-                (line,) = ax.plot(values, **look)
-                lines.setdefault(name, line)
-        is_lowest = column in list(shown)[-2:]
-        ax.set(title=title, xlabel="epoch" if is_lowest else None)
+        known = table.dropna(subset=column)
+        sns.lineplot(known, x="epoch", y=column, **by_run, ax=ax)
+        for line in ax.lines:
+            line.set_marker("." if len(line.get_xdata()) == 1 else "")  # else it isn't seen
+        ax.set(title=title, ylabel=None)
         if column in WIDE:
             set_decades(ax)
         if column in SHARES:
             ax.set_ylim(0, 1.03)
+        ax.get_legend().remove()
     if len(runs) > 1:
-        names = [name for name in histories if name in lines]
-        fig.legend([lines[name] for name in names], names, loc="outside lower center", ncols=2)
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 
 

@@ -285,10 +285,10 @@ def finish_in_worker(number, task, store: Store | None, schedule, decoder, sweep
         raise
 
 
-def call_of(number: int, task: Task, store: Store | None):
+def call_of(number: int, task: Task, store: Store | None, ours: dict):
     """Returns the call that finishes a task in a worker, with all that the worker may lack."""
     schedule, decoder, *_ = parts_of(task).values()
-    sent = (schedule, decoder, os.getpid(), what_computes())
+    sent = (schedule, decoder, os.getpid(), ours)
     return joblib.delayed(finish_in_worker)(number, task, store, *sent)
 
 
@@ -309,14 +309,15 @@ def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -
     per core, or on a cluster (`joblib.parallel_config`). Takes and raises what `load_or_train`
     does, and ValueError if a name in one of the lab's files isn't what it was at import, since the
     workers would not see what it is now. Nor do they see what was set in a helper that such a file
-    imports and that isn't noted. What was finished before an error is kept, if it is kept
-    at all; what isn't is lost.
+    imports and that isn't noted. What was finished before an error is kept, if it is kept at all;
+    what isn't is lost.
     """
     check_workers()
     for name in own_modules():  # of which a worker may have an older version
         cloudpickle.register_pickle_by_value(sys.modules[name])
     verbs, pairs = (given if given is None else list(given) for given in (verbs, pairs))
     runs, calls, not_kept = {}, [], set()
+    ours = what_computes()
     for number, task in enumerate(lab.as_list(tasks, "tasks", "a list of configurations")):
         config, own = task if isinstance(task, tuple | list) else (task, verbs)
         task = check_task(config, own, pairs, **options)
@@ -326,7 +327,7 @@ def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -
         if store and store.finished():
             runs[number] = finish(task, store)  # here, since a worker takes seconds to start
         else:
-            calls.append(call_of(number, task, store))
+            calls.append(call_of(number, task, store, ours))
     say_not_kept(sorted(not_kept))
     jobs = min(joblib.effective_n_jobs(jobs), max(1, len(calls)))
     try:

@@ -140,12 +140,10 @@ def learning_rate(config: Config, progress: float) -> float:
 
 # ---- Configuration ----
 CHOICES = Registry(
-    {
-        "strategy": STRATEGIES,
-        "decoding": lab.DECODERS,
-        "optimizer": ("adam", "sgd"),
-        "ce_per": ("word", "character"),
-    }
+    strategy=STRATEGIES,
+    decoding=lab.DECODERS,
+    optimizer=("adam", "sgd"),
+    ce_per=("word", "character"),
 )
 LARGEST = 2**31 - 1
 RANGES = {int: (1, LARGEST), float: (0, LARGEST)}  # of numbers, unless a field has its own

@@ -71,19 +71,19 @@ def nats_of(model: CVAE, codes: Tensor, words: Words) -> Tensor:
     return nats
 
 
-def costs_between(model: CVAE, one: Words, other: Words, asked: np.ndarray) -> np.ndarray:
+def costs_between(model: CVAE, one: Words, other: Words, asked, limit=np.inf) -> np.ndarray:
     """Returns what N words and M others cost from each other's codes, in nats (N, M).
 
     That is the cost of one given the code of the other, plus the reverse. Only the pairs in the
-    mask `asked` (N, M) are computed; the others cost infinity.
+    mask `asked` (N, M) are computed; the others, and those that reach the limit, cost infinity.
     """
     codes, other_codes = model.encode_words(one)[0], model.encode_words(other)[0]
-    i, j = map(torch.from_numpy, asked.nonzero())  # (P,) each
-    there = nats_of(model, codes[i], Words(*(part[j] for part in other)))
-    back = nats_of(model, other_codes[j], Words(*(part[i] for part in one)))
-    costs = np.full(asked.shape, np.inf)
-    costs[asked] = (there + back).numpy()
-    return costs
+    costs = np.full(asked.shape, np.inf, dtype=np.float32)
+    i, j = asked.nonzero()  # (P,) each
+    costs[i, j] = nats_of(model, codes[i], Words(*(part[j] for part in other))).numpy()
+    i, j = (costs < limit).nonzero()  # what reaches it one way needs no other way
+    costs[i, j] += nats_of(model, other_codes[j], Words(*(part[i] for part in one))).numpy()
+    return np.where(costs < limit, costs, np.inf)
 
 
 NEAREST = 30  # words around a code whose costs are computed at first
@@ -105,13 +105,13 @@ SURE = 3.0  # nats, both ways together; a pair that costs less may be joined at 
 Choose = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def mutual(costs: np.ndarray, limit=np.inf) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the rows (P,) and columns (P,) that choose each other, at a cost below a limit."""
+def mutual(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the rows (P,) and columns (P,) that choose each other, unless they cost infinity."""
     if not costs.size:
         return np.array([], dtype=int), np.array([], dtype=int)
     columns = costs.argmin(1)
     rows = np.arange(len(costs))
-    chosen = (costs.argmin(0)[columns] == rows) & (costs[rows, columns] < limit)
+    chosen = (costs.argmin(0)[columns] == rows) & np.isfinite(costs[rows, columns])
     return rows[chosen], columns[chosen]
 
 
@@ -123,10 +123,11 @@ def nothing_joined(lists: Lists) -> np.ndarray:
 
 
 @reproducible(seed=0)  # so that sums are the same on any number of cores
-def join(model: CVAE, lists: Lists, joins: np.ndarray, choose: Choose, near=None) -> np.ndarray:
+def join(model: CVAE, lists: Lists, joins, choose: Choose, near=None, limit=np.inf) -> np.ndarray:
     """Returns joins (N, F), extended by the pairs that `choose` picks among unjoined words.
 
     `near` has, for each tense, a mask of the pairs whose costs are computed; by default, all are.
+    Pairs that reach the limit cost infinity.
     """
     joined = joins.copy()
     for tense in range(1, len(lists)):
@@ -135,7 +136,7 @@ def join(model: CVAE, lists: Lists, joins: np.ndarray, choose: Choose, near=None
         one = lab.as_words([lists[LEMMA][n] for n in lemmas], LEMMA, model.vocabulary)
         other = lab.as_words([lists[tense][n] for n in others], tense, model.vocabulary)
         asked = np.ones((len(lemmas), len(others)), dtype=bool) if near is None else near[tense]
-        i, j = choose(costs_between(model, one, other, asked))
+        i, j = choose(costs_between(model, one, other, asked, limit))
         joined[lemmas[i], tense] = others[j]
     return joined
 
@@ -153,7 +154,7 @@ def sure_joins(run: Run, lists: Lists) -> np.ndarray:
         raise ValueError("run: found no model before refining; expected a run that was refined")
     codes = [before.encode(words, tense)[0] for tense, words in enumerate(lists)]
     near = [are_near(codes[LEMMA], other) for other in codes]
-    return join(run.model, lists, nothing_joined(lists), lambda costs: mutual(costs, SURE), near)
+    return join(run.model, lists, nothing_joined(lists), mutual, near, SURE)
 
 
 def rows_of(lists: Lists, joins: np.ndarray) -> list[Verb]:

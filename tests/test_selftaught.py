@@ -80,6 +80,9 @@ def test_costs_are_those_of_each_pair_by_itself_both_ways(run):
         both = nats(lemma, 0, past, 3) + nats(past, 3, lemma, 0)
         expected = both if asked[i, j] else np.inf
         assert costs[i, j] == pytest.approx(expected, rel=1e-4)
+    limit = np.median(costs)
+    few = taught.costs_between(model, one, other, asked, limit)
+    assert few == pytest.approx(np.where(costs < limit, costs, np.inf), rel=1e-4)
 
 
 def test_costs_are_computed_on_one_core_so_that_others_have_the_same_bits(run):
@@ -105,15 +108,16 @@ def test_near_are_the_nearest_codes_either_way(monkeypatch):
 
 
 # ---- Joins ----
-def test_words_that_choose_each_other_below_a_limit_are_mutual():
-    def pairs(*args):
-        return list(zip(*taught.mutual(*args), strict=True))
+def test_words_that_choose_each_other_are_mutual():
+    def pairs(costs):
+        return list(zip(*taught.mutual(costs), strict=True))
 
     costs = np.array([[0.3, 0.1], [0.8, 0.2]])
     assert pairs(costs) == [(0, 1)]
     costs[1, 0] = 0.15
     assert pairs(costs) == [(0, 1), (1, 0)]
-    assert pairs(costs, 0.15) == [(0, 1)]
+    costs[1, 0] = np.inf
+    assert pairs(costs) == [(0, 1)]
     assert pairs(np.zeros((0, 3))) == []
 
 

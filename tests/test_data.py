@@ -138,7 +138,8 @@ def test_known_pairs_are_those_whose_words_are_forms_of_the_verbs(tmp_path, monk
     abandon = verbs[0]
     assert lab.known_pairs(verbs) == lab.load_test_pairs()
     assert lab.known_pairs([abandon]) == [("abandon", "abandoned", lab.PRESENT, lab.PAST)]
-    assert lab.known_pairs([abandon[::-1]]) == [], "a source has its tense"
+    moved = (abandon[1], abandon[0], *abandon[2:])
+    assert lab.known_pairs([moved]) == [], "a source has its tense"
     dutch = ("begin", "begint", "beginnend", "begon")
     assert lab.known_pairs([dutch]) == [], "begins is no form of it"
     assert lab.known_pairs([abandon[:3]]) == [], "they are for tables of four forms"

@@ -64,7 +64,7 @@ def total(sources):
 
 # ---- Points ----
 def test_points_are_100_and_the_solution_has_them(sources, written):
-    before = torch.get_rng_state()
+    before = torch.manual_seed(1).get_state()
     assert total(sources) == sum(map(int, re.findall(r"show_total\((\d+)\)", written))) == 76
     assert torch.get_rng_state().equal(before), "a check leaves random numbers alone"
     assert sum(map(int, re.findall(r"\*\*Text \d+\*\* \((\d+) points\)", written))) == 24

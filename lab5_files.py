@@ -135,25 +135,28 @@ def names_set() -> list[str]:
 
 
 class Hasher(NumpyHasher):
-    """Makes the hashes of `joblib.hash`, but of tensors and frozen sets the same in each Python."""
+    """Makes the hashes of `joblib.hash`, but the same in each Python, and of any function."""
 
     def save(self, value):
         """Adds a value to the hash."""
         if hasattr(type(value), "detach"):  # a tensor, whose bytes hold an address
             value = value.detach().cpu().numpy()
+        if isinstance(value, FunctionType):  # whose code is in the syntax tree of its file
+            enclosed = [cell.cell_contents for cell in value.__closure__ or ()]
+            name = f"{value.__module__}.{value.__qualname__}"
+            value = name, value.__defaults__, value.__kwdefaults__, enclosed
         super().save(set(value) if isinstance(value, frozenset) else value)
 
 
 def settings_of(module_name: str) -> list[tuple[str, str]]:
     """Returns hashes of a file's settings, which it may have read, as from the environment.
 
-    These are all values that it holds but paths, and the defaults of its functions.
+    These are all values that it holds but modules, paths and registries; of a function, its name,
+    its defaults and what it encloses.
     """
     settings = []
     for name, value in held_by(sys.modules[module_name]):
-        if isinstance(value, FunctionType):
-            value = value.__defaults__, value.__kwdefaults__
-        if not isinstance(value, type | ModuleType | PurePath | Registry):
+        if not isinstance(value, ModuleType | PurePath | Registry):
             with suppress(Exception):  # what has no bytes, such as a lock, is no setting
                 settings.append((name, Hasher("md5").hash(value)))
     return sorted(settings)

@@ -308,7 +308,15 @@ def write_file(tmp_path, monkeypatch):
         registry.update(then)
 
 
-READS = ["POWER = {}", "args.power = {}", "class A:\n    power = {}", "def f(power={}): pass"]
+READS = [
+    "POWER = {}",
+    "args.power = {}",
+    "class A:\n    power = {}",
+    "def f(power={}): pass",
+    "ALL = dict(power={}, of=lambda x: x)",
+    "curve = (lambda power: lambda x: x**power)({})",
+    "KIND = [int, float][{} > 1]",
+]
 
 
 @pytest.mark.parametrize("reads", READS)

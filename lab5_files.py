@@ -100,7 +100,7 @@ def copied(value):
     if isinstance(value, classmethod | staticmethod | property):
         value = value.fget if isinstance(value, property) else value.__func__
     if isinstance(value, FunctionType):  # whose code may be replaced, as by %autoreload
-        return value, value.__code__, value.__defaults__
+        return value, value.__code__, value.__defaults__, copied(vars(value))
     if isinstance(value, Registry):
         return dict(value)
     if isinstance(value, type | ModuleType):
@@ -144,7 +144,7 @@ class Hasher(NumpyHasher):
         if isinstance(value, FunctionType):  # whose code is in the syntax tree of its file
             enclosed = [cell.cell_contents for cell in value.__closure__ or ()]
             name = f"{value.__module__}.{value.__qualname__}"
-            value = name, value.__defaults__, value.__kwdefaults__, enclosed
+            value = name, value.__defaults__, value.__kwdefaults__, vars(value), enclosed
         super().save(set(value) if isinstance(value, frozenset) else value)
 
 
@@ -152,7 +152,7 @@ def settings_of(module_name: str) -> list[tuple[str, str]]:
     """Returns hashes of a file's settings, which it may have read, as from the environment.
 
     These are all values that it holds but modules, paths and registries; of a function, its name,
-    its defaults and what it encloses.
+    its defaults and attributes, and what it encloses.
     """
     settings = []
     for name, value in held_by(sys.modules[module_name]):

@@ -209,7 +209,7 @@ def finish(task: Task, store: Store | None = None, progress=False) -> Run:
     state = store.finished() if store else None
     # if nothing is left to train, nothing is written, so that the folder may be read-only
     turn = store.locked() if store and not state else nullcontext(state)
-    with turn as state, reproducible(task.config.seed):
+    with reproducible(task.config.seed), turn as state:  # in this order, or threads could block
         training = task.make_training(task.config, task.verbs)
         if state is not None:
             training.restore(state)
@@ -315,7 +315,10 @@ def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -
     check_workers()
     for name in own_modules():  # of which a worker may have an older version
         cloudpickle.register_pickle_by_value(sys.modules[name])
-    verbs, pairs = (given if given is None else list(given) for given in (verbs, pairs))
+    if verbs is not None:
+        verbs = lab.check_verbs(verbs)
+    if pairs is not None:
+        pairs = lab.as_list(pairs, "pairs", "a list of pairs")
     runs, calls, not_kept = {}, [], set()
     ours = what_computes()
     for number, task in enumerate(lab.as_list(tasks, "tasks", "a list of configurations")):
@@ -334,7 +337,8 @@ def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -
         finished = joblib.Parallel(jobs, return_as="generator_unordered")(calls)
         runs |= tqdm(finished, "runs", len(calls), disable=not (progress and calls))
     except BrokenProcessPool as error:
-        error.add_note("a worker may lack a folder that is on sys.path by now: restart Python")
+        causes = "lacks a folder that is on sys.path by now (restart Python), or ran out of memory"
+        error.add_note(f"a worker was ended, or {causes}")
         raise
     return [runs[number] for number in sorted(runs)]
 

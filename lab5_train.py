@@ -178,10 +178,11 @@ class Config:
     def __post_init__(self):
         for name, choices in CHOICES.items():
             value = getattr(self, name)
-            if value not in list(choices):
+            known = {choice: choice for choice in choices}
+            if not isinstance(value, str) or value not in known:
                 expected = f"expected one of {', '.join(choices)}"
                 raise ValueError(f"{name}: found {value!r:.60}; {expected}")
-            object.__setattr__(self, name, str(value))  # NumPy's text is the same
+            object.__setattr__(self, name, known[value])  # NumPy's text, or an enum, is the same
         for name, kind in get_type_hints(Config).items():
             if kind in RANGES:
                 self.check_number(name, kind)
@@ -325,7 +326,7 @@ class Training:
         return torch.optim.Adam(module.parameters(), betas=(0.9, beta2), fused=True)
 
     def start_second_phase(self) -> None:
-        """Freezes the decoder, so that from here on only the encoder learns."""
+        """Freezes the decoder's weights, so that from here on only the encoder learns."""
         self.before_refining = self.copy.requires_grad_(False).eval()
         self.before_refining.load_state_dict(self.model.state_dict())
         self.model.decoder.requires_grad_(False)

@@ -14,7 +14,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,8 +110,8 @@ def check_word(word, where: str) -> str:
 
 
 def as_list(items, where: str, expected: str) -> list:
-    """Returns items as a list. Raises a TypeError for a text, a set, or what has no items."""
-    if isinstance(items, str | set) or not isinstance(items, Iterable):  # a set has no order
+    """Returns items as a list. Raises a TypeError for a text, or for what has no items in order."""
+    if isinstance(items, str | Set | Mapping) or not isinstance(items, Iterable):
         raise TypeError(f"{where}: found {items!r:.60}; expected {expected}")
     return list(items)
 
@@ -246,7 +246,7 @@ def check_pairs(pairs, verbs: list[Verb]) -> list[TestPair]:
     """Returns checked test pairs of a table. Raises ValueError or TypeError, naming the pair."""
     vocabulary = vocabulary_of(verbs)
     checked = []
-    for n, pair in enumerate(pairs, 1):
+    for n, pair in enumerate(as_list(pairs, "pairs", "a list of pairs"), 1):
         try:
             source, target, *tenses = pair
             words = check_words([source, target])
@@ -294,9 +294,10 @@ def words_of(verbs: list[Verb], vocabulary: Vocabulary) -> Words:
 
     Raises ValueError for verbs with another number of forms, or for an unknown letter.
     """
-    if len(verbs) and len(verbs[0]) != vocabulary.forms:
-        expected = f"expected {vocabulary.forms}, as the model has"
-        raise ValueError(f"verbs: found {len(verbs[0])} forms; {expected}")
+    widths = sorted({len(verb) for verb in verbs})
+    if widths != [vocabulary.forms]:
+        found = f"found {' and '.join(map(str, widths)) or 'no'} forms"
+        raise ValueError(f"verbs: {found}; expected {vocabulary.forms}, as the model has")
     forms = [form for verb in verbs for form in verb]
     return as_words(forms, np.tile(range(vocabulary.forms), len(verbs)), vocabulary)
 
@@ -616,11 +617,12 @@ class CVAE(nn.Module):
     def decode(self, z: Tensor, tense) -> list[str]:
         """Returns the words decoded greedily from z (B, Z), in one tense for all or one per word.
 
-        Raises TypeError for a tuple, and ValueError for another shape, for a number that is not
-        finite, or for a tense.
+        Raises TypeError for a tuple or a list, and ValueError for another shape, for a number that
+        is not finite, or for a tense.
         """
-        if isinstance(z, tuple):
-            raise TypeError("z: found a tuple; expected a tensor, as mu in mu, logvar = encode(…)")
+        if isinstance(z, tuple | list):
+            found = f"found a {type(z).__name__}"
+            raise TypeError(f"z: {found}; expected a tensor, as mu in mu, logvar = encode(…)")
         z = torch.as_tensor(z).to(next(self.parameters()))
         if z.shape[1:] != (self.latent_size,):
             raise ValueError(f"z: found {tuple(z.shape)}; expected (B, {self.latent_size})")
@@ -655,6 +657,7 @@ def make_model(config, vocabulary: Vocabulary) -> CVAE:
 
 
 # ---- Metrics ----
+# Words are compared as `load_verbs` and `check_verbs` return them, composed (NFC).
 class GaussianScore(NamedTuple):
     """The scores that `gaussian_score` returns."""
 
@@ -730,11 +733,16 @@ def gaussian_score(generated: list[Verb], verbs) -> GaussianScore:
     `exact` is the share, 0..1, of draws that are rows. `official` is the course's score, which
     counts a draw as often as the table repeats its row, so that it may exceed 1. `distinct` is the
     number of different rows. `inconsistent` is the share, 0..1, of draws whose forms all occur in
-    the table, each in its tense, but not in one row.
+    the table, each in its tense, but not in one row. Raises ValueError if there is no draw, or if
+    draws and rows have different numbers of forms.
     """
     rows = Counter(map(tuple, verbs))
-    columns = [set(column) for column in zip(*rows, strict=True)]
     generated = list(map(tuple, generated))
+    widths = {len(verb) for verb in [*generated, *rows]}
+    if not generated or len(widths) != 1:
+        expected = "expected at least one, of as many forms as the rows"
+        raise ValueError(f"generated: found {len(generated)}; {expected}")
+    columns = [set(column) for column in zip(*rows, strict=True)]
     inconsistent = 0
     for verb in generated:
         are_known = all(form in column for form, column in zip(verb, columns, strict=True))
@@ -750,7 +758,7 @@ def gaussian_score(generated: list[Verb], verbs) -> GaussianScore:
 
 def sample_prior(model: CVAE, draws: int, seed=0) -> list[Verb]:
     """Returns the verbs decoded from noise, that is, from `draws` codes z ~ N(0, I)."""
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(int(seed))
     return model.generate(torch.randn(draws, model.latent_size, generator=rng))
 
 

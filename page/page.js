@@ -34,8 +34,9 @@ function complaint(word) {
   if (!word) return `Type a verb, for example ${get("word").defaultValue}.`;
   if (/\s/.test(word)) return "One word at a time, please: there is a space in yours.";
   if (unknown) return `Our model has never seen “${unknown}”. Its letters are ${ours.alphabet.join("")}.`;
-  if (word.length <= DATA.longest) return "";
-  return `Your word has ${word.length} letters. Our model reads at most ${DATA.longest}.`;
+  const letters = [...word].length;
+  if (letters <= DATA.longest) return "";
+  return `Your word has ${letters} letters. Our model reads at most ${DATA.longest}.`;
 }
 
 // ---- Type a verb ----

@@ -60,6 +60,11 @@ def test_the_gaussian_score_by_counting():
     assert score.exact == approx(1 - len(new) / 40)
     assert score.distinct == len(set(generated) - set(new))
     assert score.inconsistent == approx(inconsistent / 40)
+    for bad in ([], [rows[0][:3]]):
+        with pytest.raises(
+            ValueError, match=f"found {len(bad)}; expected at least one, of as many"
+        ):
+            lab.gaussian_score(bad, rows)
 
 
 # ---- KL and information ----

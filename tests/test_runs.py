@@ -8,6 +8,7 @@ import itertools
 import json
 import pickle
 import sys
+from enum import Enum
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -119,6 +120,9 @@ def test_what_is_set_is_the_reason_until_it_is_set_back(name):
 def test_code_that_autoreload_replaces_is_the_reason(monkeypatch):
     monkeypatch.setattr(own.late, "__code__", slope.__code__)
     assert reasons(tiny()) == ["own.late"]
+    monkeypatch.undo()
+    monkeypatch.setattr(own.late, "start", 0.4, raising=False)
+    assert reasons(tiny()) == ["own.late"], "an attribute, too"
 
 
 def test_a_constant_is_set_back_by_its_number(monkeypatch):
@@ -239,9 +243,18 @@ def test_no_two_of_many_runs_share_a_folder(monkeypatch):
     assert len({lab5_runs.Store(task).folder for _ in range(300)}) == 300
 
 
-def test_equal_numbers_are_one_run():
+class Text(str, Enum):  # noqa: UP042 (whose str() is another text)
+    """A text that is an object of its own."""
+
+    SGD = "sgd"
+
+
+def test_equal_numbers_and_texts_are_one_run():
     ones = (1, 1.0, np.int64(1), np.float32(1))
     assert len({key(tiny(seed=one, kl_weight=one)) for one in ones}) == 1
+    texts = "sgd", np.str_("sgd"), Text.SGD
+    assert len({key(tiny(optimizer=text)) for text in texts}) == 1
+    assert type(tiny(optimizer=Text.SGD).optimizer) is str
     pairs = lab.TestPair("abet", "abets", 0, 1), ["abet", "abets", *np.arange(2)]
     assert len({key(tiny(), pairs=[pair]) for pair in pairs}) == 1
 

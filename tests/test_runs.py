@@ -9,7 +9,6 @@ import json
 import pickle
 import sys
 from enum import Enum
-from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
@@ -142,16 +141,6 @@ def test_what_a_file_holds_inside_a_dictionary_or_under_its_own_name_is_seen(mon
     assert reasons(tiny()) == ["own.SHARES", "own.own"]
     own.SHARES["of"] = {"dropout": 0.3, "an option": "more"}
     assert "own.SHARES" in reasons(tiny())
-
-
-def test_settings_that_a_file_holds_are_seen(monkeypatch):
-    monkeypatch.setattr(own, "SETTINGS", SimpleNamespace(share=[0.5]), raising=False)
-    monkeypatch.setattr(own, "SMALL", tiny(), raising=False)
-    noted = lab5_files.FILES["own"]._replace(contents=lab5_files.contents_of(own))
-    monkeypatch.setitem(lab5_files.FILES, "own", noted)
-    assert reasons(tiny()) == []
-    own.SETTINGS.share[0] = 0.4
-    assert reasons(tiny()) == ["own.SETTINGS"]
 
 
 def test_a_file_beside_ones_own_that_is_not_noted_is_the_reason(monkeypatch):

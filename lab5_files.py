@@ -26,6 +26,7 @@ class File(NamedTuple):
 
     source: str  # a hash of its syntax tree
     imports: set[str]  # the modules that it imports
+    imported: set[str]  # the names that it gets by that
     contents: dict  # what it and its classes hold, by name
 
 
@@ -62,13 +63,15 @@ def signatures(code: CodeType) -> set[tuple]:
     return {own}.union(*map(signatures, inner))
 
 
-def syntax_of(source: bytes, package: str) -> tuple[str, set[str]]:
-    """Returns a hash of what a source computes, and the names of all that it imports.
+def syntax_of(source: bytes, package: str) -> tuple[str, set[str], set[str]]:
+    """Returns a hash of what a source computes, the modules it imports, and the names of imports.
 
     The hash is that of the syntax tree, without comments and docstrings.
     """
     tree = ast.parse(source)
     nodes = list(ast.walk(tree))
+    statements = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    imported = {alias.asname or alias.name for node in statements for alias in node.names}
     imports = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     for node in nodes:
         if isinstance(node, ast.ImportFrom):  # from .a import b, where b may be a module, too
@@ -79,7 +82,7 @@ def syntax_of(source: bytes, package: str) -> tuple[str, set[str]]:
         documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         if documented and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports, imported
 
 
 # ---- What a file holds ----
@@ -127,7 +130,7 @@ def is_same(then, now) -> bool:
 def names_set() -> list[str]:
     """Returns the names, in the lab's files, that no longer hold what they held at import."""
     changed = set()
-    for module_name, (_, _, then) in FILES.items():
+    for module_name, (*_, then) in FILES.items():
         now = contents_of(sys.modules[module_name])
         changed |= {name for name in then | now if not is_same(then.get(name), now.get(name))}
     changed -= {"lab5_runs.RUNS"}  # a folder of one's own changes no number
@@ -151,12 +154,14 @@ class Hasher(NumpyHasher):
 def settings_of(module_name: str) -> list[tuple[str, str]]:
     """Returns hashes of a file's settings, which it may have read, as from the environment.
 
-    These are all values that it holds but modules, paths and registries; of a function, its name,
-    its defaults and attributes, and what it encloses.
+    These are all values that it holds but what it imports (tqdm's bar is another in a notebook),
+    paths and registries; of a function, its name, its defaults and attributes, and what it
+    encloses.
     """
     settings = []
+    imported = {f"{module_name}.{name}" for name in FILES[module_name].imported}
     for name, value in held_by(sys.modules[module_name]):
-        if not isinstance(value, ModuleType | PurePath | Registry):
+        if name not in imported and not isinstance(value, ModuleType | PurePath | Registry):
             with suppress(Exception):  # what has no bytes, such as a lock, is no setting
                 settings.append((name, Hasher("md5").hash(value)))
     return sorted(settings)

@@ -773,18 +773,20 @@ def information(model: CVAE, verbs) -> dict[str, float]:
     """
     mu, logvar = (x.flatten(0, 1).double() for x in encode_verbs(model, verbs))  # (M, Z)
     z = reparameterize(mu, logvar, torch.Generator().manual_seed(0))  # (M, Z)
-    # log q(z_i | x_j) = −½ Σ [(z_i − μ_j)² / σ_j² + log σ_j² + log 2π]; multiplied out, a product
-    # of two matrices: a code's z², z and 1, and a word's matching coefficients
+    # log q(z_i | x_j) = −½ Σ_d [(z_id − μ_jd)² / σ_jd² + log σ_jd² + log 2π]; the square isn't
+    # multiplied out, since where σ is tiny it would lose its digits
     precision = (-logvar).exp()  # (M, Z)
-    offset = mu**2 * precision + logvar + math.log(2 * math.pi)  # (M, Z)
-    offset = offset.sum(1, keepdim=True)  # (M, 1)
-    of_word = torch.cat([-0.5 * precision, mu * precision, -0.5 * offset], 1)  # (M, 2 Z + 1)
-    of_code = torch.cat([z**2, z, torch.ones(len(z), 1)], 1)  # (M, 2 Z + 1)
-    # log q(z) = log 1/M Σ_j q(z | x_j)
-    sums = [(chunk @ of_word.T).logsumexp(1) for chunk in of_code.split(CHUNK)]
-    log_marginal = torch.cat(sums) - math.log(len(z))  # (M,)
+    peak = -0.5 * (logvar + math.log(2 * math.pi)).sum(1)  # (M,), the log density at μ
+    log_own = peak - 0.5 * ((z - mu) ** 2 * precision).sum(1)  # (M,)
+    log_marginal = []
+    for codes in z.split(64):
+        log_q = peak.repeat(len(codes), 1)  # (64, M)
+        for z_d, mu_d, precision_d in zip(codes.T, mu.T, precision.T, strict=True):
+            log_q.addcmul_((z_d[:, None] - mu_d).square_(), precision_d, value=-0.5)
+        # log q(z) = log 1/M Σ_j q(z | x_j)
+        log_marginal.append(log_q.logsumexp(1) - math.log(len(z)))
     # I(x; z) = E[log q(z | x) − log q(z)]
-    mutual_information = ((of_code * of_word).sum(1) - log_marginal).mean().item()
+    mutual_information = (log_own - torch.cat(log_marginal)).mean().item()
     kl = kl_divergence(mu, logvar).mean().item()
     return {
         "kl_table": kl,

@@ -778,10 +778,11 @@ def information(model: CVAE, verbs) -> dict[str, float]:
     precision = (-logvar).exp()  # (M, Z)
     peak = -0.5 * (logvar + math.log(2 * math.pi)).sum(1)  # (M,), the log density at μ
     log_own = peak - 0.5 * ((z - mu) ** 2 * precision).sum(1)  # (M,)
+    dimensions = [part.T.contiguous() for part in (mu, precision)]  # (Z, M) each
     log_marginal = []
-    for codes in z.split(64):
-        log_q = peak.repeat(len(codes), 1)  # (64, M)
-        for z_d, mu_d, precision_d in zip(codes.T, mu.T, precision.T, strict=True):
+    for codes in z.split(16):  # few, so that they stay in the processor's cache
+        log_q = peak.repeat(len(codes), 1)  # (16, M)
+        for z_d, mu_d, precision_d in zip(codes.T, *dimensions, strict=True):
             log_q.addcmul_((z_d[:, None] - mu_d).square_(), precision_d, value=-0.5)
         # log q(z) = log 1/M Σ_j q(z | x_j)
         log_marginal.append(log_q.logsumexp(1) - math.log(len(z)))

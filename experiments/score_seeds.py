@@ -1,4 +1,4 @@
-"""Trains recipes of the lab's model with several seeds, for results/02_*, 04_* and 05_*.csv.
+"""Trains recipes of the lab's model with several seeds, for results/02_* to 05_*.csv.
 
     .venv/bin/python -m experiments.score_seeds [part ...] [--data FOLDER] [--results FOLDER]
 
@@ -12,6 +12,7 @@
   epochs, three seeds: 04_forcing.csv; curves: CE, KL and BLEU-4 of the four: 04_forcing_curves.csv
 - trials: the plain model with other batches, rates, sizes, and SGD, five seeds: 02_trials.csv
 - h0: the plain model with its code in c0 or in h0, three seeds: 02_h0.csv
+- hidden: models that never saw one form of every fifth verb, three seeds: 03_hidden.csv
 
 Without a part: all, in three core-hours. A second call resumes: what is trained is kept in runs/.
 Scores are those of the last epoch and, where the encoder is refined, of the model before it, with
@@ -24,9 +25,9 @@ from functools import partial
 
 import numpy as np
 
-import experiments.variants  # noqa: F401  registers decoders
 import lab5_utils as lab
 from experiments import run_parts, scores
+from experiments.variants import WithoutHiddenForms, hidden_forms  # and it registers decoders
 from lab5_runs import load_or_train
 from lab5_train import STRATEGIES, Config
 
@@ -59,6 +60,7 @@ TRIALS = {
     # of 0.2, 0.5 and 1 this rate had the most conversions, seed 0
     "SGD, a rate of 0.5": partial(PLAIN, optimizer="sgd", learning_rate=0.5),
 }
+HIDDEN = {name: RECIPES[name] for name in ("plain, 16 epochs", "plain, 84 epochs", "Config()")}
 H0 = {"plain model": PLAIN, "code in h0": partial(PLAIN, decoding="code in h0")}
 
 
@@ -139,6 +141,15 @@ def curves_of_run(recipes, every, recipe, seed):
     return [{"row": recipe} | epoch for epoch in epochs.to_dict("records")]
 
 
+def hidden_of_run(recipes, every, recipe, seed):
+    """Returns the row of a run that never saw the hidden forms: how many it spells right."""
+    verbs = lab.distinct_verbs()[::every]
+    options = {"progress": False, "make_training": WithoutHiddenForms}
+    run = load_or_train(recipes[recipe](seed=seed), verbs, **options)
+    right = scores.right_conversions(run.model.convert, verbs)
+    return [{"row": recipe} | scores.score_hidden(right, hidden_forms(verbs))]
+
+
 def part(file, recipes, seeds, every=1, rows_of=score_run):
     """Returns a part: its file, what returns rows, and the recipes and seeds to call it with."""
     items = [{"recipe": name, "seed": seed} for seed in range(seeds) for name in recipes]
@@ -153,6 +164,7 @@ PARTS = {
     "curves": part("04_forcing_curves", RATIOS, 3, rows_of=curves_of_run),
     "trials": part("02_trials", TRIALS, 5),
     "h0": part("02_h0", H0, 3),
+    "hidden": part("03_hidden", HIDDEN, 3, rows_of=hidden_of_run),
     "ablation": part("05_ablation", ABLATION, 3),
 }
 

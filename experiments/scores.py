@@ -50,6 +50,17 @@ def score_conversions(convert, verbs):
     }
 
 
+def score_hidden(right, hidden):
+    """Returns the shares, 0..1, of right conversions between seen forms, and into hidden ones.
+
+    They come from masks of what is right (N, F, F) and of forms that are hidden (N, F).
+    """
+    different = ~np.eye(hidden.shape[1], dtype=bool)
+    into = hidden[:, None] & different  # (N, F, F), as `right`
+    between = ~hidden[:, None] & ~hidden[:, :, None] & different
+    return {"seen": right[between].mean(), "hidden": right[into].mean()}
+
+
 def score_drawn(drawn, verbs):
     """Returns, by name, the scores from noise of verbs that were drawn."""
     found = lab.gaussian_score(drawn, verbs)

@@ -1,5 +1,8 @@
 """Variants of the lab's training and decoders; what they train is kept in runs/."""
 
+from collections import Counter
+
+import numpy as np
 import torch
 
 import lab5_utils as lab
@@ -20,6 +23,28 @@ class StepByStep(Training):
         """Returns an epoch's row of the history, with its steps."""
         self.steps = []
         return super().run_epoch(epoch) | {"steps": self.steps}
+
+
+def hidden_forms(verbs):
+    """Returns a mask (N, F) of one form of every fifth verb, each tense in turn.
+
+    A form that some other word is spelled like is left out.
+    """
+    uses = Counter(form for verb in verbs for form in verb)
+    hidden = np.zeros((len(verbs), len(verbs[0])), dtype=bool)
+    for n in range(0, len(verbs), 5):
+        tense = n // 5 % hidden.shape[1]
+        hidden[n, tense] = uses[verbs[n][tense]] == 1
+    return hidden
+
+
+class WithoutHiddenForms(Training):
+    """A training that never sees the hidden forms."""
+
+    def __init__(self, config, verbs):
+        super().__init__(config, verbs)
+        (seen,) = np.nonzero(~hidden_forms(verbs).flatten())
+        self.words = lab.select_words(self.words, torch.from_numpy(seen))
 
 
 class GateWithoutPrice(lab.GatedDecoder):

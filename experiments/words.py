@@ -52,28 +52,28 @@ def lemminflect_rules(lemma: str) -> Verb:
     return (lemma, *(forms[tag][0] for tag in TAGS[1:]))
 
 
-def neighbour(lemma: str, training: list[Verb]) -> Verb:
-    """Returns a lemma's forms, inflected like its nearest neighbour among the training verbs.
+def neighbour(word: str, training: list[Verb], tense=lab.LEMMA) -> Verb:
+    """Returns a word's forms, inflected like its nearest neighbour among the training verbs.
 
-    That is the verb with the longest common ending; of several, the one nearest in length, and then
-    the commonest answer. If no verb will do, all forms are copies of the lemma.
+    That is the verb with the longest common ending in the word's tense; of several, the one nearest
+    in length, and then the commonest answer. If no verb will do, all forms are copies of the word.
     """
     answers = defaultdict(Counter)  # by similarity
     for verb in training:
-        other = verb[lab.LEMMA]
-        ending = commonprefix([lemma[::-1], other[::-1]])
-        row = inflect_like(lemma, verb) if ending else None
+        other = verb[tense]
+        ending = commonprefix([word[::-1], other[::-1]])
+        row = inflect_like(word, verb, tense) if ending else None
         if row is not None:
-            answers[len(ending), -abs(len(other) - len(lemma))][row] += 1
+            answers[len(ending), -abs(len(other) - len(word))][row] += 1
     if not answers:
-        return (lemma,) * len(training[0])
+        return (word,) * len(training[0])
     ((row, _),) = answers[max(answers)].most_common(1)
     return row
 
 
-def inflect_like(lemma: str, verb: Verb) -> Verb | None:
-    """Returns a lemma's forms with the endings of a verb, or None if it can't have them."""
+def inflect_like(word: str, verb: Verb, tense: int) -> Verb | None:
+    """Returns a word's forms with the endings of a verb, or None if it can't have them."""
     _, endings = taught.cut(verb)
-    stem = lemma[: len(lemma) - len(endings[lab.LEMMA])]
+    stem = word[: len(word) - len(endings[tense])]
     row = taught.inflect(stem, endings)
-    return row if stem and row[lab.LEMMA] == lemma else None
+    return row if stem and row[tense] == word else None

@@ -15,7 +15,7 @@ from conftest import ENGLISH, VERBS, lab, lab5_runs, lab5_train, small
 from pytest import approx
 
 import experiments
-from experiments import count_baseline, paths, score_seeds, score_selftaught, scores
+from experiments import count_baseline, paths, score_seeds, score_selftaught, scores, variants
 from experiments.held_out import exact_match, find_root, split_verbs
 from experiments.words import is_regular, neighbour, spelling_rule
 
@@ -205,6 +205,21 @@ def test_workers_import_what_the_script_imports(monkeypatch):
     monkeypatch.setattr(experiments, "run_parts", parts.update)
     runpy.run_module("experiments.score_seeds", run_name="__main__")
     assert {score.func.__module__ for _, score, _ in parts.values()} == {score_seeds.__name__}
+
+
+def test_hidden_forms_are_never_trained_on_and_scored_from_the_others():
+    verbs = [(f"{stem}e", f"{stem}es", f"{stem}ing") for stem in "abcdefghijklmnop"]
+    verbs[10] = ("ke", "kes", "ke")  # a form that is spelled like another isn't hidden
+    training = variants.WithoutHiddenForms(small(), verbs)
+    words = training.model.vocabulary.to_words(training.words.letters)
+    seen = set(zip(words, training.words.tense.tolist(), strict=True))
+    every = {(form, tense) for verb in verbs for tense, form in enumerate(verb)}
+    assert every - seen == {("ae", 0), ("fes", 1), ("pe", 0)}
+    right = np.zeros((16, 3, 3), dtype=bool)
+    right[0, 1, 0] = True  # one of the six conversions into hidden forms
+    right[1] = True  # of the others 13 verbs have six, and 3 have two
+    found = scores.score_hidden(right, variants.hidden_forms(verbs))
+    assert found == approx({"seen": 6 / 84, "hidden": 1 / 6})
 
 
 def test_an_ablation_lacks_the_part_that_names_it():

@@ -18,6 +18,7 @@ SCORES = CONVERTED | {"gaussian_exact": "from noise"}
 MORE = SCORES | {"gaussian_inconsistent": "inconsistent", "never": "never drawn"}
 FOUND = {"kept": "kept", "kept_right": "of these right", "rows": "rows right"}
 LOOKED_UP = {name: f"looked up: {title}" for name, title in CONVERTED.items()}
+HIDDEN = {"seen": "between seen forms", "hidden": "into hidden forms"}
 SPELLED = {f"spelled_{name}": title for name, title in (CONVERTED | BLEU4).items()}
 AS_SPELLED = {f"spelled_{name}": f"spelled: {title}" for name, title in CONVERTED.items()}
 
@@ -87,6 +88,7 @@ def make_tables():
         "results": pd.concat(results)[columns],  # on a phone the first are seen
         "seeds": over_seeds("05_seeds.csv", shown, MORE | BLEU4 | {"kl_table": "KL"}),
         "ablation": over_seeds("05_ablation.csv", ABLATION, MORE | {"gate_ed": "gate, *-ed*"}),
+        "hidden": over_seeds("03_hidden.csv", PLAIN | OURS, HIDDEN),
         "selftaught": over_seeds("06_selftaught.csv", RIVALS, found),
         "unseen": unseen(),
         "course": pd.concat(course),

@@ -53,10 +53,13 @@ def score_conversions(convert, verbs):
 def score_hidden(right, hidden):
     """Returns the shares, 0..1, of right conversions between seen forms, and into hidden ones.
 
-    They come from masks of what is right (N, F, F) and of forms that are hidden (N, F).
+    Both are of verbs that have a hidden form; the arguments are masks of what is right (N, F, F),
+    and of what is hidden (N, F).
     """
+    lacks_one = hidden.any(1)
+    right, hidden = right[lacks_one], hidden[lacks_one]
     different = ~np.eye(hidden.shape[1], dtype=bool)
-    into = hidden[:, None] & different  # (N, F, F), as `right`
+    into = hidden[:, None] & different  # (M, F, F), as `right`
     between = ~hidden[:, None] & ~hidden[:, :, None] & different
     return {"seen": right[between].mean(), "hidden": right[into].mean()}
 

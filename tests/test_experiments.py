@@ -217,9 +217,10 @@ def test_hidden_forms_are_never_trained_on_and_scored_from_the_others():
     assert every - seen == {("ae", 0), ("fes", 1), ("pe", 0)}
     right = np.zeros((16, 3, 3), dtype=bool)
     right[0, 1, 0] = True  # one of the six conversions into hidden forms
-    right[1] = True  # of the others 13 verbs have six, and 3 have two
+    right[5, 0] = True  # one into the hidden form, and one of the six between seen ones
+    right[1] = True  # of a verb without a hidden form
     found = scores.score_hidden(right, variants.hidden_forms(verbs))
-    assert found == approx({"seen": 6 / 84, "hidden": 1 / 6})
+    assert found == approx({"seen": 1 / 6, "hidden": 2 / 6})
 
 
 def test_an_ablation_lacks_the_part_that_names_it():

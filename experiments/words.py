@@ -3,6 +3,7 @@
 No model is told any of this. The spelling rules also say which verbs count as regular.
 """
 
+import functools
 import re
 from collections import Counter, defaultdict
 from os.path import commonprefix
@@ -13,6 +14,7 @@ import lab5_selftaught as taught
 import lab5_utils as lab
 from lab5_utils import Verb
 
+cut = functools.cache(taught.cut)  # of a verb once, since each word asks for all
 TAGS = ("VB", "VBZ", "VBG", "VBD")  # the Penn Treebank tags, in the order of TENSES
 
 
@@ -73,7 +75,7 @@ def neighbour(word: str, training: list[Verb], tense=lab.LEMMA) -> Verb:
 
 def inflect_like(word: str, verb: Verb, tense: int) -> Verb | None:
     """Returns a word's forms with the endings of a verb, or None if it can't have them."""
-    _, endings = taught.cut(verb)
+    _, endings = cut(verb)
     stem = word[: len(word) - len(endings[tense])]
     row = taught.inflect(stem, endings)
     return row if stem and row[tense] == word else None

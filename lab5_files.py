@@ -98,12 +98,17 @@ def held_by(module: ModuleType) -> Iterator[tuple[str, object]]:
                 holders.append((full_name, value))
 
 
+def attributes_of(function: FunctionType) -> dict:
+    """Returns what was set on a function, by name, but not what `functools.wraps` sets."""
+    return {name: value for name, value in vars(function).items() if not name.startswith("__")}
+
+
 def copied(value):
     """Returns what tells later whether a value was changed: its bytes, or what makes a function."""
     if isinstance(value, classmethod | staticmethod | property):
         value = value.fget if isinstance(value, property) else value.__func__
     if isinstance(value, FunctionType):  # whose code may be replaced, as by %autoreload
-        return value, value.__code__, value.__defaults__, copied(vars(value))
+        return value, value.__code__, value.__defaults__, copied(attributes_of(value))
     if isinstance(value, Registry):
         return dict(value)
     if isinstance(value, type | ModuleType):
@@ -145,25 +150,32 @@ class Hasher(NumpyHasher):
         if hasattr(type(value), "detach"):  # a tensor, whose bytes hold an address
             value = value.detach().cpu().numpy()
         if isinstance(value, FunctionType):  # whose code is in the syntax tree of its file
-            enclosed = [cell.cell_contents for cell in value.__closure__ or ()]
             name = f"{value.__module__}.{value.__qualname__}"
-            value = name, value.__defaults__, value.__kwdefaults__, vars(value), enclosed
+            value = name, value.__defaults__, value.__kwdefaults__
         super().save(set(value) if isinstance(value, frozenset) else value)
 
 
 def settings_of(module_name: str) -> list[tuple[str, str]]:
     """Returns hashes of a file's settings, which it may have read, as from the environment.
 
-    These are all values that it holds but what it imports (tqdm's bar is another in a notebook),
-    paths and registries; of a function, its name, its defaults and attributes, and what it
-    encloses.
+    These are all values that it holds but paths, registries, and functions and classes that it
+    imports (in a notebook tqdm's bar is another class); of a function of its own, its name, its
+    defaults and attributes, and the numbers, texts and tuples that it encloses.
     """
     settings = []
     imported = {f"{module_name}.{name}" for name in FILES[module_name].imported}
     for name, value in held_by(sys.modules[module_name]):
-        if name not in imported and not isinstance(value, ModuleType | PurePath | Registry):
+        is_imported = name in imported and callable(value)
+        if is_imported or isinstance(value, ModuleType | PurePath | Registry):
+            continue
+        parts = [value]
+        if isinstance(value, FunctionType):
+            enclosed = [cell.cell_contents for cell in value.__closure__ or ()]
+            enclosed = [part for part in enclosed if isinstance(part, int | float | str | tuple)]
+            parts += [attributes_of(value), enclosed]
+        for part in parts:
             with suppress(Exception):  # what has no bytes, such as a lock, is no setting
-                settings.append((name, Hasher("md5").hash(value)))
+                settings.append((name, Hasher("md5").hash(part)))
     return sorted(settings)
 
 

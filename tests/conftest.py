@@ -74,7 +74,8 @@ def equal(a, b):
 
 def start(*arguments, **variables):
     """Starts a Python of its own, which finds the tests' files, with variables of the shell."""
-    environ = os.environ | {"PYTHONPATH": str(ROOT / "tests")} | variables
+    fixed = {"PYTHONPATH": str(ROOT / "tests"), "PYTHONUNBUFFERED": "1"}
+    environ = os.environ | fixed | variables
     command = [sys.executable, *arguments]
     return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True)
 

@@ -325,6 +325,8 @@ READS = [
     "ALL = dict(power={}, of=lambda x: x)",
     "curve = (lambda power: lambda x: x**power)({})",
     "KIND = [int, float][{} > 1]",
+    "power.power = {}",
+    "from math import pi as RATE\nRATE = {}",
 ]
 
 
@@ -367,10 +369,23 @@ def test_a_helper_that_is_not_noted_is_the_reason_wherever_it_is_imported(write_
     assert reasons(tiny(strategy="power")) == found
 
 
+USES_THINGS = """
+import functools, things
+thing = things.Thing()
+
+def decorated(function):
+    return functools.wraps(function)(lambda *inputs: function(*inputs))
+
+@decorated
+def rate(inputs):
+    return things.Thing
+"""
+
+
 def test_a_sweep_leaves_what_files_hold_as_it_was(write_file, tmp_path, runs_folder, capsys):
     """Even an object whose class is in a file that isn't noted, and travels to workers whole."""
     (tmp_path / "things.py").write_text("class Thing:\n    pass\n")
-    write_file("mine", f"import things\nthing = things.Thing()\n{OWN_FILE}")
+    write_file("mine", f"{OWN_FILE}{USES_THINGS}")
     for _ in range(2):
         options = {"make_training": own.Unscored, "jobs": 1, "progress": False}
         lab5_runs.sweep([tiny()], VERBS, **options)

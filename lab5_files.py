@@ -26,7 +26,7 @@ class File(NamedTuple):
 
     source: str  # a hash of its syntax tree
     imports: set[str]  # the modules that it imports
-    imported: set[str]  # the names that it gets by that
+    imported: set[str]  # the names that it gets by that, and nothing else sets
     contents: dict  # what it and its classes hold, by name
 
 
@@ -72,6 +72,11 @@ def syntax_of(source: bytes, package: str) -> tuple[str, set[str], set[str]]:
     nodes = list(ast.walk(tree))
     statements = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
     imported = {alias.asname or alias.name for node in statements for alias in node.names}
+    # a name that is also set, or defined, may hold another thing
+    imported -= {
+        node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    imported -= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     imports = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     for node in nodes:
         if isinstance(node, ast.ImportFrom):  # from .a import b, where b may be a module, too
@@ -98,9 +103,11 @@ def held_by(module: ModuleType) -> Iterator[tuple[str, object]]:
                 holders.append((full_name, value))
 
 
-def attributes_of(function: FunctionType) -> dict:
-    """Returns what was set on a function, by name, but not what `functools.wraps` sets."""
-    return {name: value for name, value in vars(function).items() if not name.startswith("__")}
+def more_of(function: FunctionType) -> tuple[list, list]:
+    """Returns what was set on a function, and the numbers, texts and tuples that it encloses."""
+    attributes = [item for item in vars(function).items() if not item[0].startswith("__")]
+    enclosed = [cell.cell_contents for cell in function.__closure__ or ()]
+    return attributes, [part for part in enclosed if isinstance(part, int | float | str | tuple)]
 
 
 def copied(value):
@@ -108,7 +115,9 @@ def copied(value):
     if isinstance(value, classmethod | staticmethod | property):
         value = value.fget if isinstance(value, property) else value.__func__
     if isinstance(value, FunctionType):  # whose code may be replaced, as by %autoreload
-        return value, value.__code__, value.__defaults__, copied(attributes_of(value))
+        attributes, enclosed = more_of(value)
+        attributes = [(name, copied(part)) for name, part in attributes]
+        return value, value.__code__, value.__defaults__, attributes, enclosed
     if isinstance(value, Registry):
         return dict(value)
     if isinstance(value, type | ModuleType):
@@ -168,12 +177,7 @@ def settings_of(module_name: str) -> list[tuple[str, str]]:
         is_imported = name in imported and callable(value)
         if is_imported or isinstance(value, ModuleType | PurePath | Registry):
             continue
-        parts = [value]
-        if isinstance(value, FunctionType):
-            enclosed = [cell.cell_contents for cell in value.__closure__ or ()]
-            enclosed = [part for part in enclosed if isinstance(part, int | float | str | tuple)]
-            parts += [attributes_of(value), enclosed]
-        for part in parts:
+        for part in (value, *more_of(value)) if isinstance(value, FunctionType) else (value,):
             with suppress(Exception):  # what has no bytes, such as a lock, is no setting
                 settings.append((name, Hasher("md5").hash(part)))
     return sorted(settings)

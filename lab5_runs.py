@@ -156,7 +156,8 @@ class Store:
         try:
             held = lock.acquire(timeout=0)
         except Timeout:
-            print(f"another process trains this run; waiting for it ({self.folder.name})")
+            text = f"another process trains this run; waiting for it ({self.folder.name})"
+            print(text, flush=True)
             held = lock.acquire()
         with held:
             text = json.dumps(asdict(self.config), indent=1)

@@ -178,11 +178,10 @@ class Config:
     def __post_init__(self):
         for name, choices in CHOICES.items():
             value = getattr(self, name)
-            known = {choice: choice for choice in choices}
-            if not isinstance(value, str) or value not in known:
+            if not isinstance(value, str) or value not in list(choices):
                 expected = f"expected one of {', '.join(choices)}"
                 raise ValueError(f"{name}: found {value!r:.60}; {expected}")
-            object.__setattr__(self, name, known[value])  # NumPy's text, or an enum, is the same
+            object.__setattr__(self, name, str.__str__(value))  # NumPy's, or an enum's, is the same
         for name, kind in get_type_hints(Config).items():
             if kind in RANGES:
                 self.check_number(name, kind)

@@ -14,7 +14,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,8 +110,9 @@ def check_word(word, where: str) -> str:
 
 
 def as_list(items, where: str, expected: str) -> list:
-    """Returns items as a list. Raises a TypeError for a text, or for what has no items in order."""
-    if isinstance(items, str | Set | Mapping) or not isinstance(items, Iterable):
+    """Returns items as a list. Raises a TypeError for a text, a set, or what has no items."""
+    is_set = isinstance(items, set | frozenset)  # which has no order
+    if isinstance(items, str) or is_set or not isinstance(items, Iterable):
         raise TypeError(f"{where}: found {items!r:.60}; expected {expected}")
     return list(items)
 
@@ -617,12 +618,13 @@ class CVAE(nn.Module):
     def decode(self, z: Tensor, tense) -> list[str]:
         """Returns the words decoded greedily from z (B, Z), in one tense for all or one per word.
 
-        Raises TypeError for a tuple or a list, and ValueError for another shape, for a number that
-        is not finite, or for a tense.
+        A list of codes will do, too. Raises TypeError for a tuple, and ValueError for another
+        shape, for a number that is not finite, or for a tense.
         """
-        if isinstance(z, tuple | list):
-            found = f"found a {type(z).__name__}"
-            raise TypeError(f"z: {found}; expected a tensor, as mu in mu, logvar = encode(…)")
+        if isinstance(z, tuple):
+            raise TypeError("z: found a tuple; expected a tensor, as mu in mu, logvar = encode(…)")
+        if isinstance(z, list) and z:
+            z = torch.stack([torch.as_tensor(code) for code in z])
         z = torch.as_tensor(z).to(next(self.parameters()))
         if z.shape[1:] != (self.latent_size,):
             raise ValueError(f"z: found {tuple(z.shape)}; expected (B, {self.latent_size})")
@@ -739,9 +741,9 @@ def gaussian_score(generated: list[Verb], verbs) -> GaussianScore:
     rows = Counter(map(tuple, verbs))
     generated = list(map(tuple, generated))
     widths = {len(verb) for verb in [*generated, *rows]}
-    if not generated or len(widths) != 1:
-        expected = "expected at least one, of as many forms as the rows"
-        raise ValueError(f"generated: found {len(generated)}; {expected}")
+    if not generated or not rows or len(widths) != 1:
+        found = f"found {len(generated)} and {len(rows)} rows, with {sorted(widths)} forms"
+        raise ValueError(f"generated: {found}; expected some of each, with as many forms")
     columns = [set(column) for column in zip(*rows, strict=True)]
     inconsistent = 0
     for verb in generated:
@@ -758,7 +760,7 @@ def gaussian_score(generated: list[Verb], verbs) -> GaussianScore:
 
 def sample_prior(model: CVAE, draws: int, seed=0) -> list[Verb]:
     """Returns the verbs decoded from noise, that is, from `draws` codes z ~ N(0, I)."""
-    rng = torch.Generator().manual_seed(int(seed))
+    rng = torch.Generator().manual_seed(seed)
     return model.generate(torch.randn(draws, model.latent_size, generator=rng))
 
 

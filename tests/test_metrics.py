@@ -61,11 +61,10 @@ def test_the_gaussian_score_by_counting():
     assert score.exact == approx(1 - len(new) / 40)
     assert score.distinct == len(set(generated) - set(new))
     assert score.inconsistent == approx(inconsistent / 40)
-    for bad in ([], [rows[0][:3]]):
-        with pytest.raises(
-            ValueError, match=f"found {len(bad)}; expected at least one, of as many"
-        ):
-            lab.gaussian_score(bad, rows)
+    for bad, table in (([], rows), ([rows[0][:3]], rows), (rows, [])):
+        found = f"generated: found {len(bad)} and {len(set(table))} rows"
+        with pytest.raises(ValueError, match=f"^{found}, with .* forms; expected some of each"):
+            lab.gaussian_score(bad, table)
 
 
 # ---- KL and information ----

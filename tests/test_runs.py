@@ -327,6 +327,8 @@ READS = [
     "KIND = [int, float][{} > 1]",
     "power.power = {}",
     "from math import pi as RATE\nRATE = {}",
+    "def f():\n    from math import pi\npi = int if {} > 1 else float",
+    "def f(g=lambda: f()): pass\nf.power = {}",
 ]
 
 

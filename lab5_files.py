@@ -177,7 +177,10 @@ def settings_of(module_name: str) -> list[tuple[str, str]]:
         is_imported = name in imported and callable(value)
         if is_imported or isinstance(value, ModuleType | PurePath | Registry):
             continue
-        for part in (value, *more_of(value)) if isinstance(value, FunctionType) else (value,):
+        parts = [value]
+        if isinstance(value, FunctionType):
+            parts += more_of(value)
+        for part in parts:
             with suppress(Exception):  # what has no bytes, such as a lock, is no setting
                 settings.append((name, Hasher("md5").hash(part)))
     return sorted(settings)

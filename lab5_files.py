@@ -13,12 +13,11 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path, PurePath
+from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import NamedTuple
 
 import cloudpickle
-from joblib.hashing import NumpyHasher
 
 
 class File(NamedTuple):
@@ -26,7 +25,6 @@ class File(NamedTuple):
 
     source: str  # a hash of its syntax tree
     imports: set[str]  # the modules that it imports
-    imported: set[str]  # the names that it gets by that, and nothing else sets
     contents: dict  # what it and its classes hold, by name
 
 
@@ -42,8 +40,9 @@ UNTRAINED = {"lab5_files", "lab5_runs", "lab5_figures"}  # are no part of what i
 def note(module_name: str) -> None:
     """Declares that a module belongs to the lab, so that runs that use it are kept.
 
-    The module calls `note(__name__)` in its last line. Raises RuntimeError if its file was edited
-    while it was imported.
+    The module calls `note(__name__)` in its last line. A run is known by the file's code and by the
+    numbers and texts that the file holds; what else it reads from outside has to stay as it is.
+    Raises RuntimeError if the file was edited while it was imported.
     """
     if module_name in {"__main__", *FILES}:  # a script or notebook, or noted before
         return
@@ -63,20 +62,10 @@ def signatures(code: CodeType) -> set[tuple]:
     return {own}.union(*map(signatures, inner))
 
 
-def syntax_of(source: bytes, package: str) -> tuple[str, set[str], set[str]]:
-    """Returns a hash of what a source computes, the modules it imports, and the names of imports.
-
-    The hash is that of the syntax tree, without comments and docstrings.
-    """
+def syntax_of(source: bytes, package: str) -> tuple[str, set[str]]:
+    """Returns a hash of a source without comments and docstrings, and the modules it imports."""
     tree = ast.parse(source)
     nodes = list(ast.walk(tree))
-    statements = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
-    imported = {alias.asname or alias.name for node in statements for alias in node.names}
-    # a name that is also set, or defined, may hold another thing
-    imported -= {
-        node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    }
-    imported -= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     imports = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     for node in nodes:
         if isinstance(node, ast.ImportFrom):  # from .a import b, where b may be a module, too
@@ -87,7 +76,7 @@ def syntax_of(source: bytes, package: str) -> tuple[str, set[str], set[str]]:
         documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         if documented and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports, imported
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports
 
 
 # ---- What a file holds ----
@@ -103,21 +92,13 @@ def held_by(module: ModuleType) -> Iterator[tuple[str, object]]:
                 holders.append((full_name, value))
 
 
-def more_of(function: FunctionType) -> tuple[list, list]:
-    """Returns what was set on a function, and the numbers, texts and tuples that it encloses."""
-    attributes = [item for item in vars(function).items() if not item[0].startswith("__")]
-    enclosed = [cell.cell_contents for cell in function.__closure__ or ()]
-    return attributes, [part for part in enclosed if isinstance(part, int | float | str | tuple)]
-
-
 def copied(value):
     """Returns what tells later whether a value was changed: its bytes, or what makes a function."""
     if isinstance(value, classmethod | staticmethod | property):
         value = value.fget if isinstance(value, property) else value.__func__
     if isinstance(value, FunctionType):  # whose code may be replaced, as by %autoreload
-        attributes, enclosed = more_of(value)
-        attributes = [(name, copied(part)) for name, part in attributes]
-        return value, value.__code__, value.__defaults__, attributes, enclosed
+        own = {name: part for name, part in vars(value).items() if not name.startswith("__")}
+        return value, value.__code__, value.__defaults__, copied(own)
     if isinstance(value, Registry):
         return dict(value)
     if isinstance(value, type | ModuleType):
@@ -151,39 +132,17 @@ def names_set() -> list[str]:
     return sorted(name for name in changed if name.rpartition(".")[0] not in changed)
 
 
-class Hasher(NumpyHasher):
-    """Makes the hashes of `joblib.hash`, but the same in each Python, and of any function."""
-
-    def save(self, value):
-        """Adds a value to the hash."""
-        if hasattr(type(value), "detach"):  # a tensor, whose bytes hold an address
-            value = value.detach().cpu().numpy()
-        if isinstance(value, FunctionType):  # whose code is in the syntax tree of its file
-            name = f"{value.__module__}.{value.__qualname__}"
-            value = name, value.__defaults__, value.__kwdefaults__
-        super().save(set(value) if isinstance(value, frozenset) else value)
+def is_plain(value) -> bool:
+    """Tells whether a value is a number, a text, nothing, or a tuple of such, so can name a run."""
+    if isinstance(value, tuple):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, int | float | str)
 
 
 def settings_of(module_name: str) -> list[tuple[str, str]]:
-    """Returns hashes of a file's settings, which it may have read, as from the environment.
-
-    These are all values that it holds but paths, registries, and functions and classes that it
-    imports (in a notebook tqdm's bar is another class); of a function of its own, its name, its
-    defaults and attributes, and the numbers, texts and tuples that it encloses.
-    """
-    settings = []
-    imported = {f"{module_name}.{name}" for name in FILES[module_name].imported}
-    for name, value in held_by(sys.modules[module_name]):
-        is_imported = name in imported and callable(value)
-        if is_imported or isinstance(value, ModuleType | PurePath | Registry):
-            continue
-        parts = [value]
-        if isinstance(value, FunctionType):
-            parts += more_of(value)
-        for part in parts:
-            with suppress(Exception):  # what has no bytes, such as a lock, is no setting
-                settings.append((name, Hasher("md5").hash(part)))
-    return sorted(settings)
+    """Returns a file's numbers and texts, which it may have read, as from the environment."""
+    held = held_by(sys.modules[module_name])
+    return sorted((name, repr(value)) for name, value in held if is_plain(value))
 
 
 # ---- What a file imports ----

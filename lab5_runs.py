@@ -37,6 +37,7 @@ import lab5_utils as lab
 from lab5_files import (
     FILES,
     UNTRAINED,
+    is_plain,
     names_set,
     not_noted,
     note,
@@ -69,13 +70,6 @@ def path_of(part) -> tuple[str, str]:
 def arguments_of(task: Task) -> dict:
     """Returns the keywords of a training, which it has if it is a `functools.partial`."""
     return getattr(task.make_training, "keywords", {})
-
-
-def is_plain(value) -> bool:
-    """Tells whether a value is a number, a text, nothing, or a tuple of such, so can name a run."""
-    if isinstance(value, tuple):
-        return all(map(is_plain, value))
-    return value is None or isinstance(value, int | float | str)
 
 
 def names_changed() -> list[str]:

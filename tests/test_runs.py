@@ -6,7 +6,6 @@ import hashlib
 import importlib
 import itertools
 import json
-import pickle
 import sys
 from enum import Enum
 from unittest.mock import patch
@@ -225,13 +224,6 @@ def test_another_torch_or_precision_is_another_run():
     assert len(keys) == 3 and key(tiny()) in keys
 
 
-def test_a_bar_of_a_notebook_is_not_another_run(monkeypatch):
-    """What a file imports is in its source; some of it depends on where Python runs."""
-    before = key(tiny())
-    monkeypatch.setattr(lab5_train, "tqdm", Mine)
-    assert key(tiny()) == before
-
-
 def test_no_two_of_many_runs_share_a_folder(monkeypatch):
     task = task_of(tiny())
     keys = iter([hashlib.sha256(bytes(n)).hexdigest() for n in range(300)])
@@ -317,29 +309,14 @@ def write_file(tmp_path, monkeypatch):
         registry.update(then)
 
 
-READS = [
-    "POWER = {}",
-    "args.power = {}",
-    "class A:\n    power = {}",
-    "def f(power={}): pass",
-    "ALL = dict(power={}, of=lambda x: x)",
-    "curve = (lambda power: lambda x: x**power)({})",
-    "KIND = [int, float][{} > 1]",
-    "power.power = {}",
-    "from math import pi as RATE\nRATE = {}",
-    "def f():\n    from math import pi\npi = int if {} > 1 else float",
-    "def f(g=lambda: f()): pass\nf.power = {}",
-]
-
-
-@pytest.mark.parametrize("reads", READS)
-def test_what_a_file_reads_from_the_environment_is_part_of_a_run(
-    write_file, monkeypatch, tmp_path, reads
+@pytest.mark.parametrize("holder", ["POWER = {}", "class A:\n    power = ('by', {})"])
+def test_a_number_that_a_file_reads_from_the_environment_is_part_of_a_run(
+    write_file, monkeypatch, tmp_path, holder
 ):
     keys = []
     for number in ("2", "1", "2"):
         monkeypatch.setenv("POWER", number)
-        write_file("mine", OWN_FILE + reads.format('float(os.environ["POWER"])'))
+        write_file("mine", OWN_FILE + holder.format('float(os.environ["POWER"])'))
         keys.append(key(tiny(strategy="power")))
         monkeypatch.chdir(tmp_path)
     assert keys[0] == keys[2] != keys[1], "and where it is imported is not"
@@ -394,16 +371,6 @@ def test_a_sweep_leaves_what_files_hold_as_it_was(write_file, tmp_path, runs_fol
     assert (capsys.readouterr().out, reasons(tiny())) == ("", [])
 
 
-def test_equal_settings_are_the_same_in_each_python():
-    """Whatever order a set has there, and wherever a tensor lies."""
-    kinds = frozenset([0, 8]), frozenset([8, 0])
-    scales = torch.tensor([0.5]), torch.tensor([0.5])
-    assert pickle.dumps(kinds[0]) != pickle.dumps(kinds[1])
-    for one, other in (kinds, scales):
-        hashes = {lab5_files.Hasher("md5").hash({"of": value}) for value in (one, other)}
-        assert len(hashes | {lab5_files.Hasher("md5").hash({"of": torch.tensor([0.4])})}) == 2
-
-
 EDITS_ITSELF = """
 path = pathlib.Path(__file__)
 path.write_text(path.read_text().replace("progress**POWER", "progress"))
@@ -417,8 +384,7 @@ def test_a_file_that_is_edited_while_it_is_imported_is_refused(write_file):
 
 def test_a_module_that_is_imported_from_a_package_is_among_the_imports():
     source = b"from experiments import words\nfrom .own import late\n"
-    _, imports, names = lab5_files.syntax_of(source, "rooms")
-    assert names == {"words", "late"}
+    _, imports = lab5_files.syntax_of(source, "rooms")
     assert imports == {"experiments", "experiments.words", "rooms.own", "rooms.own.late"}
 
 
@@ -429,9 +395,8 @@ USED_BY = {"lab5_utils": ALL, "lab5_train": ALL, "own": {"own", "imported"}}
 @pytest.mark.parametrize("name", [*USED_BY, "lab5_selftaught"])
 def test_an_edited_file_is_part_of_the_runs_that_use_it(monkeypatch, name):
     monkeypatch.setitem(lab.DECODERS, "mine", Mine)
-    monkeypatch.setitem(
-        lab5_files.FILES, __name__, lab5_files.File("a file of Mine", {"own"}, set(), {})
-    )
+    file = lab5_files.File("a file of Mine", {"own"}, {})
+    monkeypatch.setitem(lab5_files.FILES, __name__, file)
     tasks = {
         "ours": task_of(tiny(), make_training=lab5_train.Training),
         "own": task_of(tiny(decoding="gru")),

@@ -34,8 +34,8 @@ import checks  # noqa: E402 (the path above comes first)
 import lab5_utils as lab  # noqa: E402
 
 NOTEBOOKS = [*sorted((ROOT / "notebooks").glob("0[123]_*.ipynb")), *sorted(HERE.glob("04_*.ipynb"))]
-FILES = ["LICENSE", "notebooks/plain_model.svg", "assignment/04_curves.csv"]
-FILES += ["assignment/checks.py", "assignment/assignment.py"]
+FILES = ["LICENSE", "notebooks/plain_model.svg", "notebooks/forcing.svg"]
+FILES += [f"assignment/{name}" for name in ("04_curves.csv", "checks.py", "assignment.py")]
 TEXTS = tomllib.loads((HERE / "texts.toml").read_text("utf-8"))
 PACKAGES = ("torch", "numpy", "nltk", "pandas", "matplotlib", "seaborn", "jupyter", "cloudpickle")
 KNOWN = {"blank", "answer", "title", "code", "leave"}

@@ -6,6 +6,9 @@
 - ablation: `Config()` without one of its parts, three seeds: 05_ablation.csv
 - annealing: six KL schedules of the plain model at one mean weight, and four constant weights,
   three seeds: 04_annealing.csv
+- collapse: the plain model with other highest weights, three seeds: 04_collapse.csv
+- long: a small model trained for long, with rises, constants and the original recipe, three seeds:
+  04_long.csv
 - miniature: constant and rising KL weights of a small model, trained on every tenth verb, four
   seeds: 04_miniature.csv
 - forcing: its monotonic schedule with four teacher-forcing ratios, and the plain model with two, 84
@@ -86,6 +89,12 @@ ANNEALING |= {  # what another weight does, without a schedule
     f"constant {weight}": partial(PLAIN, strategy="constant", kl_weight=weight)
     for weight in (0.15, 0.2, 0.25, 0.4)
 }
+COLLAPSE = {
+    "β = 0": partial(PLAIN, kl_weight=0.0),
+    "rise to 1": partial(PLAIN, strategy="even-rise", kl_weight=1.0),
+    "constant 0.5": partial(PLAIN, strategy="constant", kl_weight=0.5),
+    "β = 1": partial(PLAIN, kl_weight=1.0),
+}
 MINIATURE = partial(
     PLAIN, epochs=36, batch_size=32, hidden_size=96, learning_rate=0.012, tf_final=1.0
 )
@@ -98,6 +107,15 @@ MINIATURES = {
     f"{strategy} {weight}": partial(MINIATURE, strategy=strategy, kl_weight=weight)
     for strategy, weights in WEIGHTS.items()
     for weight in weights
+}
+LONG_MINIATURE = partial(MINIATURE, epochs=120)
+RE_CREATED = partial(Config.classic, epochs=150, hidden_size=96, embedding_size=64)
+LONG = {
+    "rise to 1": partial(LONG_MINIATURE, strategy="slow-monotonic", kl_weight=1.0),
+    "rise to 0.5": partial(LONG_MINIATURE, strategy="slow-monotonic", kl_weight=0.5),
+    "constant 0.5": partial(LONG_MINIATURE, strategy="constant", kl_weight=0.5),
+    "constant 0.2": partial(LONG_MINIATURE, strategy="constant", kl_weight=0.2),
+    "re-created": partial(RE_CREATED, strategy="cyclical-sigmoid", kl_weight=0.5),
 }
 MONOTONIC = ANNEALING["monotonic"]
 RATIOS = {f"to {ratio:g}": partial(MONOTONIC, tf_final=ratio) for ratio in (1, 0.95, 0.5, 0.1)}
@@ -159,6 +177,8 @@ def part(file, recipes, seeds, every=1, rows_of=score_run):
 PARTS = {
     "seeds": part("05_seeds", RECIPES, 5),
     "annealing": part("04_annealing", ANNEALING, 3),
+    "collapse": part("04_collapse", COLLAPSE, 3),
+    "long": part("04_long", LONG, 3, every=10),
     "miniature": part("04_miniature", MINIATURES, 4, every=10),
     "forcing": part("04_forcing", FORCING, 3),
     "curves": part("04_forcing_curves", RATIOS, 3, rows_of=curves_of_run),

@@ -293,8 +293,8 @@ def check_workers() -> None:
     if torch.get_default_dtype() != torch.float32:
         set_here.append("torch's default dtype")
     if set_here:
-        where = "set it in its file, above `note(__name__)`, and restart"
-        raise ValueError(f"{set_here[0]} was set here, not in workers: {where}")
+        changed = f"{set_here[0]} isn't what it was at import, and workers don't see what it is now"
+        raise ValueError(f"{changed}: set it in its file, above `note(__name__)`, and restart")
 
 
 def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -> list[Run]:
@@ -317,7 +317,11 @@ def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -
     runs, calls, not_kept = {}, [], set()
     ours = what_computes()
     for number, task in enumerate(lab.as_list(tasks, "tasks", "a list of configurations")):
-        config, own = task if isinstance(task, tuple | list) else (task, verbs)
+        parts = task if isinstance(task, tuple | list) else (task, verbs)
+        if len(parts) != 2:
+            expected = "expected a configuration, or a pair of one and its verbs"
+            raise ValueError(f"tasks: found one of {len(parts)} parts; {expected}")
+        config, own = parts
         task = check_task(config, own, pairs, **options)
         reasons = reasons_not_to_keep(task)
         not_kept |= set(reasons)

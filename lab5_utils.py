@@ -57,7 +57,7 @@ class Vocabulary(NamedTuple):
     def to_tensor(self, words) -> tuple[Tensor, Tensor]:
         """Turns words into letters (B, T), padded with EOS, and their lengths (B,), EOS included.
 
-        Raises a ValueError that names the first letter that is not in the alphabet.
+        Raises a ValueError that names a letter that is not in the alphabet.
         """
         number_of = {letter: number for number, letter in enumerate(self.alphabet, 1)}
         rows = [torch.tensor([EOS])]  # so that an empty list also makes a tensor
@@ -385,7 +385,7 @@ class Decoder(nn.Module):
     """An LSTM that spells words letter by letter from z; subclasses say where the tense enters.
 
     A subclass defines `context(z, tense)`, which returns all that the LSTM knows at its start
-    (B, H), and `nats(z, target, free_running, progress)`, which returns what words cost.
+    (B, H), and `nats(z, target, free_running, progress)`, which returns `Nats`, what words cost.
     """
 
     def __init__(self, config, vocabulary: Vocabulary):
@@ -689,9 +689,11 @@ def bleu4(output: str, reference: str) -> float:
 def mean_bleu4(model: CVAE, pairs=None) -> float:
     """Returns the mean BLEU-4, 0..1, of test pairs that are decoded from the posterior mean.
 
-    By default the pairs are those of `load_test_pairs()`.
+    By default the pairs are those of `load_test_pairs()`. Raises ValueError if there are none.
     """
     pairs = load_test_pairs() if pairs is None else pairs
+    if not pairs:
+        raise ValueError("pairs: found none; expected at least one")
     sources, targets, source_tenses, target_tenses = zip(*pairs, strict=True)
     outputs = model.convert(sources, source_tenses, target_tenses)
     return float(np.mean([bleu4(*pair) for pair in zip(outputs, targets, strict=True)]))

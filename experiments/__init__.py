@@ -83,13 +83,20 @@ def mean_and_sd(values, digits=3):
     return mean if values.nunique() == 1 else f"{mean} ± {sd}"
 
 
+def read_results(file):
+    """Returns a table of `results`; a line says that it isn't about a table of one's own."""
+    if lab.data_folder() != lab.HERE:
+        print(f"{file} is about the project's table, not about yours")
+    return pd.read_csv(RESULTS / file)
+
+
 def over_seeds(file, rows, columns):
     """Returns a table of texts, mean ± standard deviation over seeds, from a file in `results`.
 
     `rows` and `columns` are dictionaries from a name in the file to a heading. A column that the
     file lacks becomes "–". Raises KeyError for a row that it lacks.
     """
-    results = pd.read_csv(RESULTS / file, index_col="row").reindex(columns=list(columns))
+    results = read_results(file).set_index("row").reindex(columns=list(columns))
     table = {}
     for name, label in rows.items():
         known = results.loc[[name]].dropna(how="all")

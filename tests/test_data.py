@@ -28,12 +28,6 @@ def test_train_file_is_what_the_script_makes(verbs):
     assert (ROOT / "train.txt").read_text() == "".join(lines)
 
 
-def test_test_pairs_are_forms_of_training_verbs(verbs):
-    for pair in lab.load_test_pairs():
-        (verb,) = [verb for verb in verbs if verb[pair.source_tense] == pair.source]
-        assert verb[pair.target_tense] == pair.target
-
-
 # ---- What is refused: file, line, what was found and expected ----
 SPACE = "expected words one space apart"
 WORD = "expected 1 to 32 letters in lower case"

@@ -3,33 +3,21 @@
 import base64
 import copy
 import io
-import json
 import re
-import shutil
-import subprocess
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, is_missing, lab, small, train
+from conftest import lab, small, train
 
 from page import page as script
 
-PROGRAM = (ROOT / "page" / "network.js").read_text("utf-8")
-ASK = """
-const CASES = JSON.parse(require("fs").readFileSync(0));
-const document = { getElementById: () => ({ textContent: JSON.stringify(CASES.data) }) };
-%s
-const answers = {};
-for (const [name, model] of Object.entries(MODELS)) {
-  const spelled = CASES.words.map((word, n) =>
-    spell(model, encode(model, word, n %% 4), (n + 1) %% 4));
-  const generated = CASES.codes.map((z) => generate(model, Float32Array.from(z)));
-  answers[name] = { spelled, generated };
-}
-console.log(JSON.stringify(answers));
-"""
+ASK = """([name, words, codes]) => ({
+  spelled: words.map((word, n) =>
+    spell(MODELS[name], encode(MODELS[name], word, n % 4), (n + 1) % 4)),
+  generated: codes.map((z) => generate(MODELS[name], Float32Array.from(z))),
+})"""
 RIGHTMOST = """Math.max(document.documentElement.scrollWidth,
     ...[...document.querySelectorAll("*")].map((x) => x.getBoundingClientRect().right))"""
 LOWEST = """Math.max(...[...document.querySelectorAll("#word, #verdict, #ours .letters")]
@@ -63,31 +51,6 @@ def letters_of(model, z, tense):
         letters.append((scores.softmax(1).max().item(), is_open and not was_open))
         was_open = is_open
     return letters
-
-
-def test_javascript_converts_and_generates_as_python_does(models, thirty):
-    if not shutil.which("node"):
-        is_missing("Node.js: apt-get install nodejs")
-    words = [form for verb in thirty for form in verb]
-    codes = torch.randn(100, 16, generator=torch.Generator().manual_seed(0))
-    packed = {name: script.packed(model) for name, model in models.items()}
-    data = {"tenses": lab.TENSES, "longest": lab.MAX_LETTERS, "models": packed}
-    asked = json.dumps({"data": data, "words": words, "codes": codes.tolist()})
-    node = ["node", "-e", ASK % PROGRAM]
-    done = subprocess.run(node, input=asked, capture_output=True, text=True, check=True)
-    answers = json.loads(done.stdout)
-    tense = torch.arange(len(words)) % 4
-    for name, model in models.items():
-        converted = model.convert(words, tense, (tense + 1) % 4)
-        spelled = ["".join(letter["text"] for letter in word) for word in answers[name]["spelled"]]
-        assert spelled == converted
-        assert (len(set(converted)) > 30) == (name != "collapsed"), "else they tell nothing"
-        assert answers[name]["generated"] == [list(row) for row in model.generate(codes)]
-    mu, _ = models["ours"].encode(words, tense)
-    for n, letters in enumerate(answers["ours"]["spelled"]):
-        probabilities, opens = zip(*letters_of(models["ours"], mu[n], (n + 1) % 4), strict=True)
-        assert [letter["probability"] for letter in letters] == pytest.approx(probabilities, 1e-3)
-        assert [letter["opens"] for letter in letters] == list(opens)
 
 
 def test_the_map_shows_what_is_spelled_and_its_dark_places_are_no_verb(models, thirty):
@@ -125,6 +88,25 @@ def page(request, browser, path):
     assert page.evaluate(RIGHTMOST) <= width
     assert heard == [path.as_uri()]
     page.close()
+
+
+@pytest.mark.parametrize("page", [(1280, 720)], indirect=True)
+def test_javascript_converts_and_generates_as_python_does(page, models, thirty):
+    words = [form for verb in thirty for form in verb]
+    codes = torch.randn(100, 16, generator=torch.Generator().manual_seed(0))
+    answers = {name: page.evaluate(ASK, [name, words, codes.tolist()]) for name in models}
+    tense = torch.arange(len(words)) % 4
+    for name, model in models.items():
+        converted = model.convert(words, tense, (tense + 1) % 4)
+        made = ["".join(letter["text"] for letter in word) for word in answers[name]["spelled"]]
+        assert made == converted
+        assert (len(set(converted)) > 30) == (name != "collapsed"), "else they tell nothing"
+        assert answers[name]["generated"] == [list(row) for row in model.generate(codes)]
+    mu, _ = models["ours"].encode(words, tense)
+    for n, letters in enumerate(answers["ours"]["spelled"]):
+        probabilities, opens = zip(*letters_of(models["ours"], mu[n], (n + 1) % 4), strict=True)
+        assert [letter["probability"] for letter in letters] == pytest.approx(probabilities, 1e-3)
+        assert [letter["opens"] for letter in letters] == list(opens)
 
 
 def spelled(page, name):

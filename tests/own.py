@@ -17,7 +17,8 @@ class GRUDecoder(lab.DirectDecoder):
         self.dropout = nn.Dropout(0.3)
 
     def context(self, z, tense):
-        return self.dropout(super().context(z, tense))
+        self.last = self.dropout(super().context(z, tense))  # what it computes it may keep
+        return self.last
 
     def initial_state(self, context):
         return context[None].tanh()

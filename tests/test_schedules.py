@@ -1,7 +1,6 @@
 """The schedules and the configurations, against values written out by hand."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -117,13 +116,3 @@ def test_a_bad_value_is_refused_by_its_name(name, values):
             small(**{name: value})
     with pytest.raises(TypeError, match="no_such"):
         small(no_such=1)
-
-
-@dataclass(frozen=True)
-class Deeper(lab5_train.Config):
-    layers: int = 0
-    shift: float = -1.0
-
-
-def test_what_a_subclass_adds_to_a_configuration_has_no_range():
-    assert (Deeper().layers, Deeper().shift) == (0, -1)

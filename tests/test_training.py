@@ -144,21 +144,6 @@ def test_an_optimizer_may_have_several_groups():
     assert [group["lr"] for group in training.optimizer.param_groups] == 2 * [rate]
 
 
-class Watched(lab.DirectDecoder):
-    """A decoder that keeps what it computed last."""
-
-    def nats(self, *inputs):
-        self.last = super().nats(*inputs)
-        return self.last
-
-
-def test_a_decoder_may_keep_what_it_computed(monkeypatch):
-    monkeypatch.setitem(lab.DECODERS, "watched", Watched)
-    run = train(small(epochs=2, decoding="watched", refine=0.5), VERBS)
-    plain = train(small(epochs=2, decoding="direct", refine=0.5), VERBS)
-    assert run.history.equals(plain.history)
-
-
 # ---- Steps ----
 def test_an_epoch_trains_and_its_row_holds_means_over_words():
     """Of a batch of 16 words and one of 8; at a rate of 0 nothing changes."""

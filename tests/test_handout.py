@@ -111,9 +111,7 @@ MISTAKES = [  # the check, right code, wrong code
     ("02 encoder_forward", "self.logvar(end)  #", "self.logvar(end.detach())  #"),
     ("02 encoder_forward", "self.condition(tense)  #", "self.condition(0 * tense)  #"),
     ("02 decoder_first_state", "cat([z,", "cat([z.detach(),"),
-    ("02 decoder_first_state", "c0.tanh(), c0", "c0, c0"),
     ("02 decoder_forward", "fed[:, :-1], (1, 0)", "fed, (0, 0)"),
-    ("02 decoder_forward", "self.letter(hidden)  #", "self.letter(hidden).softmax(2)  #"),
     ("02 decoder_greedy", "torch.where(letter == lab.EOS, lab.EOS, likeliest)", "likeliest"),
     ("02 decoder_greedy", "append(letter)", EARLY),
     ("02 decoder_greedy", "hidden, state = self", "hidden, _ = self"),
@@ -121,7 +119,6 @@ MISTAKES = [  # the check, right code, wrong code
     ("02 cvae_decode", "steps=lab.MAX_LETTERS + 1", "steps=13"),
     ("02 cvae_convert", "self.decode(mu, target", "self.decode(mu, source"),
     ("02 cvae_convert", "mu, _ = self.encode(words,", "_, mu = self.encode(words,"),
-    ("02 log_ratio", "Normal(mu, (0.5 * logvar).exp())", "Normal(mu, logvar.exp())"),
     ("02 log_ratio", "(mu, (0.5 * logvar)", "(mu, (0.5 * logvar.detach())"),
     ("02 reparameterize", "(0.5 * logvar).exp() * epsilon", "logvar.exp() * epsilon"),
     ("02 reparameterize", "torch.randn(mu.shape, generator=rng)", "torch.randn(mu.shape)"),
@@ -148,11 +145,7 @@ MISTAKES = [  # the check, right code, wrong code
     ("03 bleu4", "    logarithms = []\n", "    return lab.bleu4(output, target)\n"),
     ("03 bleu4", "min(found.count(run), wanted.count(run))", "(run in wanted)"),
     ("03 gaussian_score", "if verb in known]", "for row in verbs if row == verb]"),
-    (
-        "03 gaussian_score",
-        "verb in generated if verb in known]",
-        "verb in verbs if verb in generated]",
-    ),
+    ("03 gaussian_score", "in generated if verb in known]", "in verbs if verb in generated]"),
     ("04 four_cycles", " or 1.0", ""),
 ]
 
@@ -173,13 +166,11 @@ def test_a_mistake_costs_no_points_of_what_calls_it(sources, name):
 
 STEPS = [  # right code, wrong code: what the functions that step calls are given
     ("(model.decoder, z, words,", "(model.decoder, mu, words,"),
-    ("(model.decoder, z, words,", "(model, z, words,"),
     ("tf_ratio, rng)\n", "tf_ratio, torch.Generator())\n"),
     ("tf_ratio, rng)\n", "tf_ratio, rng)\n    z = reparameterize(mu, logvar, rng)\n"),
     ("= reparameterize(mu, logvar, rng)", "= reparameterize(mu, logvar.exp(), rng)"),
     ("= reparameterize(mu, logvar, rng)", "= reparameterize(mu, logvar, torch.Generator())"),
     ("kl_divergence(mu, logvar).mean()", "kl_divergence(mu, 0.5 * logvar).mean()"),
-    ("(*words)", "(words.letters, words.tense, words.lengths)"),
     ("(*words)", "(words.letters, words.lengths, 0 * words.tense)"),
     ("(*words)", "(words.letters.flip(0), words.lengths, words.tense)"),
     ("(z, words.tense, fed)", "(z, 0 * words.tense, fed)"),
@@ -201,23 +192,12 @@ def test_a_forgotten_return_is_named():
     assert "returned None: is there a `return`?" in fault
 
 
-PACKED = """nn.utils.rnn.pad_packed_sequence(self.lstm(nn.utils.rnn.pack_padded_sequence(
-            self.embedding(letters), lengths, batch_first=True, enforce_sorted=False
-        ), (h0, c0))[0], batch_first=True)"""
-GREEDY = """state = self.decoder.first_state(z, torch.tensor(tenses))
-        letter, spelled = torch.full((len(z), 1), vocabulary.sos), []
-        while len(spelled) <= lab.MAX_LETTERS:
-            hidden, state = self.decoder.lstm(self.decoder.embedding(letter), state)
-            letter = self.decoder.letter(hidden.squeeze(1)).argmax(1)[:, None]
-            spelled.append(letter)
-        return vocabulary.to_words(torch.cat(spelled, 1))
-        letters = self.decoder.greedy(z, torch"""
 MIXED = """forced = torch.rand(len(z), generator=rng) < tf_ratio
     state = decoder.first_state(z, words.tense)
     letter, fed = torch.full((len(z), 1), vocabulary.sos), []
     for right in words.letters.T:
         hidden, state = decoder.lstm(decoder.embedding(letter), state)
-        own = decoder.letter(hidden).argmax(2)[:, 0]
+        own = decoder.letter(hidden.squeeze(1)).argmax(1)
         letter = torch.where(forced, right, own)[:, None]
         fed.append(letter)
     fed = torch.cat(fed, 1)
@@ -229,9 +209,7 @@ CLIPPED = """norm = sum(weight.grad.square().sum() for weight in model.parameter
         weight.grad *= min(1.0, 5.0 / norm)"""
 NAMED = "tf_ratio=tf_ratio, decoder=model.decoder, z=z, words=words, rng=rng)"
 RIGHT = [  # the same, written differently
-    ("02", "self.lstm(self.embedding(letters), (h0, c0))", PACKED),
     ("02", "[z, self.condition(tense)]", "[self.condition(tense), z]"),
-    ("02", "letters = self.decoder.greedy(z, torch", GREEDY),
     ("02", "torch.rand(len(z), generator=rng) >=", "1 - torch.rand(len(z), generator=rng) >"),
     ("02", "free = torch", MIXED),
     ("02", "(model.decoder, z, words, tf_ratio, rng)", f"({NAMED}"),

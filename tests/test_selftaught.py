@@ -116,8 +116,7 @@ def test_words_that_choose_each_other_are_mutual():
     assert pairs(costs) == [(0, 1)]
     costs[1, 0] = 0.15
     assert pairs(costs) == [(0, 1), (1, 0)]
-    costs[1, 0] = np.inf
-    assert pairs(costs) == [(0, 1)]
+    assert pairs(np.full((2, 2), np.inf)) == []
     assert pairs(np.zeros((0, 3))) == []
 
 

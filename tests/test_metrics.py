@@ -44,6 +44,8 @@ def test_mean_bleu_is_that_of_the_converted_words(model):
         (output,) = model.convert([source], source_tense, target_tense)
         scores.append(lab.bleu4(output, target))
     assert lab.mean_bleu4(model) == approx(np.mean(scores))
+    with pytest.raises(ValueError, match="pairs: found none"):
+        lab.mean_bleu4(model, [])
 
 
 # ---- Gaussian score ----

@@ -105,6 +105,8 @@ def test_near_are_the_nearest_codes_either_way(monkeypatch):
     other = torch.tensor([[0.9], [1.2], [9.0]])
     near = taught.are_near(one, other).astype(int)
     assert [" ".join(map(str, row)) for row in near] == ["1 0 0", "1 1 0", "0 1 1"]
+    monkeypatch.undo()
+    assert taught.are_near(one, other).all(), "of three words"
 
 
 # ---- Joins ----

@@ -123,8 +123,13 @@ def test_verbs_and_pairs_may_be_iterators(runs_folder):
 
 
 def test_a_sweep_refuses_what_its_workers_would_not_have():
-    with torch.autocast("cpu"), pytest.raises(ValueError, match="autocast was set here"):
+    with torch.autocast("cpu"), pytest.raises(ValueError, match="autocast isn't what it was at"):
         sweep(CONFIGS)
+
+
+def test_a_pair_that_is_no_task_is_refused():
+    with pytest.raises(ValueError, match="tasks: found one of 10 parts; expected a configuration"):
+        sweep((CONFIGS[0], VERBS))  # without the brackets of a list
 
 
 @pytest.mark.slow

@@ -297,6 +297,15 @@ def check_workers() -> None:
         raise ValueError(f"{changed}: set it in its file, above `note(__name__)`, and restart")
 
 
+def as_pair(task, verbs) -> tuple | list:
+    """Returns a task's configuration and verbs. Raises ValueError if it has other parts."""
+    pair = task if isinstance(task, tuple | list) else (task, verbs)
+    if len(pair) != 2:
+        expected = "expected a configuration, or a pair of one and its verbs"
+        raise ValueError(f"tasks: found one of {len(pair)} parts; {expected}")
+    return pair
+
+
 def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -> list[Run]:
     """Returns the runs of tasks, in their order, each loaded from runs/ or trained.
 
@@ -317,11 +326,7 @@ def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -
     runs, calls, not_kept = {}, [], set()
     ours = what_computes()
     for number, task in enumerate(lab.as_list(tasks, "tasks", "a list of configurations")):
-        parts = task if isinstance(task, tuple | list) else (task, verbs)
-        if len(parts) != 2:
-            expected = "expected a configuration, or a pair of one and its verbs"
-            raise ValueError(f"tasks: found one of {len(parts)} parts; {expected}")
-        config, own = parts
+        config, own = as_pair(task, verbs)
         task = check_task(config, own, pairs, **options)
         reasons = reasons_not_to_keep(task)
         not_kept |= set(reasons)

@@ -11,7 +11,7 @@ import importlib.util
 import pickle
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -122,11 +122,11 @@ def is_same(then, now) -> bool:
     return then is now or (isinstance(then, bytes | tuple) and then == now)
 
 
-def names_set() -> list[str]:
-    """Returns the names, in the lab's files, that no longer hold what they held at import."""
+def names_set(module_names: Iterable[str]) -> list[str]:
+    """Returns the names, in some of the lab's files, that don't hold what they held at import."""
     changed = set()
-    for module_name, (*_, then) in FILES.items():
-        now = contents_of(sys.modules[module_name])
+    for module_name in module_names:
+        then, now = FILES[module_name].contents, contents_of(sys.modules[module_name])
         changed |= {name for name in then | now if not is_same(then.get(name), now.get(name))}
     changed -= {"lab5_runs.RUNS"}  # a folder of one's own changes no number
     return sorted(name for name in changed if name.rpartition(".")[0] not in changed)
@@ -155,10 +155,11 @@ def with_imports(module_names: set[str]) -> set[str]:
 
 def own_file(module_name: str) -> str:
     """Returns the name of a module's file, or nothing if it is installed, or no file."""
-    module = sys.modules.get(module_name)
-    if module is None and "." not in module_name:  # it may be imported inside a function
-        module = importlib.util.find_spec(module_name)
-    path = Path(getattr(module, "__file__", None) or getattr(module, "origin", None) or "")
+    path = Path(getattr(sys.modules.get(module_name), "__file__", None) or "")
+    if module_name not in sys.modules:  # it may be imported inside a function
+        relative = Path(*module_name.split(".")).with_suffix(".py")
+        paths = [Path(folder, relative) for folder in sys.path]
+        path = next(filter(Path.is_file, paths), path)
     is_installed = {"site-packages", "dist-packages"} & set(path.parts)
     is_installed = is_installed or path.is_relative_to(STDLIB)
     return path.name if path.suffix == ".py" and not is_installed else ""

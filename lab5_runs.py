@@ -72,15 +72,21 @@ def arguments_of(task: Task) -> dict:
     return getattr(task.make_training, "keywords", {})
 
 
-def names_changed() -> list[str]:
-    """Returns the names that were set in the lab's files, and autocast, which changes them all."""
+def files_of(task: Task) -> set[str]:
+    """Returns the names of the lab's files that a run is made of."""
+    modules = {path_of(part)[0] for part in parts_of(task).values()}
+    return with_imports({lab5_train.__name__, *(modules & FILES.keys())})
+
+
+def names_changed(module_names) -> list[str]:
+    """Returns the names that were set in these files, and autocast, which changes them all."""
     is_on = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
-    return names_set() + ["autocast"] * is_on
+    return names_set({__name__, *module_names}) + ["autocast"] * is_on
 
 
 def reasons_not_to_keep(task: Task) -> list[str]:
     """Returns what of a run the lab's files don't define, as a message calls it."""
-    reasons = names_changed()
+    reasons = names_changed(files_of(task))
     for called, part in parts_of(task).items():
         module_name, name = path_of(part)
         if module_name not in FILES or getattr(sys.modules[module_name], name, None) is not part:
@@ -110,8 +116,7 @@ def versions() -> tuple:
 def run_key(task: Task) -> str:
     """Returns the key of a run, which is a hash of its files, configuration and data."""
     paths = [path_of(part) for part in parts_of(task).values()]
-    used = with_imports({lab5_train.__name__, *(module_name for module_name, _ in paths)})
-    sources = [(FILES[name].source, settings_of(name)) for name in sorted(used)]
+    sources = [(FILES[name].source, settings_of(name)) for name in sorted(files_of(task))]
     arguments = sorted(arguments_of(task).items())
     asked = (asdict(task.config), task.table, task.pairs, sorted(task.scores))
     content = (versions(), sources, paths, arguments, asked)
@@ -270,7 +275,7 @@ def finish_in_worker(number, task, store: Store | None, schedule, decoder, sweep
     lab5_train.STRATEGIES[task.config.strategy] = schedule
     lab.DECODERS[task.config.decoding] = decoder
     has_others = any(theirs.get(name, ours) != ours for name, ours in what_computes().items())
-    if has_others or (store and names_changed()):
+    if has_others or (store and names_changed(FILES)):
         what = "files, their settings, or versions"
         raise RuntimeError(f"a worker has other {what} than here: restart Python")
     try:
@@ -287,9 +292,9 @@ def call_of(number: int, task: Task, store: Store | None, ours: dict):
     return joblib.delayed(finish_in_worker)(number, task, store, *sent)
 
 
-def check_workers() -> None:
-    """Raises ValueError if something was set here that workers would not see."""
-    set_here = names_changed()
+def check_workers(module_names) -> None:
+    """Raises ValueError if something was set in these files, here, that workers would not see."""
+    set_here = names_changed(module_names)
     if torch.get_default_dtype() != torch.float32:
         set_here.append("torch's default dtype")
     if set_here:
@@ -316,14 +321,13 @@ def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -
     imports and that isn't noted. What was finished before an error is kept, if it is kept at all;
     what isn't is lost.
     """
-    check_workers()
     for name in own_modules():  # of which a worker may have an older version
         cloudpickle.register_pickle_by_value(sys.modules[name])
     if verbs is not None:
         verbs = lab.check_verbs(verbs)
     if pairs is not None:
         pairs = lab.as_list(pairs, "pairs", "a list of pairs")
-    runs, calls, not_kept = {}, [], set()
+    runs, calls, not_kept, used = {}, [], set(), set()
     ours = what_computes()
     for number, task in enumerate(lab.as_list(tasks, "tasks", "a list of configurations")):
         config, own = as_pair(task, verbs)
@@ -335,6 +339,9 @@ def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -
             runs[number] = finish(task, store)  # here, since a worker takes seconds to start
         else:
             calls.append(call_of(number, task, store, ours))
+            used |= files_of(task) if store else FILES.keys()
+    if calls:
+        check_workers(used)
     say_not_kept(sorted(not_kept))
     jobs = min(joblib.effective_n_jobs(jobs), max(1, len(calls)))
     try:

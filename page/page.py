@@ -13,6 +13,7 @@ takes the README's picture of it:
         "file://$PWD/build/page.html#stopping"
 """
 
+import argparse
 import base64
 import io
 import sys
@@ -147,6 +148,7 @@ def page_of(verbs: list[lab.Verb], models: dict[str, lab.CVAE], sure, joined: li
 
 def main() -> None:
     """Writes the page."""
+    argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args()
     verbs = lab.distinct_verbs(None)
     found = load_models(verbs)
     print("Drawing the map.")

@@ -313,14 +313,15 @@ def test_settings_in_any_object_are_seen_and_a_registry_may_grow(write_file, mon
         monkeypatch.setattr(holder, name, 0.9, raising=False)
     monkeypatch.setitem(mine.shares, "another", 0.9)
     expected = ["mine.Settings.Sizes.wide", "mine.args", "mine.settings", "mine.shares"]
-    assert reasons(tiny()) == expected
+    assert reasons(tiny(strategy="power")) == expected
+    assert reasons(tiny()) == [], "which doesn't use the file"
 
 
 def test_a_helper_that_is_not_noted_is_the_reason_wherever_it_is_imported(write_file, tmp_path):
     (tmp_path / "rooms").mkdir()
-    (tmp_path / "rooms" / "inner.py").write_text("")
-    (tmp_path / "late.py").write_text("")
-    imports = "from lab5_runs import note\nimport rooms.inner\ndef call():\n    import late\n"
+    for name in ("inner", "late"):
+        (tmp_path / "rooms" / f"{name}.py").write_text("")
+    imports = "from lab5_runs import note\nimport rooms.inner\ndef f():\n    import rooms.late\n"
     write_file("middle", imports)
     write_file("mine", f"import middle, lab5_figures\n{OWN_FILE}")
     found = [f"{name}.py, which isn't noted" for name in ("inner", "late")]
@@ -380,7 +381,7 @@ SET_EARLY = """
 import lab5_utils as lab
 lab.GatedDecoder.price = 9.0
 import lab5_runs
-print(lab5_runs.names_set())
+print(lab5_runs.names_set(lab5_runs.FILES))
 """
 
 
@@ -397,7 +398,7 @@ import lab5_files
 print(lab5_runs.RUNS, lab5_figures.FIGURES, sep="\\n")
 for module in (lab5_files, lab, lab5_train, lab5_runs):
     importlib.reload(module)
-    print(len(lab5_runs.names_set()) > 0)
+    print(len(lab5_runs.names_set(lab5_files.FILES)) > 0)
 """
 
 

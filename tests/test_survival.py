@@ -47,38 +47,30 @@ def test_an_interrupted_run_goes_on_bit_for_bit_in_both_phases(
 
 # ---- Processes ----
 ASKS = """
-from test_survival import CONFIG, MINE, VERBS, fingerprint, keep, torch
-torch.does = lambda model: print("epoch", flush=True) or 0.5
+import time
+from test_survival import CONFIG, MINE, VERBS, fingerprint, keep, os, torch
+
+def wait(model):
+    print("epoch", flush=True)
+    time.sleep(float(os.environ["PAUSE"]))
+    return 0.5
+
+torch.does = wait
 print(fingerprint(keep(CONFIG, VERBS, scores=MINE)))
 """
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_goes_on_bit_for_bit(tmp_path):
-    with start("-c", ASKS, LAB5_RUNS=str(tmp_path)) as process:
+def test_who_waits_for_a_run_says_so_and_goes_on_bit_for_bit_where_another_was_killed(tmp_path):
+    with start("-c", ASKS, LAB5_RUNS=str(tmp_path), PAUSE="1") as first:
         for _ in range(2):  # when the second epoch is trained, the first one is saved
-            process.stdout.readline()
-        process.kill()
-    *epochs, found = start("-c", ASKS, LAB5_RUNS=str(tmp_path)).communicate()[0].split()
+            first.stdout.readline()
+        other = start("-c", ASKS, LAB5_RUNS=str(tmp_path), PAUSE="0")
+        assert "another process trains this run; waiting" in other.stdout.readline()
+        first.kill()
+    *epochs, found = other.communicate()[0].split()
     assert 0 < len(epochs) < 24, "it goes on"
     assert found == fingerprint(train(CONFIG, VERBS, scores=MINE))
-
-
-@pytest.mark.slow
-def test_of_two_that_ask_for_a_run_one_trains_it_and_the_other_says_that_it_waits(
-    runs_folder, monkeypatch
-):
-    asked = []
-
-    def ask_too(model):
-        if not asked:
-            asked.append(start("-c", ASKS, LAB5_RUNS=str(runs_folder)))
-            assert "another process trains this run; waiting" in asked[0].stdout.readline()
-        return 0.5
-
-    monkeypatch.setattr(torch, "does", ask_too, raising=False)
-    first = keep(CONFIG, VERBS, scores=MINE)
-    assert asked[0].communicate()[0].split() == [fingerprint(first)], "and takes no score"
 
 
 ASKS_IN_TWO_THREADS = """

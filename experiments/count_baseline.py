@@ -35,12 +35,23 @@ def common_signatures(lists):
     return [(count[ends], stem, ends) for stem, ends in verbs if count[ends] > 1]
 
 
-def likeness(one, other):
-    """Returns how many letters two words share at both ends, minus the rest of the mean word."""
-    begin = len(commonprefix([one, other]))
-    end = len(commonprefix([one[begin:][::-1], other[begin:][::-1]]))
-    mean = (len(one) + len(other)) / 2
-    return 2 * (begin + end) - mean
+def shared_beginnings(word, words):
+    """Returns how many letters a word shares with the beginning of each of N words (N,)."""
+    letters = np.array([word, *words], dtype=f"U{len(word)}")  # cut, or filled with zeros
+    letters = letters.view(np.uint32).reshape(-1, len(word))  # code points (N + 1, T)
+    return np.logical_and.accumulate(letters[1:] == letters[0], axis=1).sum(1)
+
+
+def likeness(word, words):
+    """Returns how like N words are to a word (N,).
+
+    That is how many letters two words share at both ends, minus the rest of the mean word.
+    """
+    lengths = np.array([len(other) for other in words], dtype=int)
+    begin = shared_beginnings(word, words)
+    end = shared_beginnings(word[::-1], [other[::-1] for other in words])
+    end = np.minimum(end, np.minimum(lengths, len(word)) - begin)  # no letter twice
+    return 2 * (begin + end) - (lengths + len(word)) / 2
 
 
 def rows_by_likeness(lists):
@@ -48,8 +59,8 @@ def rows_by_likeness(lists):
     lemmas, *others = lists
     columns = [lemmas]
     for words in others:
-        alike = np.vectorize(likeness, otypes=[float])(np.array(lemmas)[:, None], words)
-        rows, matches = linear_sum_assignment(alike, maximize=True)
+        alike = np.array([likeness(lemma, words) for lemma in lemmas])
+        rows, matches = linear_sum_assignment(alike.reshape(len(lemmas), len(words)), maximize=True)
         partner = {lemmas[row]: words[match] for row, match in zip(rows, matches, strict=True)}
         columns.append([partner.get(lemma, lemma) for lemma in lemmas])
     return list(zip(*columns, strict=True))

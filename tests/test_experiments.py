@@ -70,7 +70,8 @@ def test_a_neighbour_has_the_longest_common_ending_and_then_the_nearest_length()
     verbs = [("string", "strung"), ("ping", "pinged"), ("go", "went")]
     assert neighbour("spring", verbs) == ("spring", "sprung")
     assert neighbour("ding", verbs) == ("ding", "dinged")
-    assert count_baseline.likeness("sing", "sang") == 6 - 4
+    found = count_baseline.likeness("sing", ["sang", "singing", "si", "x"])
+    assert found.tolist() == [6 - 4, 8 - 5.5, 4 - 3, -2.5], "no letter is counted twice"
 
 
 # ---- Scores ----

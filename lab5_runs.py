@@ -316,10 +316,9 @@ def sweep(tasks, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -
 
     A task is a configuration, or a pair of a configuration and its own verbs. One run is trained
     per core, or on a cluster (`joblib.parallel_config`). Takes and raises what `load_or_train`
-    does, and ValueError if a name in one of the lab's files isn't what it was at import, since the
-    workers would not see what it is now. Nor do they see what was set in a helper that such a file
-    imports and that isn't noted. What was finished before an error is kept, if it is kept at all;
-    what isn't is lost.
+    does, and ValueError if a name in the files that are used isn't what it was at import, since
+    workers don't see what it is now. (Nor do they see what was set in a helper that isn't noted.)
+    What was finished before an error is kept, if it is kept at all; what isn't is lost.
     """
     for name in own_modules():  # of which a worker may have an older version
         cloudpickle.register_pickle_by_value(sys.modules[name])

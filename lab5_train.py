@@ -452,8 +452,9 @@ class Training:
     def restore(self, state: dict) -> None:
         """Goes back to a state that `state` returned."""
         self.history = state["history"]
+        if len(self.history) > self.config.kl_epochs:
+            self.start_second_phase()  # which a subclass may do in another way
         if "before_refining" in state:
-            self.start_second_phase()
             self.before_refining.load_state_dict(state["before_refining"])
         if "optimizer" in state:
             self.optimizer.load_state_dict(state["optimizer"])

@@ -163,6 +163,23 @@ def test_the_second_phase_trains_the_encoder_alone(verbs):
     assert train(small(epochs=1, refine=0.0), verbs[:20]).before_refining is None
 
 
+class DecoderLast(lab5_train.Training):
+    """A training whose second phase is another."""
+
+    def start_second_phase(self):
+        self.model.encoder.requires_grad_(False)
+        self.optimizer = self.make_optimizer(self.model.decoder, beta2=0.999)
+
+
+def test_a_second_phase_of_ones_own_is_started_again_where_a_run_is_resumed():
+    config = small(epochs=4, refine=0.5)
+    first, resumed = DecoderLast(config, VERBS), DecoderLast(config, VERBS)
+    first.history = [{}] * 3
+    first.start_second_phase()
+    resumed.restore(first.state())
+    assert not any(weight.requires_grad for weight in resumed.model.encoder.parameters())
+
+
 def test_a_loss_or_a_gradient_that_is_not_finite_stops_the_training(verbs):
     config = small(optimizer="sgd", learning_rate=1e9, strategy="constant")
     with pytest.raises(FloatingPointError, match=r"loss (inf|nan).* in epoch 1, step 2"):

@@ -294,10 +294,9 @@ def call_of(number: int, task: Task, store: Store | None, ours: dict):
 
 def check_workers(module_names) -> None:
     """Raises ValueError if something was set in these files, here, that workers would not see."""
-    set_here = names_changed(module_names)
     if torch.get_default_dtype() != torch.float32:
-        set_here.append("torch's default dtype")
-    if set_here:
+        raise ValueError("torch's default dtype is another than in workers: use `load_or_train`")
+    if set_here := names_changed(module_names):
         changed = f"{set_here[0]} isn't what it was at import, and workers don't see what it is now"
         raise ValueError(f"{changed}: set it in its file, above `note(__name__)`, and restart")
 

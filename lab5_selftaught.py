@@ -393,6 +393,7 @@ def learn(rows: list[Verb], alphabet: str, seed: int, held_out=(), earlier=()) -
     A lesson is a list of rows; `earlier` has those before, of which there may be two. They are
     trained, too, if they aren't in runs/. Raises the errors of `Synthesizer`.
     """
+    productive_classes(rows)  # which raises if there are too few of them
     lessons = tuple(tuple(lesson) for lesson in earlier)
     arguments = {"alphabet": alphabet, "held_out": tuple(sorted(held_out)), "earlier": lessons}
     training = partial(Conjugation, **arguments)

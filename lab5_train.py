@@ -301,6 +301,7 @@ class Training:
 
     In the first phase the loss has KL; in the second, refining, only the encoder is trained,
     without KL. By default the model is a new one, made of the parts that the configuration names.
+    A model that is given is trained in place, so give each run its own.
     """
 
     def __init__(self, config: Config, verbs: list[Verb], model: CVAE | None = None):

@@ -7,6 +7,7 @@ solution: case 0 goes into expected.json, case 1 into the hidden tests. No check
 
 import functools
 import inspect
+import itertools
 import json
 import math
 import sys
@@ -238,6 +239,13 @@ def decoder_greedy(answer, case):
     After EOS comes EOS, up to the last of the steps, even if all words have ended.
     """
     decoder, z = decoder_of(answer, case)
+    steps = itertools.count()
+
+    def stop(lstm, inputs):
+        if next(steps) > 99:  # four times nine are enough
+            raise ValueError("it doesn't stop after `steps` steps")
+
+    decoder.lstm.register_forward_pre_hook(stop)
     tense = batch(case).tense
     spelled = call(decoder.greedy, z, tense, 9)
     decoder.letter.bias.data[lab.EOS] -= 3  # no word ends

@@ -114,6 +114,7 @@ MISTAKES = [  # the check, right code, wrong code
     ("02 decoder_forward", "fed[:, :-1], (1, 0)", "fed, (0, 0)"),
     ("02 decoder_greedy", "torch.where(letter == lab.EOS, lab.EOS, likeliest)", "likeliest"),
     ("02 decoder_greedy", "append(letter)", EARLY),
+    ("02 decoder_greedy", "for _ in range(steps)", "while (letter != lab.EOS).any()"),
     ("02 decoder_greedy", "hidden, state = self", "hidden, _ = self"),
     ("02 decoder_greedy", "torch.stack(spelled, 1)", "torch.stack(spelled, 1).squeeze()"),
     ("02 cvae_decode", "steps=lab.MAX_LETTERS + 1", "steps=13"),

@@ -79,9 +79,9 @@ def files_of(task: Task) -> set[str]:
 
 
 def names_changed(module_names) -> list[str]:
-    """Returns the names that were set in these files, and autocast, which changes them all."""
+    """Returns the names that were set in these files, or in what runs them, and autocast."""
     is_on = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
-    return names_set({__name__, *module_names}) + ["autocast"] * is_on
+    return names_set({*module_names, *(UNTRAINED & FILES.keys())}) + ["autocast"] * is_on
 
 
 def reasons_not_to_keep(task: Task) -> list[str]:

@@ -157,12 +157,14 @@ def own_file(module_name: str) -> str:
     """Returns the name of a module's file, or nothing if it is installed, or no file."""
     path = Path(getattr(sys.modules.get(module_name), "__file__", None) or "")
     if module_name not in sys.modules:  # it may be imported inside a function
-        relative = Path(*module_name.split(".")).with_suffix(".py")
-        paths = [Path(folder, relative) for folder in sys.path]
+        stem = module_name.replace(".", "/")
+        files = [f"{stem}/__init__.py", f"{stem}.py"]
+        paths = [Path(folder, file) for folder in sys.path for file in files]
         path = next(filter(Path.is_file, paths), path)
     is_installed = {"site-packages", "dist-packages"} & set(path.parts)
     is_installed = is_installed or path.is_relative_to(STDLIB)
-    return path.name if path.suffix == ".py" and not is_installed else ""
+    name = f"{path.parent.name}/__init__.py" if path.stem == "__init__" else path.name
+    return name if path.suffix == ".py" and not is_installed else ""
 
 
 def not_noted(module_name: str) -> set[str]:

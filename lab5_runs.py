@@ -98,7 +98,7 @@ def reasons_not_to_keep(task: Task) -> list[str]:
     reasons += [name for name, value in named.items() if not is_plain(value)]
     if getattr(task.make_training, "args", ()):
         reasons.append("an argument without a name")
-    return reasons
+    return list(dict.fromkeys(reasons))
 
 
 def say_not_kept(reasons: list[str]) -> None:
@@ -213,10 +213,15 @@ def finish(task: Task, store: Store | None = None, progress=False) -> Run:
         training = task.make_training(task.config, task.verbs)
         if state is not None:
             training.restore(state)
-        run_epochs(training, task, store.save if store else None, progress)
-    model = training.model.requires_grad_(True).eval()  # refined or not, loaded or not
+        try:
+            run_epochs(training, task, store.save if store else None, progress)
+        finally:  # refined or not, loaded or not; a given model is free even after Ctrl-C
+            training.model.requires_grad_(True)
     history = pd.DataFrame(training.history).set_index("epoch")
-    return Run(model, history, task.config, training.before_refining)
+    before_refining = training.before_refining
+    if before_refining is not None:
+        before_refining.requires_grad_(True)
+    return Run(training.model.eval(), history, task.config, before_refining)
 
 
 def train(config: Config, verbs=None, *, scores=None, progress=True, **options) -> Run:

@@ -624,7 +624,10 @@ class CVAE(nn.Module):
         if isinstance(z, tuple):
             raise TypeError("z: found a tuple; expected a tensor, as mu in mu, logvar = encode(…)")
         if isinstance(z, list) and z:
-            z = torch.stack([torch.as_tensor(code) for code in z])
+            codes = [torch.as_tensor(code) for code in z]
+            if len({code.shape for code in codes}) > 1:
+                raise ValueError("z: found codes of several shapes; expected all alike")
+            z = torch.stack(codes)
         z = torch.as_tensor(z).to(next(self.parameters()))
         if z.shape[1:] != (self.latent_size,):
             raise ValueError(f"z: found {tuple(z.shape)}; expected (B, {self.latent_size})")
@@ -804,8 +807,10 @@ def score_noise(model: CVAE, verbs, draws=10_000) -> dict[str, float]:
     """Returns the Gaussian scores of `draws` codes, by name; `draws` must be at least 100.
 
     The shares are 0..1, except that `gaussian_official` may exceed 1. `distinct` is the mean number
-    of different rows in 100 draws.
+    of different rows in 100 draws. Raises ValueError.
     """
+    if draws < 100:
+        raise ValueError(f"draws: found {draws}; expected at least 100")
     generated = sample_prior(model, draws)
     gaussian = gaussian_score(generated, verbs)
     rows = set(map(tuple, verbs))

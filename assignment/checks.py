@@ -242,7 +242,7 @@ def decoder_greedy(answer, case):
     steps = itertools.count()
 
     def stop(lstm, inputs):
-        if next(steps) > 99:  # four times nine are enough
+        if next(steps) > 999:  # four times nine are enough, or 441 if each word is spelled alone
             raise ValueError("it doesn't stop after `steps` steps")
 
     decoder.lstm.register_forward_pre_hook(stop)

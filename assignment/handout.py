@@ -119,6 +119,8 @@ def body_of(tree, name):
         tree = next((node for node in tree.body if getattr(node, "name", "") == part), None)
         if tree is None:
             raise ValueError(f"found no function {name}; expected one")
+    if ast.get_docstring(tree) is None:
+        raise ValueError(f"found no docstring in {name}; expected one, which students keep")
     return tree.body[1:]
 
 

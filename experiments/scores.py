@@ -61,7 +61,8 @@ def score_hidden(right, hidden):
     different = ~np.eye(hidden.shape[1], dtype=bool)
     into = hidden[:, None] & different  # (M, F, F), as `right`
     between = ~hidden[:, None] & ~hidden[:, :, None] & different
-    return {"seen": right[between].mean(), "hidden": right[into].mean()}
+    seen = right[between].mean() if between.any() else np.nan  # none, where verbs have two forms
+    return {"seen": seen, "hidden": right[into].mean()}
 
 
 def score_drawn(drawn, verbs):

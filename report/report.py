@@ -183,7 +183,9 @@ async def make_page():
 
 async def run_all(paths, made):
     """Runs notebooks in two lanes; one of them makes the page first."""
-    asyncio.get_running_loop().add_signal_handler = refuse
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler = refuse
+    loop.set_exception_handler(lambda *_: None)  # for what nbclient leaves when it is stopped
     os.environ["LAB5_FIGURES"] = str(made / "figures")
     print("Bars count cells. A bar stands still while a model is trained.")
     cores = max(1, joblib.cpu_count() - 1)  # for a sweep, since the other lane trains, too

@@ -208,9 +208,14 @@ MIXED = """forced = torch.rand(len(z), generator=rng) < tf_ratio
 CLIPPED = """norm = sum(weight.grad.square().sum() for weight in model.parameters()).sqrt()
     for weight in model.parameters():
         weight.grad *= min(1.0, 5.0 / norm)"""
+ONE_BY_ONE = """if len(z) > 1:
+            return torch.cat([self.greedy(z[[n]], tense[[n]], steps) for n in range(len(z))])
+        state = self.first_state(z, tense)
+        letter"""
 NAMED = "tf_ratio=tf_ratio, decoder=model.decoder, z=z, words=words, rng=rng)"
 RIGHT = [  # the same, written differently
     ("02", "[z, self.condition(tense)]", "[self.condition(tense), z]"),
+    ("02", "state = self.first_state(z, tense)\n        letter", ONE_BY_ONE),
     ("02", "torch.rand(len(z), generator=rng) >=", "1 - torch.rand(len(z), generator=rng) >"),
     ("02", "free = torch", MIXED),
     ("02", "(model.decoder, z, words, tf_ratio, rng)", f"({NAMED}"),
@@ -299,8 +304,10 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path, monkeypatch, caps
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+UNCHECKED = 'def unchecked():\n    """Returns 1."""\n    return 1'
 REFUSED = {
     "found no function no_such": {"blank": {"no_such": 5}},
+    "found no docstring": {"blank": {"bare": 5}},
     "no attribute 'unchecked'": {"blank": {"unchecked": 5}},
     "found {'blnak'}": {"blnak": {}},
 }
@@ -308,7 +315,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("why", REFUSED)
 def test_a_cell_that_cannot_be_marked_is_refused_by_name(tmp_path, why):
-    code, said = 'def unchecked():\n    """Returns 1."""\n    return 1', {"handout": REFUSED[why]}
+    code, said = f"def bare():\n    return 1\n\n\n{UNCHECKED}", {"handout": REFUSED[why]}
     cell = nbformat.v4.new_code_cell(code, id="one", metadata=said)
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "01_a.ipynb")
     with pytest.raises(ValueError, match=f"01_a.ipynb, cell one: .*{why}"):

@@ -31,10 +31,12 @@ ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 try:
     import checks  # which reads the table
+
+    import lab5_utils as lab
+
+    lab.known_pairs(checks.VERBS)  # which reads test.txt
 except (OSError, ValueError) as error:
     sys.exit(f"handout.py: {error}")
-
-import lab5_utils as lab  # noqa: E402
 
 NOTEBOOKS = [
     *sorted((ROOT / "notebooks").glob("0[123]_*[a-z].ipynb")),

@@ -18,7 +18,6 @@ DIGITS = {"never": 0, "kept": 0, "kl_table": 1}  # else 3
 # ---- Making tables ----
 def put_rows(path, rows):
     """Puts rows into a CSV, where they replace those with the same name, seed and epoch, if any."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.parent / ".lock"):  # two processes may score at the same time
         if path.exists():
             rows = pd.concat([pd.read_csv(path), rows])
@@ -59,6 +58,8 @@ def run_parts(parts):
         os.environ["LAB5_DATA"] = str(asked.data.absolute())
     try:
         verbs = lab.load_verbs()
+        lab.known_pairs(verbs)  # which reads test.txt
+        asked.results.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     if len(verbs[0]) != len(lab.TENSES):

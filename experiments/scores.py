@@ -46,7 +46,7 @@ def score_conversions(convert, verbs):
         "rows": right[:, lab.LEMMA].all(1).mean(),
         "conversions": right[:, different].mean(),
         "irregular_pasts": right[irregular, lab.LEMMA, lab.PAST].mean(),
-        "bleu4": np.mean(bleu4),
+        "bleu4": np.mean(bleu4) if bleu4 else np.nan,
     }
 
 

@@ -150,13 +150,13 @@ def main() -> None:
     """Writes the page."""
     argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args()
     verbs = lab.distinct_verbs(None)
-    found = load_models(verbs)
-    print("Drawing the map.")
     name = "page" if is_english() else f"page_{lab.data_folder().name}"
     path = BUILD / f"{name}.html"
     path.parent.mkdir(exist_ok=True)
+    found = load_models(verbs)
+    print("Drawing the map.")
     path.write_text(page_of(verbs, *found), encoding="utf-8")
-    print(f"Wrote {path}")
+    print(f"Wrote {path}, which links to the site; report/report.py makes that")
 
 
 if __name__ == "__main__":

@@ -142,6 +142,8 @@ def test_score_is_every_metric_whatever_was_sampled_before(model, table):
     pairs = lab.load_test_pairs()
     found = lab.score(model, repeated, pairs, draws=250)
     assert found == expected | {"bleu4": lab.mean_bleu4(model, pairs)}
+    with pytest.raises(ValueError, match="draws: found 99; expected at least 100"):
+        lab.score(model, repeated, draws=99)
 
 
 def test_information_is_measured_on_the_first_2000_verbs_of_a_large_table():

@@ -141,6 +141,8 @@ def test_codes_of_another_size_and_what_is_no_number_are_refused():
             model.decode(torch.zeros(shape), 0)
     codes = torch.randn(3, 16)
     assert model.decode(list(codes), 0) == model.decode(codes.tolist(), 0) == model.decode(codes, 0)
+    with pytest.raises(ValueError, match="z: found codes of several shapes"):
+        model.decode([codes[0], codes[1, :15]], 0)
     with pytest.raises(TypeError, match="z: found a tuple; expected a tensor, as mu"):
         model.decode(model.encode(["walk"], 0), 0)
     with pytest.raises(ValueError, match="z: found NaN or an infinite number"):

@@ -53,8 +53,9 @@ def test_a_run_of_the_labs_files_or_a_file_of_ones_own_is_kept(runs_folder, caps
     assert equal(run, again)
     converted = [found.model.convert(["abet"], 0, 3) for found in (run, again)]
     assert converted[0] == converted[1], "without dropout"
-    assert not again.before_refining.training
-    assert all(weight.requires_grad for weight in again.model.parameters())
+    for model in (again.model, again.before_refining):
+        assert not model.training
+        assert all(weight.requires_grad for weight in model.parameters())
     assert capsys.readouterr().out == ""
 
 
@@ -318,13 +319,13 @@ def test_settings_in_any_object_are_seen_and_a_registry_may_grow(write_file, mon
 
 
 def test_a_helper_that_is_not_noted_is_the_reason_wherever_it_is_imported(write_file, tmp_path):
-    (tmp_path / "rooms").mkdir()
-    for name in ("inner", "late"):
-        (tmp_path / "rooms" / f"{name}.py").write_text("")
+    (tmp_path / "rooms" / "late").mkdir(parents=True)
+    for name in ("inner.py", "late/__init__.py"):
+        (tmp_path / "rooms" / name).write_text("")
     imports = "from lab5_runs import note\nimport rooms.inner\ndef f():\n    import rooms.late\n"
     write_file("middle", imports)
     write_file("mine", f"import middle, lab5_figures\n{OWN_FILE}")
-    found = [f"{name}.py, which isn't noted" for name in ("inner", "late")]
+    found = [f"{name}, which isn't noted" for name in ("inner.py", "late/__init__.py")]
     assert reasons(tiny(strategy="power")) == found
 
 

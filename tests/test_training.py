@@ -1,7 +1,8 @@
 """Training: what it optimizes, what it leaves alone, and what its history holds."""
 
 import re
-from unittest.mock import patch
+from functools import partial
+from unittest.mock import Mock, patch
 
 import numpy as np
 import pytest
@@ -161,6 +162,17 @@ def test_the_second_phase_trains_the_encoder_alone(verbs):
     for name, weight in run.model.state_dict().items():
         assert torch.equal(before[name], weight) == name.startswith("decoder."), name
     assert train(small(epochs=1, refine=0.0), verbs[:20]).before_refining is None
+
+
+def test_a_given_model_is_free_again_when_refining_is_stopped(verbs):
+    model = lab.make_model(small(), lab.vocabulary_of(verbs))
+    options = {
+        "scores": {"stop": Mock(side_effect=[0, KeyboardInterrupt])},
+        "make_training": partial(lab5_train.Training, model=model),
+    }
+    with pytest.raises(KeyboardInterrupt):
+        train(small(epochs=2, refine=0.5), verbs[:20], **options)
+    assert all(weight.requires_grad for weight in model.parameters())
 
 
 class DecoderLast(lab5_train.Training):

@@ -168,10 +168,11 @@ def test_a_given_model_is_free_again_when_refining_is_stopped(verbs):
     model = lab.make_model(small(), lab.vocabulary_of(verbs))
     options = {
         "scores": {"stop": Mock(side_effect=[0, KeyboardInterrupt])},
+        "progress": False,
         "make_training": partial(lab5_train.Training, model=model),
     }
     with pytest.raises(KeyboardInterrupt):
-        train(small(epochs=2, refine=0.5), verbs[:20], **options)
+        lab5_runs.train(small(epochs=2, refine=0.5), verbs[:20], **options)
     assert all(weight.requires_grad for weight in model.parameters())
 
 

@@ -12,6 +12,7 @@ import functools
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import pickle
 import re
@@ -256,7 +257,10 @@ def load_or_train(config: Config, verbs=None, *, progress=True, **options) -> Ru
 # ---- Sweeps ----
 @functools.cache
 def end_with(sweeper: int) -> None:
-    """Makes a worker end, even within an epoch, soon after the process that sweeps has ended."""
+    """Makes a worker end, even within an epoch, soon after the process that sweeps has ended.
+
+    On Windows, which doesn't tell that it has, nothing is done.
+    """
 
     def watch(parent: int) -> None:
         while os.getppid() == parent:
@@ -264,7 +268,9 @@ def end_with(sweeper: int) -> None:
         os._exit(1)
 
     if os.getpid() != sweeper:
-        threading.Thread(target=watch, args=(os.getppid(),), daemon=True).start()
+        starter = multiprocessing.parent_process()  # which may have ended by now
+        parent = starter.pid if starter else os.getppid()
+        threading.Thread(target=watch, args=(parent,), daemon=True).start()
 
 
 def what_computes() -> dict:

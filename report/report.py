@@ -10,6 +10,7 @@ to be committed.
 
 import argparse
 import asyncio
+import atexit
 import hashlib
 import inspect
 import os
@@ -163,7 +164,11 @@ async def run(path, folder):
         client.store_widget_state = False
         client.resources = {"metadata": {"path": str(path.parent)}}
         client.on_cell_executed = lambda **_: bar.update()
-        await client.async_execute(stderr=DEVNULL)
+        try:
+            await client.async_execute(stderr=DEVNULL)
+        finally:
+            if client.km is None:  # the kernel has ended, though a stop may hide that from nbclient
+                atexit.unregister(client._cleanup_kernel)
     nbformat.write(notebook, folder / path.name)
 
 

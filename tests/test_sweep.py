@@ -11,6 +11,7 @@ import joblib
 import like_a_notebook
 import numpy as np
 import own
+import psutil
 import pytest
 import torch
 from conftest import VERBS, equal, fingerprint, keep, lab, small, start, train, written
@@ -162,9 +163,15 @@ lab5_runs.sweep(tasks, VERBS, jobs=2, make_training=own.Unscored, scores=scores)
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-def test_workers_end_with_the_process_that_sweeps(tmp_path):
+@pytest.mark.parametrize("is_early", [False, True])
+def test_workers_end_with_the_process_that_sweeps(tmp_path, is_early):
     with start("-c", SWEEPS, LAB5_RUNS=str(tmp_path)) as process:
-        process.stdout.readline()  # a worker trains
+        if is_early:
+            while len(psutil.Process(process.pid).children()) < 2:
+                time.sleep(0.01)
+            time.sleep(0.3)  # workers import what they need
+        else:
+            process.stdout.readline()  # a worker trains
         process.kill()
         process.communicate(timeout=60)  # returns once nobody can write to it
 

@@ -4,7 +4,8 @@ Read it top to bottom: words, data, model, metrics. `lab5_train` then has the hy
 the training loop. Comments give shapes: B words in a batch, T characters, C condition, H hidden,
 Z latent, V vocabulary, N verbs, F forms of a verb (one per tense). Cross-entropy and KL are in nats
 per word, because they are summed over characters or dimensions and averaged over words. Bad words,
-tables, pairs and codes raise a ValueError or a TypeError that says what was found and expected.
+tables and pairs, and codes of a wrong size, raise a ValueError or a TypeError that says what was
+found and expected.
 """
 
 from __future__ import annotations

@@ -219,10 +219,7 @@ def finish(task: Task, store: Store | None = None, progress=False) -> Run:
         finally:  # refined or not, loaded or not; a given model is free even after Ctrl-C
             training.model.requires_grad_(True)
     history = pd.DataFrame(training.history).set_index("epoch")
-    before_refining = training.before_refining
-    if before_refining is not None:
-        before_refining.requires_grad_(True)
-    return Run(training.model.eval(), history, task.config, before_refining)
+    return Run(training.model.eval(), history, task.config, training.before_refining)
 
 
 def train(config: Config, verbs=None, *, scores=None, progress=True, **options) -> Run:

@@ -327,7 +327,7 @@ class Training:
 
     def start_second_phase(self) -> None:
         """Freezes the decoder's weights, so that from here on only the encoder learns."""
-        self.before_refining = self.copy.requires_grad_(False).eval()
+        self.before_refining = self.copy.eval()
         self.before_refining.load_state_dict(self.model.state_dict())
         self.model.decoder.requires_grad_(False)
         self.optimizer = self.make_optimizer(self.model.encoder, beta2=0.999)

@@ -136,7 +136,7 @@ def score_model(model, verbs):
     if isinstance(model.decoder, lab.GatedDecoder):
         at_end = scores.at_common_prefix(scores.gates(model, verbs), verbs)
         in_ed = [verb[lab.PAST].endswith("ed") for verb in verbs]
-        found["gate_ed"] = at_end[in_ed].mean()
+        found["gate_ed"] = scores.mean(at_end[in_ed])
     return found
 
 

@@ -32,6 +32,11 @@ def right_conversions(convert, verbs):
     return right
 
 
+def mean(values):
+    """Returns the mean of numbers, or NaN where a table has none, such as no irregular verbs."""
+    return np.mean(values) if len(values) else np.nan
+
+
 def score_conversions(convert, verbs):
     """Returns, by name, the shares, 0..1, of what is right, and BLEU-4.
 
@@ -45,8 +50,8 @@ def score_conversions(convert, verbs):
     return {
         "rows": right[:, lab.LEMMA].all(1).mean(),
         "conversions": right[:, different].mean(),
-        "irregular_pasts": right[irregular, lab.LEMMA, lab.PAST].mean(),
-        "bleu4": np.mean(bleu4) if bleu4 else np.nan,
+        "irregular_pasts": mean(right[irregular, lab.LEMMA, lab.PAST]),
+        "bleu4": mean(bleu4),
     }
 
 
@@ -61,8 +66,7 @@ def score_hidden(right, hidden):
     different = ~np.eye(hidden.shape[1], dtype=bool)
     into = hidden[:, None] & different  # (M, F, F), as `right`
     between = ~hidden[:, None] & ~hidden[:, :, None] & different
-    seen = right[between].mean() if between.any() else np.nan  # none, where verbs have two forms
-    return {"seen": seen, "hidden": right[into].mean()}
+    return {"seen": mean(right[between]), "hidden": right[into].mean()}
 
 
 def score_drawn(drawn, verbs):

@@ -138,20 +138,34 @@ def save_fig(fig: plt.Figure, name: str) -> None:
     fig.savefig(FIGURES / f"{name}.png", dpi=200)
 
 
+def check_claims(claims: list[tuple[str, float, float, float]]) -> pd.DataFrame:
+    """Returns a table of claims, each a text, the number found, the least and the most it may be.
+
+    Raises AssertionError for a number out of its range, if the table of verbs is the lab's own.
+    """
+    if lab.data_folder() == lab.HERE:
+        for claim, found, low, high in claims:
+            assert low <= found <= high, f"{claim}: found {found:.3f}, expected {low} to {high}"
+    else:
+        print("These numbers are about your table; the texts above are about ours.")
+    return pd.DataFrame(claims, columns=["claim", "found", "at least", "at most"])
+
+
 def save_table(table: pd.DataFrame, name: str, **options) -> None:
     """Exports a table as CSV, with options of `pandas.DataFrame.to_csv`."""
     FIGURES.mkdir(parents=True, exist_ok=True)
     table.to_csv(FIGURES / f"{name}.csv", lineterminator="\n", **options)
 
 
-def tense_names(forms: int) -> list[str]:
-    """Returns the names of tenses: the lab's if there are four forms, and numbers otherwise."""
+def tense_names(verbs: list[lab.Verb]) -> list[str]:
+    """Returns the names of a table's tenses: the lab's if there are four, and numbers otherwise."""
+    forms = len(verbs[0])
     return list(lab.TENSES) if forms == len(lab.TENSES) else [f"form {n + 1}" for n in range(forms)]
 
 
-def word_boxes(word: str, tense: int, forms=4) -> list[widgets.Widget]:
+def word_boxes(word: str, tense: int, verbs: list[lab.Verb]) -> list[widgets.Widget]:
     """Returns a box to type a word into, and a list of tenses to choose from, for `show_panel`."""
-    tenses = [(name, number) for number, name in enumerate(tense_names(forms))]
+    tenses = [(name, number) for number, name in enumerate(tense_names(verbs))]
     box = widgets.Text(word, description="word", continuous_update=False)
     return [box, widgets.Dropdown(description="its tense", options=tenses, value=tense)]
 
@@ -159,7 +173,7 @@ def word_boxes(word: str, tense: int, forms=4) -> list[widgets.Widget]:
 def note_on(word: str, tense: int, verbs: list[lab.Verb]) -> str:
     """Returns a sentence that says whether a word is in a table, in this tense or in another."""
     rows = [", ".join(verb) for verb in verbs if verb[tense] == word]
-    names = tense_names(len(verbs[0]))
+    names = tense_names(verbs)
     others = [names[t] for verb in verbs for t, form in enumerate(verb) if form == word]
     if rows:
         return f"in the table: {'; '.join(rows)}"

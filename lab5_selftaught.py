@@ -24,7 +24,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 import lab5_utils as lab
-from lab5_runs import Run, load_or_train, note
+from lab5_runs import Run, load_or_train
 from lab5_train import Batch, Config, Training, make_batches, reproducible
 from lab5_utils import CVAE, LEMMA, Verb, Words
 
@@ -44,8 +44,8 @@ def check_lists(lists) -> Lists:
     for n, words in enumerate(checked, 1):
         expected = max(FEWEST, len(checked[0]))
         if len(words) != expected:
-            found = f"list {n}: found {len(words)} words"
-            raise ValueError(f"{found}; expected at least {FEWEST}, as many in each list")
+            problem = f"list {n}: found {len(words)} words"
+            raise ValueError(f"{problem}; expected at least {FEWEST}, as many in each list")
         word, count = Counter(words).most_common(1)[0]
         if count > 1:
             raise ValueError(f"list {n}: found {word!r} {count} times; expected each word once")
@@ -135,7 +135,8 @@ def join(model: CVAE, lists: Lists, joins, choose: Choose, near=None, limit=np.i
         others = np.setdiff1d(np.arange(len(joins)), joins[:, tense])
         one = lab.as_words([lists[LEMMA][n] for n in lemmas], LEMMA, model.vocabulary)
         other = lab.as_words([lists[tense][n] for n in others], tense, model.vocabulary)
-        asked = np.ones((len(lemmas), len(others)), dtype=bool) if near is None else near[tense]
+        may_ask = np.ones((len(joins), len(joins)), dtype=bool) if near is None else near[tense]
+        asked = may_ask[np.ix_(lemmas, others)]
         i, j = choose(costs_between(model, one, other, asked, limit))
         joined[lemmas[i], tense] = others[j]
     return joined
@@ -215,8 +216,8 @@ def productive_classes(verbs) -> set[Endings]:
     counts = Counter(endings for stem, endings in map(cut, verbs) if stem)
     classes = {endings for endings, count in counts.items() if count >= PRODUCTIVE}
     if not classes:
-        found = f"at most {max(counts.values(), default=0)} verbs with the same endings"
-        raise ValueError(f"rows: found {found}; expected {PRODUCTIVE}")
+        problem = f"found at most {max(counts.values(), default=0)} verbs with the same endings"
+        raise ValueError(f"rows: {problem}; expected {PRODUCTIVE}")
     return classes
 
 
@@ -300,8 +301,8 @@ class Synthesizer:
             if verb[LEMMA] not in self.taken and max(map(len, verb)) <= lab.MAX_LETTERS:
                 drawn.append(verb)
         if len(drawn) < count:
-            found = f"{len(drawn)} new verbs in {TRIES * count} tries"
-            raise ValueError(f"rows: found {found}; expected {count}")
+            problem = f"found {len(drawn)} new verbs in {TRIES * count} tries"
+            raise ValueError(f"rows: {problem}; expected {count}")
         return drawn
 
 
@@ -337,21 +338,20 @@ class Conjugation(Training):
     lessons, which are lists of rows. No synthetic verb has a lemma that is held out.
     """
 
-    def __init__(self, config: Config, verbs: list[Verb], alphabet="", held_out=(), earlier=()):
+    def __init__(self, config: Config, verbs: list[Verb], alphabet, held_out=(), earlier=()):
         model = lab.make_model(config, lab.Vocabulary(alphabet, len(verbs[0])))
         super().__init__(config, verbs, model)
         self.synthesizer = Synthesizer(verbs, held_out)
         self.held_out = held_out
         self.earlier = earlier
 
-    def run_epoch(self, epoch: int) -> dict[str, float]:
-        """Returns an epoch's row of the history; the first goes on from the lesson before."""
-        if epoch == 1 and self.earlier:
+    def begin(self) -> None:
+        """Goes on from the lesson before, which is trained unless it is kept."""
+        if self.earlier:
             *earlier, last = self.earlier
             alphabet = self.model.vocabulary.alphabet
             known = learn(last, alphabet, self.config.seed, self.held_out, earlier)
             self.model.load_state_dict(known.state_dict())
-        return super().run_epoch(epoch)
 
     def sample(self, mu: Tensor, logvar: Tensor) -> Tensor:
         """Returns the mean mu (B, Z), since without KL nothing has to be drawn."""
@@ -432,6 +432,3 @@ def self_taught(lists, seed=0, held_out=()) -> SelfTaught:
     held_out = lab.check_words(held_out, "held_out")
     run = load_or_train(Config(seed=seed), table_of(lists), pairs=[])
     return teach(lists, sure_joins(run, lists), seed, held_out)
-
-
-note(__name__)

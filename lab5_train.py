@@ -10,23 +10,24 @@ from __future__ import annotations
 
 import copy
 import ctypes
-import itertools
 import math
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Real
-from typing import NamedTuple, get_type_hints
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from IPython import get_ipython
+from IPython.display import clear_output
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+import lab5_gate  # noqa: F401, since it registers the decoder of `Config()`
 import lab5_utils as lab
-from lab5_files import Registry, note
 from lab5_utils import CVAE, TestPair, Verb, Words
 
 # ---- Schedules ----
@@ -90,19 +91,17 @@ def target_rate(progress, excess):
     return min(1.0, max(0.0, excess - headroom))
 
 
-STRATEGIES: dict[str, Schedule] = Registry(
-    {
-        "constant": constant,
-        "monotonic": monotonic,
-        "slow-monotonic": slow_monotonic,
-        "even-rise": even_rise,
-        "cyclical-linear": cyclical_linear,
-        "backwards": backwards,
-        "cyclical-trapezoid": cyclical_trapezoid,
-        "cyclical-sigmoid": cyclical_sigmoid,
-        "target-rate": target_rate,
-    }
-)
+STRATEGIES: dict[str, Schedule] = {
+    "constant": constant,
+    "monotonic": monotonic,
+    "slow-monotonic": slow_monotonic,
+    "even-rise": even_rise,
+    "cyclical-linear": cyclical_linear,
+    "backwards": backwards,
+    "cyclical-trapezoid": cyclical_trapezoid,
+    "cyclical-sigmoid": cyclical_sigmoid,
+    "target-rate": target_rate,
+}
 HEADROOM = 4.0  # nats above the target that are free at the start
 FALL = 0.25  # progress at which these have fallen to 0
 WARM_UP = 0.02  # share of a phase in which Adam's learning rate rises
@@ -139,15 +138,15 @@ def learning_rate(config: Config, progress: float) -> float:
 
 
 # ---- Configuration ----
-CHOICES = Registry(
-    strategy=STRATEGIES,
-    decoding=lab.DECODERS,
-    optimizer=("adam", "sgd"),
-    ce_per=("word", "character"),
-)
+CHOICES = {
+    "strategy": STRATEGIES,
+    "decoding": lab.DECODERS,
+    "optimizer": ("adam", "sgd"),
+    "ce_per": ("word", "character"),
+}
 LARGEST = 2**31 - 1
-RANGES = {int: (1, LARGEST), float: (0, LARGEST)}  # of numbers, unless a field has its own
-OWN_RANGES = {"seed": (0, LARGEST), "tf_final": (0, 1), "refine": (0, 0.9)}
+RANGES = {"seed": (0, LARGEST), "tf_final": (0, 1), "refine": (0, 0.9)}  # of numbers; others are
+OTHERS = {int: (1, LARGEST), float: (0, LARGEST)}
 
 
 @dataclass(frozen=True)
@@ -176,15 +175,13 @@ class Config:
     refine: float = 0.25  # share of epochs, 0..0.9, at the end: only the encoder learns, without KL
 
     def __post_init__(self):
-        for name, choices in CHOICES.items():
-            value = getattr(self, name)
-            if not isinstance(value, str) or value not in list(choices):
-                expected = f"expected one of {', '.join(choices)}"
-                raise ValueError(f"{name}: found {value!r:.60}; {expected}")
-            object.__setattr__(self, name, str.__str__(value))  # NumPy's, or an enum's, is the same
-        for name, kind in get_type_hints(Config).items():
-            if kind in RANGES:
-                self.check_number(name, kind)
+        for field in fields(Config):
+            value = getattr(self, field.name)
+            if field.name in CHOICES and value not in list(CHOICES[field.name]):
+                expected = f"expected one of {', '.join(CHOICES[field.name])}"
+                raise ValueError(f"{field.name}: found {value!r:.60}; {expected}")
+            if field.name not in CHOICES:
+                self.check_number(field.name, type(field.default))
         if self.condition_size > self.hidden_size:
             found = f"found {self.condition_size}; expected at most hidden_size, {self.hidden_size}"
             raise ValueError(f"condition_size: {found}")
@@ -192,8 +189,8 @@ class Config:
     def check_number(self, name: str, kind: type) -> None:
         """Makes a number an int or a float, so that 1 and 1.0 are one run. Raises ValueError."""
         value = getattr(self, name)
-        low, high = OWN_RANGES.get(name, RANGES[kind])
-        is_number = isinstance(value, Real)  # NumPy's, too
+        low, high = RANGES.get(name, OTHERS[kind])
+        is_number = isinstance(value, Real) and not isinstance(value, bool)  # NumPy's is one, too
         if not is_number or not low <= value <= high or kind(value) != value:
             expected = f"expected {kind.__name__} {low}..{high}"
             raise ValueError(f"{name}: found {value!r:.60}; {expected}")
@@ -274,8 +271,6 @@ def keep_memory() -> None:
         libc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD, the highest that it takes
 
 
-keep_memory()
-
 # ---- Training ----
 CLIP = 5.0  # the largest norm of a gradient; a longer one is scaled down to it
 GAUSSIAN_SCORES_PER_RUN = 8  # or a few more, and those where a phase ends
@@ -316,8 +311,9 @@ class Training:
         self.optimizer = self.make_optimizer(model, beta2=0.99)  # a short memory while z is noisy
         self.history = []
         self.before_refining = None  # will be the model as the first phase left it
-        # made now, since a decoder may later keep what it computes, which can't be copied
-        self.copy = copy.deepcopy(self.model)
+
+    def begin(self) -> None:
+        """Is called before the first step, unless the training goes on from a kept epoch."""
 
     def make_optimizer(self, module: nn.Module, beta2: float) -> torch.optim.Optimizer:
         """Returns a new optimizer of a module's parameters; each step sets its learning rate."""
@@ -327,8 +323,7 @@ class Training:
 
     def start_second_phase(self) -> None:
         """Freezes the decoder's weights, so that from here on only the encoder learns."""
-        self.before_refining = self.copy.eval()
-        self.before_refining.load_state_dict(self.model.state_dict())
+        self.before_refining = copy.deepcopy(self.model).eval()
         self.model.decoder.requires_grad_(False)
         self.optimizer = self.make_optimizer(self.model.encoder, beta2=0.999)
 
@@ -346,6 +341,10 @@ class Training:
         if epoch > self.config.kl_epochs:
             first, last = self.config.kl_epochs, self.config.epochs
         return (epoch - 1 + step / steps - first) / (last - first)
+
+    def rate(self, progress: float) -> float:
+        """Returns the learning rate of a step, given its phase's progress, in (0, 1]."""
+        return learning_rate(self.config, progress)
 
     def sample(self, mu: Tensor, logvar: Tensor) -> Tensor:
         """Returns the z (B, Z) that are decoded, drawn from the posteriors."""
@@ -401,7 +400,7 @@ class Training:
             progress = self.progress(epoch, step, len(batches))
             # while refining, all schedules stay at their end, except that of the learning rate
             loss, measured = self.loss(batch, 1.0 if refining else progress, refining)
-            rate = learning_rate(self.config, progress)
+            rate = self.rate(progress)
             self.descend(loss, rate, f"epoch {epoch}, step {step}")
             rows.append(measured)
         sizes = [len(batch.source.lengths) for batch in batches]
@@ -418,23 +417,23 @@ class Training:
         them get the same random numbers of torch, and an error names the score.
         """
         self.model.eval()
-        found = {}
+        scores = {}
         if epoch in (self.config.kl_epochs, self.config.epochs):
-            found |= lab.score(self.model, task.table, task.pairs, draws=1000)
+            scores = lab.score(self.model, task.table, task.pairs, draws=1000)
         elif task.pairs:
-            found["bleu4"] = lab.mean_bleu4(self.model, task.pairs)
+            scores["bleu4"] = lab.mean_bleu4(self.model, task.pairs)
         every = max(1, self.config.epochs // GAUSSIAN_SCORES_PER_RUN)
-        if "gaussian_exact" not in found and epoch % every == 0:
-            found |= lab.score_noise(self.model, task.table, draws=1000)
+        if "gaussian_exact" not in scores and epoch % every == 0:
+            scores |= lab.score_noise(self.model, task.table, draws=1000)
         for name, score in task.scores.items():
             self.model.eval()  # whatever the score before left
             try:
                 with reproducible(self.config.seed), torch.no_grad():
-                    found[name] = float(score(self.model))
+                    scores[name] = float(score(self.model))
             except Exception as error:
                 error.add_note(f"in the score {name!r}, which returns a number")
                 raise
-        return found
+        return scores
 
     def state(self) -> dict:
         """Returns what is needed to resume a run or, if it is finished, to use it."""
@@ -479,11 +478,11 @@ class Task(NamedTuple):
         return list(dict.fromkeys(self.table))
 
 
-HISTORY = {  # the columns of a run's history, whose names no score of your own may have
-    *("epoch", "ce", "kl", "kl_weight", "beta", "tf_ratio", "loss", "learning_rate"),
-    *("gaussian_official", "gaussian_exact", "gaussian_inconsistent", "distinct"),
-    *("bleu4", "conversions", "kl_table", "mutual_information", "marginal_kl"),
-}
+COLUMNS = (  # of a run's history, whose names no score of your own may have
+    "epoch ce kl kl_weight beta tf_ratio loss learning_rate "
+    "bleu4 conversions distinct gaussian_official gaussian_exact gaussian_inconsistent "
+    "kl_table mutual_information marginal_kl"
+)
 
 
 def check_task(config, verbs=None, pairs=None, scores=None, make_training=Training) -> Task:
@@ -491,40 +490,29 @@ def check_task(config, verbs=None, pairs=None, scores=None, make_training=Traini
     if not isinstance(config, Config):
         raise TypeError(f"config: found {config!r:.60}; expected a Config")
     table = lab.check_verbs(verbs)
-    pairs = lab.known_pairs(table) if pairs is None else lab.check_pairs(pairs, table)
-    check_schedule(config)
-    return Task(config, table, pairs, check_scores(scores or {}), make_training)
-
-
-def check_scores(scores) -> dict[str, Callable]:
-    """Returns checked scores of the user's own, by name. Raises TypeError or ValueError."""
-    if not isinstance(scores, dict) or not all(map(callable, scores.values())):
-        raise TypeError(f"scores: found {scores!r:.60}; expected functions in a dictionary")
-    if taken := sorted(HISTORY & scores.keys()):
+    pairs = lab.test_pairs(table) if pairs is None else lab.check_pairs(pairs, table)
+    scores = scores or {}
+    if taken := sorted(scores.keys() & COLUMNS.split()):
         raise ValueError(f"scores: found {taken[0]!r}, a column of the history; rename your score")
-    return {str(name): score for name, score in scores.items()}
+    return Task(config, table, pairs, scores, make_training)
 
 
-def check_schedule(config: Config) -> None:
-    """Raises ValueError if the schedule of a configuration leaves 0..1."""
-    target = config.target_kl
-    kls = (0.0, 0.9 * target, target, target + 1, 500.0)
-    for n, kl in itertools.product(range(1, 21), kls):
-        kl_weight(config, n / 20, kl)
+def show_progress(items, label: str, total: int, done=0, hidden=False) -> Iterator:
+    """Yields items, and meanwhile shows a bar, with which a notebook's cell is cleared at last."""
+    hidden = hidden or done == total
+    yield from tqdm(items, label, total, initial=done, leave=False, disable=hidden)
+    if get_ipython() and not hidden:
+        clear_output()
 
 
 def run_epochs(training: Training, task: Task, save: Callable | None, progress: bool) -> None:
     """Trains the epochs that are missing, and saves the state after each as soon as it is done."""
-    done = len(training.history)
-    total = task.config.epochs
+    keep_memory()
+    done, total = len(training.history), task.config.epochs
     label = f"resumed at epoch {done + 1}" if done else "epochs"
-    is_hidden = not progress or done == total
-    for epoch in tqdm(range(done + 1, total + 1), label, total, initial=done, disable=is_hidden):
+    for epoch in show_progress(range(done + 1, total + 1), label, total, done, not progress):
         row = training.run_epoch(epoch) | training.evaluate(epoch, task)
         # a score may return NumPy's numbers, which a file that runs no code can't hold
         training.history.append({name: np.asarray(value).tolist() for name, value in row.items()})
         if save:
             save(training.state())
-
-
-note(__name__)

@@ -1,10 +1,9 @@
-"""What notebook 04 asks of models while they train: where they are in the plane of KL and CE."""
+"""What notebook 04 asks of models while they train, and trainings whose encoder keeps ahead."""
 
 import torch
 
 import lab5_utils as lab
-from lab5_runs import note
-from lab5_train import Training
+from lab5_train import Batch, Training
 
 
 @torch.no_grad()
@@ -29,12 +28,51 @@ class AlongThePath(Training):
 
     def evaluate(self, epoch, task):
         """Returns the scores of an epoch, by name."""
-        found = super().evaluate(epoch, task)
+        scores = super().evaluate(epoch, task)
         if epoch % EVERY and epoch < self.config.epochs:
-            return found
+            return scores
         ce, kl = ce_and_kl(self.model, self.verbs)
         converted = lab.conversion_accuracy(self.model, self.verbs[::4])
-        return found | {"CE": ce, "KL": kl, "converted": converted}
+        return scores | {"CE": ce, "KL": kl, "converted": converted}
 
 
-note(__name__)
+class EncoderAhead(AlongThePath):
+    """A training whose encoder takes five steps for each of its decoder's, in the first 3/10.
+
+    The extra steps are on other words. Source: after He et al. 2019.
+    """
+
+    steps = 5
+    until = 0.3  # progress
+    waiting = ("decoder",)  # the parts of the model that take no extra steps
+
+    def loss(self, batch, progress, refining):
+        """Returns what the lab's loss does, after the extra steps."""
+        if progress <= self.until:
+            parts = [getattr(self.model, name) for name in self.waiting]
+            for part in parts:
+                part.requires_grad_(False)
+            for _ in range(self.steps - 1):
+                self.take_extra_step(len(batch.source.lengths), progress)
+            for part in parts:
+                part.requires_grad_(True)
+        return super().loss(batch, progress, refining)
+
+    def take_extra_step(self, size, progress):
+        """Takes a step on words drawn at random."""
+        numbers = torch.randperm(len(self.words.lengths), generator=self.rng)[:size]
+        words = lab.select_words(self.words, numbers).to(self.device)
+        loss, _ = super().loss(Batch(words, words), progress, refining=False)
+        self.descend(loss, self.rate(progress), f"an extra step, progress {progress:g}")
+
+
+class DecoderAhead(EncoderAhead):
+    """A control: the decoder takes the extra steps."""
+
+    waiting = ("encoder",)
+
+
+class BothAhead(EncoderAhead):
+    """A control: both take the extra steps, so that there are as many."""
+
+    waiting = ()

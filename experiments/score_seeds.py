@@ -1,6 +1,6 @@
 """Trains recipes of the lab's model with several seeds, for results/02_* to 05_*.csv.
 
-    .venv/bin/python -m experiments.score_seeds [part ...] [--data FOLDER] [--results FOLDER]
+    .venv/bin/python -m experiments.score_seeds [part ...]
 
 - seeds: one change at a time, five seeds: 05_seeds.csv
 - ablation: `Config()` without one of its parts, three seeds: 05_ablation.csv
@@ -16,23 +16,33 @@
 - trials: the plain model with other batches, rates, sizes, and SGD, five seeds: 02_trials.csv
 - h0: the plain model with its code in c0 or in h0, three seeds: 02_h0.csv
 - hidden: models that never saw one form of every fifth verb, three seeds: 03_hidden.csv
+- secret: models of tables whose tenses have alphabets of their own, five seeds (`Config()` three):
+  03_secret.csv
+- ahead: a small model, trained for long, and the plain one, whose encoder keeps ahead of the
+  decoder at first, three seeds: 04_ahead.csv
+- rate: KL schedules of the plain model at one effective β, and with a constant learning rate at one
+  mean β, five seeds: 04_rate.csv
 
-Without a part: all, in three core-hours. A second call resumes: what is trained is kept in runs/.
+Without a part: all, in six core-hours. A second call resumes: what is trained is kept in runs/.
 Scores are those of the last epoch and, where the encoder is refined, of the model before it, with
 10,000 draws. Shares are 0..1. `never`: rows that are never drawn; `gate_ed`: for verbs with a past
-in -ed, the share of forms whose gate opens exactly after the common prefix. With --data another
-folder's table is used, and files are named after it.
+in -ed, the share of forms whose gate opens exactly after the common prefix; `repeated`: words that
+are decoded as themselves; `nearest`: words whose nearest code in another tense is their own verb's.
+With LAB5_DATA=folder another table is used, and files are named after its folder.
 """
 
 from functools import partial
 
 import numpy as np
+import torch
 
+import lab5_gate
 import lab5_utils as lab
-from experiments import run_parts, scores
-from experiments.variants import WithoutHiddenForms, hidden_forms  # and it registers decoders
-from lab5_runs import load_or_train
-from lab5_train import STRATEGIES, Config
+from experiments import score_parts, scores
+from experiments.paths import AlongThePath, BothAhead, DecoderAhead, EncoderAhead, ce_and_kl
+from experiments.variants import ConstantRate, WithoutHiddenForms, hidden_forms, in_secret
+from lab5_runs import sweep
+from lab5_train import STRATEGIES, Config, learning_rate
 
 AT_THREE_TENTHS = partial(Config, strategy="monotonic", kl_weight=0.3, refine=0.0)
 PLAIN = partial(AT_THREE_TENTHS, epochs=16, decoding="direct")
@@ -71,10 +81,17 @@ H0 = {"plain model": PLAIN, "code in h0": partial(PLAIN, decoding="code in h0")}
 STEPS = 1232  # of the plain model's training
 
 
-def at_mean_weight(strategy):
-    """Returns the plain model's recipe, with a schedule whose mean weight is 0.3."""
-    shape = [STRATEGIES[strategy](step / STEPS, 0.0) for step in range(1, STEPS + 1)]
-    return partial(PLAIN, strategy=strategy, kl_weight=0.3 / np.mean(shape))
+PROGRESS = [step / STEPS for step in range(1, STEPS + 1)]
+RATES = [learning_rate(PLAIN(), progress) for progress in PROGRESS]
+
+
+def at_mean_weight(strategy, rates=None):
+    """Returns the plain model's recipe, with a schedule whose mean β is 0.3.
+
+    Weighted by the learning rates of all steps, this is its effective β.
+    """
+    shape = [STRATEGIES[strategy](progress, 0.0) for progress in PROGRESS]
+    return partial(PLAIN, strategy=strategy, kl_weight=0.3 / np.average(shape, weights=rates))
 
 
 ANNEALING = {
@@ -84,6 +101,20 @@ ANNEALING = {
     "backwards": at_mean_weight("backwards"),
     "two sigmoids": at_mean_weight("cyclical-sigmoid"),
     "target rate": partial(PLAIN, strategy="target-rate", kl_weight=1.0, target_kl=7.5),
+}
+SHAPES = {
+    "constant": "constant",
+    "short rise": "monotonic",
+    "slow rise": "slow-monotonic",
+    "four cycles": "cyclical-linear",
+    "two sigmoids": "cyclical-sigmoid",
+    "backwards": "backwards",
+}
+FALLING = {f"{name}, falling rate": at_mean_weight(SHAPES[name], RATES) for name in SHAPES}
+CONSTANT = {f"{name}, constant rate": at_mean_weight(SHAPES[name]) for name in SHAPES}
+CONSTANT |= {  # constants beside them
+    f"constant {weight}, constant rate": partial(PLAIN, strategy="constant", kl_weight=weight)
+    for weight in (0.2, 0.4)
 }
 ANNEALING |= {  # what another weight does, without a schedule
     f"constant {weight}": partial(PLAIN, strategy="constant", kl_weight=weight)
@@ -117,6 +148,12 @@ LONG = {
     "constant 0.2": partial(LONG_MINIATURE, strategy="constant", kl_weight=0.2),
     "re-created": partial(RE_CREATED, strategy="cyclical-sigmoid", kl_weight=0.5),
 }
+AHEAD = {  # the trainings, and what they are asked
+    "none ahead": AlongThePath,
+    "encoder ahead": EncoderAhead,
+    "decoder ahead": DecoderAhead,
+    "both ahead": BothAhead,
+}
 MONOTONIC = ANNEALING["monotonic"]
 RATIOS = {f"to {ratio:g}": partial(MONOTONIC, tf_final=ratio) for ratio in (1, 0.95, 0.5, 0.1)}
 PLAIN_84 = RECIPES["plain, 84 epochs"]
@@ -133,17 +170,15 @@ def score_model(model, verbs):
     found |= scores.score_drawn(lab.sample_prior(model, 10_000), verbs)
     information = lab.information(model, verbs)
     found |= {name: information[name] for name in ("kl_table", "marginal_kl")}
-    if isinstance(model.decoder, lab.GatedDecoder):
+    if isinstance(model.decoder, lab5_gate.GatedDecoder):
         at_end = scores.at_common_prefix(scores.gates(model, verbs), verbs)
         in_ed = [verb[lab.PAST].endswith("ed") for verb in verbs]
         found["gate_ed"] = scores.mean(at_end[in_ed])
     return found
 
 
-def score_run(recipes, every, recipe, seed):
+def score_run(recipe, run, verbs):
     """Returns the rows of a run: of its last epoch and, if it is refined, of the model before."""
-    verbs = lab.distinct_verbs()[::every]
-    run = load_or_train(recipes[recipe](seed=seed), verbs, progress=False)
     rows = [{"row": recipe} | score_model(run.model, verbs)]
     if run.before_refining is not None:
         before = score_model(run.before_refining, verbs)
@@ -151,45 +186,118 @@ def score_run(recipes, every, recipe, seed):
     return rows
 
 
-def curves_of_run(recipes, every, recipe, seed):
+def curves_of_run(recipe, run, verbs):
     """Returns the rows of a run's epochs, with CE, KL and BLEU-4 (if there is a test.txt)."""
-    verbs = lab.distinct_verbs()[::every]
-    history = load_or_train(recipes[recipe](seed=seed), verbs, progress=False).history
-    epochs = history.reindex(columns=["ce", "kl", "bleu4"]).reset_index(names="epoch")
+    epochs = run.history.reindex(columns=["ce", "kl", "bleu4"]).reset_index(names="epoch")
     return [{"row": recipe} | epoch for epoch in epochs.to_dict("records")]
 
 
-def hidden_of_run(recipes, every, recipe, seed):
+def hidden_of_run(recipe, run, verbs):
     """Returns the row of a run that never saw the hidden forms: how many it spells right."""
-    verbs = lab.distinct_verbs()[::every]
-    options = {"progress": False, "make_training": WithoutHiddenForms}
-    run = load_or_train(recipes[recipe](seed=seed), verbs, **options)
     right = scores.right_conversions(run.model.convert, verbs)
     return [{"row": recipe} | scores.score_hidden(right, hidden_forms(verbs))]
 
 
-def part(file, recipes, seeds, every=1, rows_of=score_run):
-    """Returns a part: its file, what returns rows, and the recipes and seeds to call it with."""
-    items = [{"recipe": name, "seed": seed} for seed in range(seeds) for name in recipes]
-    return file, partial(rows_of, recipes, every), items
+def rows_of(recipes, seeds, every=1, score=score_run, **options):
+    """Returns the rows of recipes and seeds, whose runs are loaded or trained, one per core."""
+    verbs = lab.distinct_verbs()[::every]
+    asked = [(recipe, seed) for seed in range(seeds) for recipe in recipes]
+    runs = sweep([recipes[recipe](seed=seed) for recipe, seed in asked], verbs, **options)
+    rows = []
+    for (recipe, seed), run in zip(asked, runs, strict=True):
+        rows += [row | {"seed": seed} for row in score(recipe, run, verbs)]
+    return rows
 
 
+def secret_of_run(recipe, run, verbs):
+    """Returns the row of a run: what it repeats and converts, what codes tell, and noise."""
+    right = scores.right_conversions(run.model.convert, verbs)
+    different = ~np.eye(right.shape[1], dtype=bool)
+    ce, kl = ce_and_kl(run.model, verbs)
+    gaussian = scores.score_drawn(lab.sample_prior(run.model, 10_000), verbs)
+    return [
+        {
+            "row": recipe,
+            "repeated": right[:, ~different].mean(),
+            "conversions": right[:, different].mean(),
+            "nearest": scores.nearest_are_partners(run.model, verbs),
+            "ce": ce,
+            "kl": kl,
+            "mutual_information": lab.information(run.model, verbs)["mutual_information"],
+        }
+        | gaussian
+    ]
+
+
+def secret_rows():
+    """Returns the rows of models whose tenses have alphabets of their own, and of controls."""
+    verbs = lab.distinct_verbs()
+    plain = {"16 epochs": PLAIN, "84 epochs": PLAIN_84}
+    rows = []
+    for seed in range(5):
+        ours = {"Config()": Config} if seed < 3 else {}
+        asked = {
+            "": (verbs, plain),
+            ", one alphabet": (in_secret(verbs, seed, shared=True), {"16 epochs": PLAIN}),
+            ", secret": (in_secret(verbs, seed), plain | ours),
+        }
+        for suffix, (table, recipes) in asked.items():
+            runs = sweep([recipe(seed=seed) for recipe in recipes.values()], table, pairs=[])
+            for name, run in zip(recipes, runs, strict=True):
+                (row,) = secret_of_run(name + suffix, run, table)
+                rows.append(row | {"seed": seed})
+    return rows
+
+
+def ahead_of_run(recipe, run, verbs):
+    """Returns the row of a run, with CE and KL at its end, and the highest KL on its way."""
+    ce, kl = ce_and_kl(run.model, verbs)
+    path = {"ce": ce, "kl": kl, "highest_kl": run.history["KL"].max()}
+    return [{"row": recipe} | path | score_model(run.model, verbs)]
+
+
+def ahead_rows():
+    """Returns the rows of trainings of two sizes, in which one part may keep ahead."""
+    rows = []
+    for size, recipe, every in (("miniature", LONG_MINIATURE, 10), ("full size", PLAIN, 1)):
+        for ahead, training in AHEAD.items():
+            weights = (0.3, 0.5, 1.0) if training is EncoderAhead else (0.5,)
+            recipes = {
+                f"{size}, {ahead}, β = {weight:g}": partial(
+                    recipe, strategy="constant", kl_weight=weight
+                )
+                for weight in weights
+            }
+            options = {"score": ahead_of_run, "make_training": training}
+            rows += rows_of(recipes, 3, every, **options)
+    return rows
+
+
+def rate_rows():
+    """Returns the rows of schedules at one effective β, and at one mean with a constant rate."""
+    falling = rows_of(FALLING, 5)
+    return falling + rows_of(CONSTANT, 5, make_training=ConstantRate)
+
+
+UNSEEN = {"score": hidden_of_run, "make_training": WithoutHiddenForms}
 PARTS = {
-    "seeds": part("05_seeds", RECIPES, 5),
-    "annealing": part("04_annealing", ANNEALING, 3),
-    "collapse": part("04_collapse", COLLAPSE, 3),
-    "long": part("04_long", LONG, 3, every=10),
-    "miniature": part("04_miniature", MINIATURES, 4, every=10),
-    "forcing": part("04_forcing", FORCING, 3),
-    "curves": part("04_forcing_curves", RATIOS, 3, rows_of=curves_of_run),
-    "trials": part("02_trials", TRIALS, 5),
-    "h0": part("02_h0", H0, 3),
-    "hidden": part("03_hidden", HIDDEN, 3, rows_of=hidden_of_run),
-    "ablation": part("05_ablation", ABLATION, 3),
+    "seeds": ("05_seeds", partial(rows_of, RECIPES, 5)),
+    "annealing": ("04_annealing", partial(rows_of, ANNEALING, 3)),
+    "collapse": ("04_collapse", partial(rows_of, COLLAPSE, 3)),
+    "long": ("04_long", partial(rows_of, LONG, 3, every=10)),
+    "miniature": ("04_miniature", partial(rows_of, MINIATURES, 4, every=10)),
+    "forcing": ("04_forcing", partial(rows_of, FORCING, 3)),
+    "curves": ("04_forcing_curves", partial(rows_of, RATIOS, 3, score=curves_of_run)),
+    "trials": ("02_trials", partial(rows_of, TRIALS, 5)),
+    "h0": ("02_h0", partial(rows_of, H0, 3)),
+    "hidden": ("03_hidden", partial(rows_of, HIDDEN, 3, **UNSEEN)),
+    "secret": ("03_secret", secret_rows),
+    "ahead": ("04_ahead", ahead_rows),
+    "rate": ("04_rate", rate_rows),
+    "ablation": ("05_ablation", partial(rows_of, ABLATION, 3)),
 }
 
 
 if __name__ == "__main__":
-    from experiments import score_seeds  # by name, so that workers import variants, too
-
-    run_parts(score_seeds.PARTS)
+    torch.set_num_threads(1)  # so that scores are the same bits on any number of cores
+    score_parts(PARTS)

@@ -1,16 +1,17 @@
 """Scores what teaches itself to conjugate, beside its baselines, for results/06_*.csv.
 
-    .venv/bin/python -m experiments.score_selftaught [part ...] [--data FOLDER] [--results FOLDER]
+    .venv/bin/python -m experiments.score_selftaught [part ...]
 
 - table: rows found in the whole table, and 500 rarer verbs, five seeds: 06_selftaught.csv
 - unseen: five folds of the table, held out with their families, a seed each: 06_unseen.csv
 
-Without a part: both, in two core-hours. A second call resumes: what is trained is kept in runs/.
+Without a part: both, in two hours on one core; two calls with a part each take one hour on two. A
+second call resumes: what is trained is kept in runs/.
 Shares are 0..1; a row is right if its lemma leads to all its forms. `kept`: the rows that a
 conjugator starts from, or that a count is sure of. Conversions are looked up in the rows; those
 that begin with `spelled` are spelled by the network that learned these rows. `rarer`: the right
-forms of the rarer verbs, asked from the lemma. With --data another folder's table is used, and
-files are named after it.
+forms of the rarer verbs, asked from the lemma. With LAB5_DATA=folder another table is used, and
+files are named after its folder.
 """
 
 import random
@@ -19,11 +20,12 @@ from os.path import commonprefix
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy import stats
 
 import lab5_selftaught as taught
 import lab5_utils as lab
-from experiments import run_parts
+from experiments import score_parts
 from experiments.count_baseline import rows_by_counting, rows_by_likeness, rows_of_endings
 from experiments.held_out import exact_match, split_verbs
 from experiments.make_train import agreed_verbs
@@ -189,12 +191,17 @@ def leads(table, score):
     return pd.DataFrame({"mean": ahead.mean(), "low": low, "high": high})
 
 
-SEEDS = [{"seed": seed} for seed in range(5)]
+def rows_of(score):
+    """Returns the rows of five seeds."""
+    return [row | {"seed": seed} for seed in range(5) for row in score(seed)]
+
+
 PARTS = {
-    "table": ("06_selftaught", score_table, SEEDS),
-    "unseen": ("06_unseen", score_fold, SEEDS),
+    "table": ("06_selftaught", partial(rows_of, score_table)),
+    "unseen": ("06_unseen", partial(rows_of, score_fold)),
 }
 
 
 if __name__ == "__main__":
-    run_parts(PARTS)
+    torch.set_num_threads(1)  # so that scores are the same bits on any number of cores
+    score_parts(PARTS)

@@ -6,6 +6,7 @@ from os.path import commonprefix
 import numpy as np
 import torch
 
+import lab5_gate
 import lab5_utils as lab
 from experiments.words import is_regular
 
@@ -45,7 +46,7 @@ def score_conversions(convert, verbs):
     right = right_conversions(convert, verbs)
     different = ~np.eye(right.shape[1], dtype=bool)
     irregular = np.array([not is_regular(verb) for verb in verbs])
-    pairs = lab.known_pairs(verbs)
+    pairs = lab.test_pairs(verbs)
     bleu4 = [lab.bleu4(*convert([source], *tenses), target) for source, target, *tenses in pairs]
     return {
         "rows": right[:, lab.LEMMA].all(1).mean(),
@@ -69,6 +70,18 @@ def score_hidden(right, hidden):
     return {"seen": mean(right[between]), "hidden": right[into].mean()}
 
 
+@torch.no_grad()
+def nearest_are_partners(model, verbs):
+    """Returns the share of words whose nearest code in another tense is that of their own verb."""
+    mu, _ = lab.encode_verbs(model, verbs)  # (N, F, Z)
+    own = torch.arange(len(mu))
+    shares = []
+    for one, other in permutations(range(mu.shape[1]), 2):
+        nearest = torch.cdist(mu[:, one], mu[:, other]).argmin(1)
+        shares.append((nearest == own).float().mean().item())
+    return np.mean(shares)
+
+
 def score_drawn(drawn, verbs):
     """Returns, by name, the scores from noise of verbs that were drawn."""
     found = lab.gaussian_score(drawn, verbs)
@@ -89,7 +102,7 @@ def gates(model, verbs):
     context = decoder.context(mu, words.tense)
     mask = lab.up_to(words.lengths, words.letters.shape[1])
     costs = decoder.letter_costs(decoder(words.letters, context), words, mask)
-    paths = lab.path_nats(*costs).masked_fill(~mask, torch.inf)
+    paths = lab5_gate.path_nats(*costs).masked_fill(~mask, torch.inf)
     return paths.argmin(1).view(len(verbs), -1).cpu().numpy()
 
 

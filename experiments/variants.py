@@ -1,13 +1,37 @@
-"""Variants of the lab's training and decoders; what they train is kept in runs/."""
+"""Variants of the lab's table, training and decoders; what they train is kept in runs/."""
 
+import random
 from collections import Counter
 
 import numpy as np
 import torch
 
+import lab5_gate
 import lab5_utils as lab
-from lab5_runs import note
-from lab5_train import Training
+from lab5_train import WARM_UP, Training
+
+
+# ---- Tables ----
+def in_secret(verbs, seed, shared=False):
+    """Returns verbs whose forms, but for the first, are written in secret alphabets.
+
+    Each tense has one of its own, a permutation of the table's letters, or all of them share one,
+    and then the first form is written in it, too.
+    """
+    letters = lab.vocabulary_of(verbs).alphabet
+    rng = random.Random(seed)
+    keys = [str.maketrans(letters, "".join(rng.sample(letters, len(letters)))) for _ in verbs[0]]
+    keys = len(keys) * keys[:1] if shared else [{}, *keys[1:]]
+    return [tuple(map(str.translate, verb, keys)) for verb in verbs]
+
+
+# ---- Trainings ----
+class ConstantRate(Training):
+    """A training whose learning rate rises as ever, and then stays at half its highest value."""
+
+    def rate(self, progress):
+        """Returns the learning rate of a step."""
+        return self.config.learning_rate / 2 * min(1, progress / WARM_UP)
 
 
 class StepByStep(Training):
@@ -47,13 +71,14 @@ class WithoutHiddenForms(Training):
         self.words = lab.select_words(self.words, torch.from_numpy(seen))
 
 
-class GateWithoutPrice(lab.GatedDecoder):
+# ---- Decoders ----
+class GateWithoutPrice(lab5_gate.GatedDecoder):
     """A gate that may open as early as it likes."""
 
     price = 0.0
 
 
-class GateNotFlattened(lab.GatedDecoder):
+class GateNotFlattened(lab5_gate.GatedDecoder):
     """A gate whose openings count by their likelihood from the first step on."""
 
     lowest_tau = 1.0
@@ -71,4 +96,3 @@ class CodeInH0(lab.DirectDecoder):
 lab.DECODERS["no price"] = GateWithoutPrice
 lab.DECODERS["not flattened"] = GateNotFlattened
 lab.DECODERS["code in h0"] = CodeInH0
-note(__name__)

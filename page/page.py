@@ -122,7 +122,7 @@ def page_of(verbs: list[lab.Verb], models: dict[str, lab.CVAE], sure, joined: li
     """Returns the page of a table and what `load_models` returns for it."""
     ours = models["ours"]
     data = {
-        "tenses": tense_names(len(verbs[0])),
+        "tenses": tense_names(verbs),
         "longest": lab.MAX_LETTERS,
         "verbs": verbs,
         "joined": joined,

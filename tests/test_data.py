@@ -129,17 +129,24 @@ def test_the_data_folder_is_named_by_the_environment(tmp_path, monkeypatch):
         lab.load_verbs()
 
 
-def test_known_pairs_are_those_whose_words_are_forms_of_the_verbs(tmp_path, monkeypatch, verbs):
+def test_test_pairs_are_those_whose_words_are_forms_of_the_verbs(verbs):
     abandon = verbs[0]
-    assert lab.known_pairs(verbs) == lab.load_test_pairs()
-    assert lab.known_pairs([abandon]) == [("abandon", "abandoned", lab.PRESENT, lab.PAST)]
-    moved = (abandon[1], abandon[0], *abandon[2:])
-    assert lab.known_pairs([moved]) == [], "a source has its tense"
+    assert lab.test_pairs(verbs) == lab.load_test_pairs()
+    assert lab.test_pairs([abandon]) == [("abandon", "abandoned", lab.PRESENT, lab.PAST)]
+
+
+def test_without_test_pairs_the_first_verbs_are_asked_form_by_form(tmp_path, monkeypatch, verbs):
+    moved = (verbs[0][1], verbs[0][0], *verbs[0][2:])
+    assert lab.test_pairs([moved]) == [(*moved[:2], 0, 1)], "a source has its tense"
     dutch = ("begin", "begint", "beginnend", "begon")
-    assert lab.known_pairs([dutch]) == [], "begins is no form of it"
-    assert lab.known_pairs([abandon[:3]]) == [], "they are for tables of four forms"
+    assert lab.test_pairs([dutch]) == [("begin", "begint", 0, 1)], "begins is no form of it"
+    three = [verb[:3] for verb in verbs]
+    expected = [
+        (verb[n % 3], verb[(n + 1) % 3], n % 3, (n + 1) % 3) for n, verb in enumerate(three)
+    ]
+    assert lab.test_pairs(three) == expected[:10], "test.txt is for tables of four forms"
     monkeypatch.setenv("LAB5_DATA", str(tmp_path))
-    assert lab.known_pairs(verbs) == [], "no test.txt here"
+    assert len(lab.test_pairs(verbs)) == 10, "no test.txt here"
 
 
 # ---- Tensors ----

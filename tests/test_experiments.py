@@ -1,8 +1,6 @@
 """Experiments: verbs that are held out, scores of what converts, tables over seeds."""
 
-import runpy
 import sys
-from functools import partial
 from itertools import permutations
 from types import SimpleNamespace
 
@@ -127,12 +125,16 @@ def test_a_gate_opens_where_its_path_is_likeliest():
 
 
 def test_a_refined_run_is_scored_before_refining_too(monkeypatch):
-    run = SimpleNamespace(model="refined", before_refining="before")
-    monkeypatch.setattr(score_seeds, "load_or_train", lambda *task, progress: run)
+    runs = [SimpleNamespace(model=f"refined {n}", before_refining=f"before {n}") for n in (0, 1)]
+    monkeypatch.setattr(score_seeds, "sweep", lambda configs, verbs: runs)
     monkeypatch.setattr(score_seeds, "score_model", lambda model, verbs: {"of": model})
-    _, score, (item,) = score_seeds.part("file", {"ours": small}, seeds=1)
-    found = {row["row"]: row["of"] for row in score(**item)}
-    assert found == {"ours": "refined", "ours, before refining": "before"}
+    found = [tuple(row.values()) for row in score_seeds.rows_of({"ours": small}, seeds=2)]
+    assert found == [
+        ("ours", "refined 0", 0),
+        ("ours, before refining", "before 0", 0),
+        ("ours", "refined 1", 1),
+        ("ours, before refining", "before 1", 1),
+    ]
 
 
 def test_a_model_answers_from_lemmas_and_copies_one_whose_letter_it_lacks(verbs):
@@ -188,24 +190,10 @@ def test_schedules_are_compared_at_one_mean_weight():
         assert np.mean(weights) == approx(0.3, abs=2e-3)
 
 
-WRONG = {"b": "b: not one of a", "--data none": "found no folder none", "--data .": "train.txt"}
-
-
-@pytest.mark.parametrize("asked", WRONG)
-def test_a_wrong_request_is_one_line(monkeypatch, tmp_path, capsys, asked):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LAB5_DATA", "")  # is restored in the end
-    monkeypatch.setattr(sys, "argv", ["script", *asked.split()])
-    with pytest.raises(SystemExit):
-        experiments.run_parts({"a": None})
-    assert WRONG[asked] in capsys.readouterr().err.splitlines()[-1]
-
-
-def test_workers_import_what_the_script_imports(monkeypatch):
-    parts = {}
-    monkeypatch.setattr(experiments, "run_parts", parts.update)
-    runpy.run_module("experiments.score_seeds", run_name="__main__")
-    assert {score.func.__module__ for _, score, _ in parts.values()} == {score_seeds.__name__}
+def test_a_wrong_request_is_one_line(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["script", "a", "b"])
+    with pytest.raises(SystemExit, match="b: not one of a"):
+        experiments.score_parts({"a": None})
 
 
 def test_hidden_forms_are_never_trained_on_and_scored_from_the_others():
@@ -231,15 +219,13 @@ def test_an_ablation_lacks_the_part_that_names_it():
 
 
 # ---- Tables ----
-def test_rows_are_put_in_place_of_those_of_the_same_name_and_seed(tmp_path, monkeypatch):
-    path = tmp_path / "new" / "table.csv"
-    for row in [("b", 0, 1), ("a", 1, 2), ("a", 0, 3), ("a", 1, 4)]:
-        experiments.put_rows(path, pd.DataFrame([row], columns=["row", "seed", "score"]))
-    assert path.read_text() == "row,seed,score\na,0,3\na,1,4\nb,0,1\n"
-    epochs = pd.DataFrame({"row": "a", "epoch": [2, 1], "seed": 0})
-    experiments.put_rows(path.with_name("curves.csv"), epochs)
-    assert path.with_name("curves.csv").read_text() == "row,epoch,seed\na,1,0\na,2,0\n"
-    monkeypatch.setattr(experiments, "RESULTS", path.parent)
+def test_a_table_is_sorted_and_read_as_means_over_seeds(tmp_path, monkeypatch):
+    rows = [("b", 0, 1), ("a", 1, 4), ("a", 0, 3)]
+    rows = [dict(zip(("row", "seed", "score"), row, strict=True)) for row in rows]
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["script"])
+    experiments.score_parts({"a part": ("table", lambda: rows)})
+    assert (tmp_path / "table.csv").read_text() == "row,seed,score\na,0,3\na,1,4\nb,0,1\n"
     found = experiments.over_seeds("table.csv", {"a": "A", "b": "B"}, {"score": "s", "none": "n"})
     assert found.to_dict("list") == {
         "seeds": [2, 1],
@@ -265,9 +251,8 @@ def test_a_path_holds_ce_and_kl_of_all_verbs_with_the_right_letters_fed():
     assert last["converted"] == lab.conversion_accuracy(model, VERBS[::4])
 
 
-def test_curves_are_rows_of_epochs(runs_folder):
-    recipes = {"tiny": partial(small, epochs=2, refine=0.0)}
-    rows = score_seeds.curves_of_run(recipes, 300, "tiny", 1)
-    assert [(*row, row["row"], row["epoch"]) for row in rows] == [
-        ("row", "epoch", "ce", "kl", "bleu4", "tiny", epoch) for epoch in (1, 2)
-    ]
+def test_curves_are_rows_of_epochs():
+    run = lab5_runs.train(small(epochs=2, refine=0.0), VERBS, progress=False)
+    rows = score_seeds.curves_of_run("tiny", run, VERBS)
+    assert [tuple(row) for row in rows] == 2 * [("row", "epoch", "ce", "kl", "bleu4")]
+    assert [row["ce"] for row in rows] == run.history["ce"].tolist()

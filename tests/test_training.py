@@ -113,7 +113,7 @@ BAD_REQUESTS = {
     "scores: found {'mine': 3}": lambda: lab5_runs.train(small(), VERBS, scores={"mine": 3}),
     "scores: found .* expected functions": lambda: lab5_runs.train(small(), VERBS, scores=[len]),
     "pairs: found {.*}; expected": lambda: lab5_runs.train(small(), VERBS, pairs={(1, 2)}),
-    "tasks: found Config.* expected a list": lambda: lab5_runs.sweep(small(), VERBS),
+    "configs: found Config.* expected a list": lambda: lab5_runs.sweep(small(), VERBS),
 }
 
 

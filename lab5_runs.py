@@ -196,21 +196,21 @@ def finish_run(task: Task, store: Store | None = None, progress=False) -> Run:
     return run_of(training, task.config)
 
 
-def train(config: Config, verbs=None, *, progress=True, **options) -> Run:
+def train(config: Config, verbs=None, *, progress=True, scores=None, **options) -> Run:
     """Returns a run: the model after the last epoch, and a history with one row per epoch.
 
     It is trained on verbs, each of them once; by default, on those of `load_verbs()`. A row of the
     history holds what `Training.loss` measures, the learning rate of the last step, BLEU-4, and in
-    some rows all that `score` returns. `progress` shows a bar. Options are `pairs` for BLEU-4 (by
-    default, those of `lab.test_pairs`); `scores`, which adds columns of your own: a dictionary of
-    functions of the model, by name, which are called after every epoch; and
+    some rows all that `score` returns. `progress` shows a bar. `scores` adds columns of your own:
+    it is a dictionary of functions of the model, by name, which are called after every epoch.
+    Options are `pairs` for BLEU-4 (by default, those of `lab.test_pairs`), and
     `make_training(config, verbs)`, which may train something else.
 
     Before any work it raises the errors of `lab.check_verbs` and `lab.check_pairs`, and ValueError
     for a score with the name of another column; later, OSError, FloatingPointError, and ValueError
     for a schedule that leaves 0..1.
     """
-    return finish_run(check_task(config, verbs, **options), progress=progress)
+    return finish_run(check_task(config, verbs, scores=scores, **options), progress=progress)
 
 
 def load_or_train(config: Config, verbs=None, *, progress=True, **options) -> Run:

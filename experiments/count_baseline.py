@@ -79,8 +79,8 @@ def without_repeats(rows):
 
 def rows_of_endings(lists):
     """Returns the rows that the commonest signatures find in lists of words, no word twice."""
-    found = sorted(common_signatures(lists), reverse=True)
-    return without_repeats(tuple(stem + end for end in ends) for _, stem, ends in found)
+    commonest_first = sorted(common_signatures(lists), reverse=True)
+    return without_repeats(tuple(stem + end for end in ends) for _, stem, ends in commonest_first)
 
 
 def rows_by_counting(lists):

@@ -35,9 +35,9 @@ def split_verbs(verbs, split=0):
     parts = [[] for _ in range(10)]
     for family in random.Random(0).sample(list(families.values()), len(families)):
         min(parts, key=len).extend(family)
-    held = set(parts[split])
-    training = [verb for verb in verbs if verb not in held]
-    return training, [verb for verb in verbs if verb in held]
+    unseen = set(parts[split])
+    training = [verb for verb in verbs if verb not in unseen]
+    return training, [verb for verb in verbs if verb in unseen]
 
 
 def exact_match(answers, verbs):

@@ -31,6 +31,7 @@ are decoded as themselves; `nearest`: words whose nearest code in another tense 
 With LAB5_DATA=folder another table is used, and files are named after its folder.
 """
 
+import itertools
 from functools import partial
 
 import numpy as np
@@ -148,7 +149,11 @@ LONG = {
     "constant 0.2": partial(LONG_MINIATURE, strategy="constant", kl_weight=0.2),
     "re-created": partial(RE_CREATED, strategy="cyclical-sigmoid", kl_weight=0.5),
 }
-AHEAD = {  # the trainings, and what they are asked
+SIZES = {  # recipes with a constant β, and of how many verbs each takes one
+    "miniature": (partial(LONG_MINIATURE, strategy="constant"), 10),
+    "full size": (partial(PLAIN, strategy="constant"), 1),
+}
+AHEAD = {
     "none ahead": AlongThePath,
     "encoder ahead": EncoderAhead,
     "decoder ahead": DecoderAhead,
@@ -166,15 +171,15 @@ FORCING = RATIOS | {
 # ---- Scores ----
 def score_model(model, verbs):
     """Returns the scores of a model that tables show, by name."""
-    found = scores.score_conversions(model.convert, verbs)
-    found |= scores.score_drawn(lab.sample_prior(model, 10_000), verbs)
+    row = scores.score_conversions(model.convert, verbs)
+    row |= scores.score_drawn(lab.sample_prior(model, 10_000), verbs)
     information = lab.information(model, verbs)
-    found |= {name: information[name] for name in ("kl_table", "marginal_kl")}
+    row |= {name: information[name] for name in ("kl_table", "marginal_kl")}
     if isinstance(model.decoder, lab5_gate.GatedDecoder):
         at_end = scores.at_common_prefix(scores.gates(model, verbs), verbs)
         in_ed = [verb[lab.PAST].endswith("ed") for verb in verbs]
-        found["gate_ed"] = scores.mean(at_end[in_ed])
-    return found
+        row["gate_ed"] = scores.mean(at_end[in_ed])
+    return row
 
 
 def score_run(recipe, run, verbs):
@@ -201,51 +206,49 @@ def hidden_of_run(recipe, run, verbs):
 def rows_of(recipes, seeds, every=1, score=score_run, **options):
     """Returns the rows of recipes and seeds, whose runs are loaded or trained, one per core."""
     verbs = lab.distinct_verbs()[::every]
-    asked = [(recipe, seed) for seed in range(seeds) for recipe in recipes]
-    runs = sweep([recipes[recipe](seed=seed) for recipe, seed in asked], verbs, **options)
+    items = [(recipe, seed) for seed in range(seeds) for recipe in recipes]
+    runs = sweep([recipes[recipe](seed=seed) for recipe, seed in items], verbs, **options)
     rows = []
-    for (recipe, seed), run in zip(asked, runs, strict=True):
+    for (recipe, seed), run in zip(items, runs, strict=True):
         rows += [row | {"seed": seed} for row in score(recipe, run, verbs)]
     return rows
 
 
 def secret_of_run(recipe, run, verbs):
-    """Returns the row of a run: what it repeats and converts, what codes tell, and noise."""
+    """Returns the row of a run: what it repeats and converts, what its codes tell, and noise."""
     right = scores.right_conversions(run.model.convert, verbs)
-    different = ~np.eye(right.shape[1], dtype=bool)
+    same = np.eye(right.shape[1], dtype=bool)
     ce, kl = ce_and_kl(run.model, verbs)
-    gaussian = scores.score_drawn(lab.sample_prior(run.model, 10_000), verbs)
-    return [
-        {
-            "row": recipe,
-            "repeated": right[:, ~different].mean(),
-            "conversions": right[:, different].mean(),
-            "nearest": scores.nearest_are_partners(run.model, verbs),
-            "ce": ce,
-            "kl": kl,
-            "mutual_information": lab.information(run.model, verbs)["mutual_information"],
-        }
-        | gaussian
-    ]
+    row = {
+        "row": recipe,
+        "repeated": right[:, same].mean(),
+        "conversions": right[:, ~same].mean(),
+        "nearest": scores.nearest_are_partners(run.model, verbs),
+        "ce": ce,
+        "kl": kl,
+        "mutual_information": lab.information(run.model, verbs)["mutual_information"],
+    }
+    return [row | scores.score_drawn(lab.sample_prior(run.model, 10_000), verbs)]
+
+
+SECRET = {  # the table, and the recipes that learn it
+    "": (None, {"16 epochs": PLAIN, "84 epochs": PLAIN_84}),
+    ", one alphabet": ("shared", {"16 epochs": PLAIN}),
+    ", secret": ("own", {"16 epochs": PLAIN, "84 epochs": PLAIN_84, "Config()": Config}),
+}
 
 
 def secret_rows():
     """Returns the rows of models whose tenses have alphabets of their own, and of controls."""
     verbs = lab.distinct_verbs()
-    plain = {"16 epochs": PLAIN, "84 epochs": PLAIN_84}
     rows = []
-    for seed in range(5):
-        ours = {"Config()": Config} if seed < 3 else {}
-        asked = {
-            "": (verbs, plain),
-            ", one alphabet": (in_secret(verbs, seed, shared=True), {"16 epochs": PLAIN}),
-            ", secret": (in_secret(verbs, seed), plain | ours),
-        }
-        for suffix, (table, recipes) in asked.items():
-            runs = sweep([recipe(seed=seed) for recipe in recipes.values()], table, pairs=[])
-            for name, run in zip(recipes, runs, strict=True):
-                (row,) = secret_of_run(name + suffix, run, table)
-                rows.append(row | {"seed": seed})
+    for seed, (suffix, (alphabets, recipes)) in itertools.product(range(5), SECRET.items()):
+        table = in_secret(verbs, seed, shared=alphabets == "shared") if alphabets else verbs
+        names = [name for name in recipes if name != "Config()" or seed < 3]
+        runs = sweep([recipes[name](seed=seed) for name in names], table, pairs=[])
+        for name, run in zip(names, runs, strict=True):
+            (row,) = secret_of_run(name + suffix, run, table)
+            rows.append(row | {"seed": seed})
     return rows
 
 
@@ -259,17 +262,15 @@ def ahead_of_run(recipe, run, verbs):
 def ahead_rows():
     """Returns the rows of trainings of two sizes, in which one part may keep ahead."""
     rows = []
-    for size, recipe, every in (("miniature", LONG_MINIATURE, 10), ("full size", PLAIN, 1)):
-        for ahead, training in AHEAD.items():
-            weights = (0.3, 0.5, 1.0) if training is EncoderAhead else (0.5,)
-            recipes = {
-                f"{size}, {ahead}, β = {weight:g}": partial(
-                    recipe, strategy="constant", kl_weight=weight
-                )
-                for weight in weights
-            }
-            options = {"score": ahead_of_run, "make_training": training}
-            rows += rows_of(recipes, 3, every, **options)
+    for (size, (recipe, every)), (ahead, training) in itertools.product(
+        SIZES.items(), AHEAD.items()
+    ):
+        weights = (0.3, 0.5, 1.0) if ahead == "encoder ahead" else (0.5,)
+        recipes = {
+            f"{size}, {ahead}, β = {weight:g}": partial(recipe, kl_weight=weight)
+            for weight in weights
+        }
+        rows += rows_of(recipes, 3, every, score=ahead_of_run, make_training=training)
     return rows
 
 

@@ -92,34 +92,34 @@ def answer(model, verbs):
     """Returns a model's rows of verbs, from their lemmas; copies where it lacks a letter."""
     alphabet = set(model.vocabulary.alphabet)
     rows = {lemma: (lemma,) * len(verbs[0]) for lemma in lemmas_of(verbs)}
-    known = [lemma for lemma in rows if set(lemma) <= alphabet]
-    mu, _ = model.encode(known, lab.LEMMA)
-    rows |= zip(known, model.generate(mu), strict=True)
+    readable = [lemma for lemma in rows if set(lemma) <= alphabet]
+    mu, _ = model.encode(readable, lab.LEMMA)
+    rows |= zip(readable, model.generate(mu), strict=True)
     return [rows[lemma] for lemma in lemmas_of(verbs)]
 
 
 def score_rows(name, rows, kept, verbs):
     """Returns the scores of rows that were found, which began with those that were kept."""
     right = len(set(kept) & set(verbs)) / max(1, len(kept))
-    found = {"row": name, "kept": len(kept), "kept_right": right}
+    row = {"row": name, "kept": len(kept), "kept_right": right}
     rng = random.Random(0)
     drawn = [rng.choice(rows) for _ in range(10_000)]
-    return found | score_conversions(by_rows(rows), verbs) | score_drawn(drawn, verbs)
+    return row | score_conversions(by_rows(rows), verbs) | score_drawn(drawn, verbs)
 
 
-def score_spelled(model, verbs, asked):
+def score_spelled(model, verbs, rarer):
     """Returns the scores of what a network spells: the table's conversions, and rarer verbs."""
     spelled = score_conversions(model.convert, verbs)
-    found = {f"spelled_{name}": share for name, share in spelled.items()}
-    return found | {"rarer": exact_match(answer(model, asked), asked)["forms"]}
+    row = {f"spelled_{name}": share for name, share in spelled.items()}
+    return row | {"rarer": exact_match(answer(model, rarer), rarer)["forms"]}
 
 
 def score_table(seed):
     """Returns the rows of a seed: of the whole table, words and tenses are told."""
     verbs = lab.distinct_verbs()
     lists = lists_of(verbs)
-    asked = rarer_verbs()
-    hidden = lemmas_of(asked)
+    rarer = rarer_verbs()
+    hidden = lemmas_of(rarer)
     run = train_lab(lists, seed)
     sure = taught.sure_joins(run, lists)
     endings = rows_of_endings(lists)
@@ -131,9 +131,9 @@ def score_table(seed):
     rows = [
         score_rows("model alone", taught.find_rows(run, lists), taught.rows_of(lists, sure), verbs),
         score_rows("likeness of letters, one to one", alike, alike, verbs),
-        {"row": "neighbour", "rarer": exact_match(copied, asked)["forms"]},
-        score_rows("count", counted, endings, verbs) | score_spelled(learn(counted), verbs, asked),
-        {"row": "true rows"} | score_spelled(learn(verbs), verbs, asked),
+        {"row": "neighbour", "rarer": exact_match(copied, rarer)["forms"]},
+        score_rows("count", counted, endings, verbs) | score_spelled(learn(counted), verbs, rarer),
+        {"row": "true rows"} | score_spelled(learn(verbs), verbs, rarer),
     ]
     starts = {
         "self-taught": sure,
@@ -141,9 +141,9 @@ def score_table(seed):
         "beginnings, the same conjugator": joins_of_beginnings(lists),
     }
     for name, joins in starts.items():
-        found = taught.teach(lists, joins, seed, hidden)
-        row = score_rows(name, found.rows, taught.rows_of(lists, joins), verbs)
-        rows.append(row | score_spelled(found.model, verbs, asked))
+        result = taught.teach(lists, joins, seed, hidden)
+        row = score_rows(name, result.rows, taught.rows_of(lists, joins), verbs)
+        rows.append(row | score_spelled(result.model, verbs, rarer))
     return rows
 
 
@@ -160,15 +160,15 @@ TOLD = {
 
 def score_fold(seed):
     """Returns the rows of a fold: a tenth of the table, which no system has seen."""
-    training, asked = split_verbs(lab.load_verbs(), seed)
+    training, unseen = split_verbs(lab.load_verbs(), seed)
     lists = lists_of(training)
-    hidden = lemmas_of(asked)
+    hidden = lemmas_of(unseen)
     alphabet = lab.vocabulary_of(training).alphabet
     counted = rows_by_counting(lists)
     answers = [
-        answer(taught.self_taught(lists, seed, hidden).model, asked),
-        answer(train_lab(lists, seed).model, asked),
-        answer(taught.learn(counted, alphabet, seed, hidden), asked),
+        answer(taught.self_taught(lists, seed, hidden).model, unseen),
+        answer(train_lab(lists, seed).model, unseen),
+        answer(taught.learn(counted, alphabet, seed, hidden), unseen),
         [neighbour(lemma, counted) for lemma in hidden],
         [neighbour(lemma, training) for lemma in hidden],
         [spelling_rule(lemma) for lemma in hidden],
@@ -176,7 +176,7 @@ def score_fold(seed):
     ]
     rows = []
     for (name, told), answered in zip(TOLD.items(), answers, strict=True):
-        rows.append({"row": name, "told": told} | exact_match(answered, asked))
+        rows.append({"row": name, "told": told} | exact_match(answered, unseen))
     return rows
 
 

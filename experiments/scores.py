@@ -17,8 +17,8 @@ def by_rows(rows):
     row_of = {(tense, form): row for row in rows for tense, form in enumerate(row)}
 
     def convert(words, source_tense, target_tense):
-        found = [row_of.get((source_tense, word)) for word in words]
-        return [row[target_tense] if row else "" for row in found]
+        rows_of_words = [row_of.get((source_tense, word)) for word in words]
+        return [row[target_tense] if row else "" for row in rows_of_words]
 
     return convert
 
@@ -84,11 +84,11 @@ def nearest_are_partners(model, verbs):
 
 def score_drawn(drawn, verbs):
     """Returns, by name, the scores from noise of verbs that were drawn."""
-    found = lab.gaussian_score(drawn, verbs)
+    gaussian = lab.gaussian_score(drawn, verbs)
     return {
-        "gaussian_exact": found.exact,
-        "gaussian_inconsistent": found.inconsistent,
-        "never": len(verbs) - found.distinct,
+        "gaussian_exact": gaussian.exact,
+        "gaussian_inconsistent": gaussian.inconsistent,
+        "never": len(verbs) - gaussian.distinct,
     }
 
 

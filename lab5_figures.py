@@ -32,6 +32,8 @@ CURVES = {
 }
 WIDE = ("ce", "kl")  # these range over decades
 SHARES = ("tf_ratio", "bleu4", "gaussian_exact")  # 0..1
+STYLES = ["-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1))]  # of lines
+MARKS = "s^DvXPo"
 
 
 def set_style() -> None:
@@ -129,6 +131,52 @@ def draw_map(ax: plt.Axes, xs, ys, names: np.ndarray) -> None:
         if depth > 6 and names[row, column] not in named:
             look = {"size": max(9, depth), "weight": "bold", "alpha": 0.3}
             ax.text(xs[column], ys[row], letter.upper(), **look, **centred)
+
+
+def draw_plane(ax: plt.Axes, verbs: list[lab.Verb], beyond: float) -> None:
+    """Draws a plane of KL and CE, with the triangle that no model can enter."""
+    floor = math.log(len(verbs))  # the nats that name a verb
+    ax.fill([0, 0, floor], [0, floor, 0], color="0.88")
+    look = {"ha": "center", "va": "center", "color": "0.35", "fontsize": 9}
+    ax.text(floor / 3, floor / 3, "no model\ncan be\nhere", **look)
+    ax.set(xlabel="KL, nats: what a code costs", ylabel="CE, nats: what is left to guess")
+    ax.set(xlim=(0, beyond), ylim=(0, beyond))
+
+
+def draw_paths(runs: dict[str, Run], verbs: list[lab.Verb]) -> plt.Figure:
+    """Returns a figure with the paths of runs through the plane, and their KL and conversions.
+
+    Their trainings are those of `experiments.paths`.
+    """
+    places = [["plane", "KL"], ["plane", "converted"]]
+    fig, axes = plt.subplot_mosaic(places, figsize=(WIDTH, 3.8), width_ratios=[4, 3])
+    paths = {name: run.history[["KL", "CE", "converted"]].dropna() for name, run in runs.items()}
+    last = max(path["CE"].iloc[-1] for path in paths.values())
+    draw_plane(axes["plane"], verbs, beyond=max(10.5, 1.2 * last))
+    for (name, path), style in zip(paths.items(), STYLES, strict=False):
+        (curve,) = axes["plane"].plot(path["KL"], path["CE"], linestyle=style, label=name)
+        look = {"color": curve.get_color()}
+        axes["plane"].plot(*path[["KL", "CE"]].iloc[-1], "o", **look, clip_on=False, zorder=3)
+        for column in ("KL", "converted"):
+            axes[column].plot(path[column], linestyle=style, **look)
+    for column, label in {"KL": "KL, nats", "converted": "conversions"}.items():
+        axes[column].axvline(0.3 * max(path.index), color="0.4", linewidth=1)
+        axes[column].set(ylabel=label, ylim=(0, None))
+    axes["converted"].set_xlabel("epoch")
+    fig.legend(*axes["plane"].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return fig
+
+
+def draw_line(ax: plt.Axes, constants: pd.DataFrame, models: pd.DataFrame, x: str, y: str) -> None:
+    """Draws the line of constants, a score by β, and a mark for each model at its kind of β.
+
+    `constants` has the column `y`, by β, and `models` the columns `x` and `y`, by name.
+    """
+    ax.plot(constants[y], ".-", color="0.6", linewidth=1, label="constants")
+    for n, (name, model) in enumerate(models.iterrows()):
+        look = {"color": f"C{n}", "markersize": 5.5, "clip_on": False, "zorder": 3}
+        ax.plot(model[x], model[y], MARKS[n % len(MARKS)], label=name, **look)
+    ax.set(xlabel=x, ylabel=y, ylim=(0, None))
 
 
 def save_fig(fig: plt.Figure, name: str) -> None:

@@ -90,8 +90,8 @@ def test_points_need_both_the_check_and_its_hidden_test(sources, monkeypatch, fa
 
 
 def test_hidden_tests_have_other_inputs(folder, written):
-    shown = json.loads((folder / "expected.json").read_text("utf-8"))
-    same = [name for name, expected in shown.items() if str(expected) in written]
+    handed_out = json.loads((folder / "expected.json").read_text("utf-8"))
+    same = [name for name, results in handed_out.items() if str(results) in written]
     assert same == ["reparameterize", "gaussian_score"]  # other inputs, the same results
 
 
@@ -262,7 +262,7 @@ def test_names_only_files_that_are_there(folder):
 
 def run(folder, replacements):
     """Runs the notebooks of a folder in order; returns what the cells of code show, by id."""
-    shown = {}
+    outputs = {}
     for path in sorted(folder.glob("0*.ipynb")):
         notebook = nbformat.read(path, 4)
         for cell in notebook.cells:
@@ -270,17 +270,17 @@ def run(folder, replacements):
                 cell.source = cell.source.replace(old, new)
         NotebookClient(notebook, resources={"metadata": {"path": folder}}).execute()
         cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-        shown |= {f"{path.name[:2]} {cell.id}": str(cell.outputs) for cell in cells}
-    return shown
+        outputs |= {f"{path.name[:2]} {cell.id}": str(cell.outputs) for cell in cells}
+    return outputs
 
 
 @pytest.mark.slow
 def test_blank_notebooks_run_to_their_ends_without_a_point(folder):
-    shown = run(folder, {})
-    said = [text for name, text in shown.items() if "check-" in name]
-    assert len(said) == 18
-    assert all("still blank" in text for text in said)
-    assert all("notebook: 0 of" in text for name, text in shown.items() if "total" in name)
+    outputs = run(folder, {})
+    verdicts = [text for name, text in outputs.items() if "check-" in name]
+    assert len(verdicts) == 18
+    assert all("still blank" in text for text in verdicts)
+    assert all("notebook: 0 of" in text for name, text in outputs.items() if "total" in name)
 
 
 SHORTER = {  # fewer verbs, epochs and draws
@@ -295,10 +295,10 @@ SHORTER = {  # fewer verbs, epochs and draws
 def test_filled_in_a_model_goes_from_notebook_to_notebook(folder, sources, tmp_path):
     for name, text in handout.make_files(for_nbgrader=True).items():
         (tmp_path / name).write_text(text, "utf-8")
-    shown = run(tmp_path, SHORTER)
-    assert not [name for name, text in shown.items() if "'error'" in text]
-    assert "exact: " in shown["03 c32"]
-    assert "rising to 1" in shown["04 curves"]
+    outputs = run(tmp_path, SHORTER)
+    assert not [name for name, text in outputs.items() if "'error'" in text]
+    assert "exact: " in outputs["03 c32"]
+    assert "rising to 1" in outputs["04 curves"]
 
 
 # ---- What is refused ----
@@ -323,8 +323,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("why", REFUSED)
 def test_a_cell_that_cannot_be_marked_is_refused_by_name(tmp_path, why):
-    code, said = f"def bare():\n    return 1\n\n\n{UNCHECKED}", {"handout": REFUSED[why]}
-    cell = nbformat.v4.new_code_cell(code, id="one", metadata=said)
+    code = f"def bare():\n    return 1\n\n\n{UNCHECKED}"
+    cell = nbformat.v4.new_code_cell(code, id="one", metadata={"handout": REFUSED[why]})
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "01_a.ipynb")
     with pytest.raises(ValueError, match=f"01_a.ipynb, cell one: .*{why}"):
         handout.make_source(tmp_path / "01_a.ipynb", {})

@@ -238,10 +238,10 @@ def test_a_right_answer_that_is_written_differently_keeps_its_points(sources, an
 def test_no_answer_is_handed_out(folder, written):
     bodies = re.findall(r"BEGIN SOLUTION\n(.*?)### END", written, re.S)
     lines = {line.strip() for body in bodies for line in body.split("\n") if len(line) > 40}
-    handed = "".join(path.read_text("utf-8") for path in folder.iterdir())
+    texts = "".join(path.read_text("utf-8") for path in folder.iterdir())
     assert len(bodies) == 25
-    assert not [line for line in lines if line in handed and "vocabulary.sos" not in line]
-    assert not re.search("SOLUTION|HIDDEN|GatedDecoder|class Encoder:", handed)
+    assert not [line for line in lines if line in texts and "vocabulary.sos" not in line]
+    assert not re.search("SOLUTION|HIDDEN|GatedDecoder|class Encoder:", texts)
 
 
 def test_the_verbs_are_those_handed_out_whatever_is_set_later(folder, monkeypatch):

@@ -130,13 +130,17 @@ def test_all_that_is_asked_names_a_run():
     assert len({key(tiny(), **options) for options in OPTIONS}) == len(OPTIONS)
 
 
-VERSIONS = [(torch, "__version__", "another"), (torch, "get_default_dtype", lambda: torch.float64)]
+CHANGES = {
+    "version": patch.object(torch, "__version__", "another"),
+    "dtype": patch.object(torch, "get_default_dtype", lambda: torch.float64),
+    "schedule": patch.dict(lab5_train.STRATEGIES, {"target-rate": lab5_train.constant}),
+}
 
 
-@pytest.mark.parametrize("version", VERSIONS, ids=["torch", "dtype"])
-def test_so_do_versions(version):
+@pytest.mark.parametrize("change", CHANGES)
+def test_so_do_versions_and_what_a_name_stands_for(change):
     before = key(tiny())
-    with patch.object(*version):
+    with CHANGES[change]:
         assert key(tiny()) != before
 
 

@@ -310,21 +310,3 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path, monkeypatch, caps
             handout.main()
         assert "expected a new or an empty folder" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
-
-
-UNCHECKED = 'def unchecked():\n    """Returns 1."""\n    return 1'
-REFUSED = {
-    "found no function no_such": {"blank": {"no_such": 5}},
-    "found no docstring": {"blank": {"bare": 5}},
-    "no attribute 'unchecked'": {"blank": {"unchecked": 5}},
-    "found {'blnak'}": {"blnak": {}},
-}
-
-
-@pytest.mark.parametrize("why", REFUSED)
-def test_a_cell_that_cannot_be_marked_is_refused_by_name(tmp_path, why):
-    code = f"def bare():\n    return 1\n\n\n{UNCHECKED}"
-    cell = nbformat.v4.new_code_cell(code, id="one", metadata={"handout": REFUSED[why]})
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "01_a.ipynb")
-    with pytest.raises(ValueError, match=f"01_a.ipynb, cell one: .*{why}"):
-        handout.make_source(tmp_path / "01_a.ipynb", {})

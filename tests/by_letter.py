@@ -7,9 +7,9 @@ from torch.nn import functional as F
 import lab5_gate
 
 
-def assert_close(found, expected, tolerance=1e-5):
+def assert_close(ours, expected, tolerance=1e-5):
     """Compares tensors, or tuples of them."""
-    torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
+    torch.testing.assert_close(ours, expected, atol=tolerance, rtol=tolerance)
 
 
 def read(network, letters, h, c):

@@ -35,6 +35,7 @@ SMALL = {  # trains ten verbs in a fraction of a second
     "latent_size": 16,
     "embedding_size": 16,
 }
+QUICK = {"progress": False, "make_training": own.Unscored}
 
 
 def small(**changes):
@@ -44,13 +45,12 @@ def small(**changes):
 
 def train(config, verbs, **options):
     """Trains without a bar, and without the lab's scores, which take most of a small run's time."""
-    return lab5_runs.train(config, verbs, progress=False, make_training=own.Unscored, **options)
+    return lab5_runs.train(config, verbs, **QUICK | options)
 
 
 def keep(config, verbs, **options):
     """Loads or trains the same run, from runs/."""
-    options = {"progress": False, "make_training": own.Unscored} | options
-    return lab5_runs.load_or_train(config, verbs, **options)
+    return lab5_runs.load_or_train(config, verbs, **QUICK | options)
 
 
 def written(folder):

@@ -1,5 +1,6 @@
 """Experiments: verbs that are held out, scores of what converts, tables over seeds."""
 
+import copy
 import sys
 from itertools import permutations
 from types import SimpleNamespace
@@ -25,10 +26,10 @@ def parts(verbs):
 
 
 def test_parts_are_disjoint_complete_of_about_a_tenth_and_the_same_everywhere(parts, verbs):
-    for training, held in parts:
-        assert sorted(training + held) == verbs
-        assert abs(len(held) - len(verbs) / 10) <= 3
-    assert sorted(verb for _, held in parts for verb in held) == verbs
+    for training, held_out in parts:
+        assert sorted(training + held_out) == verbs
+        assert abs(len(held_out) - len(verbs) / 10) <= 3
+    assert sorted(verb for _, held_out in parts for verb in held_out) == verbs
     assert split_verbs(verbs + verbs) == parts[0], "repeated rows"
 
 
@@ -36,8 +37,8 @@ FAMILIES = [{"stand", "understand"}, {"go", "undergo"}, {"take", "mistake"}]
 
 
 def test_what_a_prefix_makes_of_a_held_out_verb_is_held_out(parts):
-    for _, held in parts:
-        lemmas = {verb[0] for verb in held}
+    for _, held_out in parts:
+        lemmas = {verb[0] for verb in held_out}
         assert all(family & lemmas in (family, set()) for family in FAMILIES)
     assert find_root("misunderstand", {"stand", "understand", "misunderstand"}) == "stand"
 
@@ -68,12 +69,15 @@ def test_a_neighbour_has_the_longest_common_ending_and_then_the_nearest_length()
     verbs = [("string", "strung"), ("ping", "pinged"), ("go", "went")]
     assert neighbour("spring", verbs) == ("spring", "sprung")
     assert neighbour("ding", verbs) == ("ding", "dinged")
-    found = count_baseline.likeness("sing", ["sang", "singing", "si", "x"])
-    assert found.tolist() == [6 - 4, 8 - 5.5, 4 - 3, -2.5], "no letter is counted twice"
+
+
+def test_likeness_counts_no_letter_twice():
+    likeness = count_baseline.likeness("sing", ["sang", "singing", "si", "x"])
+    assert likeness.tolist() == [6 - 4, 8 - 5.5, 4 - 3, -2.5]
 
 
 # ---- Scores ----
-ASKED = [
+HELD_OUT = [
     ("go", "goes", "going", "went"),
     ("interview", "interviews", "interviewing", "interviewed"),
 ]
@@ -81,24 +85,25 @@ ANSWERS = [("", "goes", "going", "goed"), ("", "interviews", "interviewing", "in
 
 
 def test_the_form_that_was_given_does_not_count():
-    assert exact_match(ANSWERS, ASKED) == {"forms": approx(5 / 6), "irregular_pasts": 0}
+    assert exact_match(ANSWERS, HELD_OUT) == {"forms": approx(5 / 6), "irregular_pasts": 0}
 
 
 def test_rows_are_scored_by_what_they_convert(verbs):
     rows = count_baseline.rows_by_counting(zip(*verbs, strict=True))
-    found = scores.score_conversions(scores.by_rows(rows), verbs)
+    shares = scores.score_conversions(scores.by_rows(rows), verbs)
     right = []
     for source, target in permutations(range(4), 2):
-        made = {row[source]: row[target] for row in rows}
-        right += [made[verb[source]] == verb[target] for verb in verbs]
-    assert found["conversions"] == approx(np.mean(right)) and np.mean(right) > 0.95
-    assert found["rows"] == approx(len(set(rows) & set(verbs)) / len(verbs))
+        partner = {row[source]: row[target] for row in rows}
+        right += [partner[verb[source]] == verb[target] for verb in verbs]
+    assert shares["conversions"] == approx(np.mean(right))
+    assert shares["conversions"] > 0.95
+    assert shares["rows"] == approx(len(set(rows) & set(verbs)) / len(verbs))
 
 
 def test_what_was_kept_and_what_is_never_drawn_are_counted():
-    kept = [ASKED[0], *permutations(ASKED[0])][:4]
-    found = score_selftaught.score_rows("ours", ASKED[:1], kept, ASKED)
-    assert (found["kept"], found["kept_right"], found["never"]) == (4, 0.25, 1)
+    kept = [HELD_OUT[0], *permutations(HELD_OUT[0])][:4]
+    row = score_selftaught.score_rows("ours", HELD_OUT[:1], kept, HELD_OUT)
+    assert (row["kept"], row["kept_right"], row["never"]) == (4, 0.25, 1)
 
 
 def test_a_lead_is_that_on_the_same_verbs_with_students_interval():
@@ -112,15 +117,18 @@ def test_a_lead_is_that_on_the_same_verbs_with_students_interval():
 @torch.no_grad()
 def test_a_gate_opens_where_its_path_is_likeliest():
     model = lab.make_model(small(), ENGLISH)
-    opened = scores.gates(model, ASKED)
-    for verb, places in zip(ASKED, opened, strict=True):
+    opened = scores.gates(model, HELD_OUT)
+    for verb, places in zip(HELD_OUT, opened, strict=True):
         for tense, word in enumerate(verb):
             (letters,) = ENGLISH.to_tensor([word])[0]
             context = model.decoder.context(model.encode([word], tense)[0], tense)[0]
             fed = [ENGLISH.sos, *letters.tolist()]
             paths = gate_paths(model.decoder, context, letters, fed, tense)
             assert places[tense] == torch.stack(paths).argmin()
-    at_end = scores.at_common_prefix(np.array([[0, 0, 0, 1], [9, 9, 8, 9]]), ASKED)
+
+
+def test_a_gate_may_open_exactly_after_the_common_prefix():
+    at_end = scores.at_common_prefix(np.array([[0, 0, 0, 1], [9, 9, 8, 9]]), HELD_OUT)
     assert at_end.astype(int).tolist() == [[1, 1, 1, 0], [1, 1, 0, 1]]
 
 
@@ -128,8 +136,8 @@ def test_a_refined_run_is_scored_before_refining_too(monkeypatch):
     runs = [SimpleNamespace(model=f"refined {n}", before_refining=f"before {n}") for n in (0, 1)]
     monkeypatch.setattr(score_seeds, "sweep", lambda configs, verbs: runs)
     monkeypatch.setattr(score_seeds, "score_model", lambda model, verbs: {"of": model})
-    found = [tuple(row.values()) for row in score_seeds.rows_of({"ours": small}, seeds=2)]
-    assert found == [
+    rows = [tuple(row.values()) for row in score_seeds.rows_of({"ours": small}, seeds=2)]
+    assert rows == [
         ("ours", "refined 0", 0),
         ("ours, before refining", "before 0", 0),
         ("ours", "refined 1", 1),
@@ -150,6 +158,10 @@ def test_words_are_joined_if_their_longest_common_beginning_is_with_each_other_a
     lists = [["abc", "abd", "xyz"], ["abcs", "abds", "xabc"]]
     joins = score_selftaught.joins_of_beginnings(lists)
     assert joins.tolist() == [[0, 0], [1, 1], [2, 2]]
+
+
+def test_rows_are_joined_by_their_places_in_the_lists():
+    lists = [["abc", "abd", "xyz"], ["abcs", "abds", "xabc"]]
     joins = score_selftaught.joins_of([("abd", "xabc")], lists)
     assert joins.tolist() == [[0, -1], [1, 2], [2, -1]]
 
@@ -160,40 +172,23 @@ def test_rarer_verbs_are_not_in_the_table(monkeypatch, verbs):
     assert set(score_selftaught.rarer_verbs()) == set(others)
 
 
-def test_no_system_is_told_what_is_held_out(monkeypatch, verbs):
-    _, asked = split_verbs(verbs, 1)
-    told = []
+PROGRESS = np.arange(1, 1001) / 1000
 
-    def learn(*known):
-        assert known[-1] == [verb[0] for verb in asked]
-        return SimpleNamespace(model=None)
 
-    stubs = {
-        "lists_of": told.extend,
-        "rows_by_counting": lambda lists: [],
-        "neighbour": lambda lemma, rows: told.extend(rows) or (lemma,) * 4,
-        "train_lab": lambda lists, seed: SimpleNamespace(model=None),
-        "answer": lambda model, asked: asked,
-    }
-    for name, stub in stubs.items():
-        monkeypatch.setattr(score_selftaught, name, stub)
-    for name in ("learn", "self_taught"):
-        monkeypatch.setattr(score_selftaught.taught, name, learn)
-    score_selftaught.score_fold(1)
-    assert set(told) == set(verbs) - set(asked)
+def weights_of(recipe):
+    return [lab5_train.kl_weight(recipe(), progress, 0.0) for progress in PROGRESS]
 
 
 def test_schedules_are_compared_at_one_mean_weight():
-    recipes = ("constant", "monotonic", "four cycles", "backwards", "two sigmoids")
-    for config in (score_seeds.ANNEALING[name]() for name in recipes):
-        weights = [lab5_train.kl_weight(config, n / 1000, 0.0) for n in range(1, 1001)]
-        assert np.mean(weights) == approx(0.3, abs=2e-3)
+    for name in ("constant", "monotonic", "four cycles", "backwards", "two sigmoids"):
+        weights = weights_of(score_seeds.ANNEALING[name])
+        assert np.mean(weights) == approx(0.3, abs=2e-3), name
 
 
-def test_a_wrong_request_is_one_line(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["script", "a", "b"])
-    with pytest.raises(SystemExit, match="b: not one of a"):
-        experiments.score_parts({"a": None})
+def test_schedules_are_compared_at_one_effective_weight_too():
+    rates = [lab5_train.learning_rate(score_seeds.PLAIN(), progress) for progress in PROGRESS]
+    for name, recipe in score_seeds.FALLING.items():
+        assert np.average(weights_of(recipe), weights=rates) == approx(0.3, abs=2e-3), name
 
 
 def test_hidden_forms_are_never_trained_on_and_scored_from_the_others():
@@ -208,14 +203,68 @@ def test_hidden_forms_are_never_trained_on_and_scored_from_the_others():
     right[0, 1, 0] = True  # one of the six conversions into hidden forms
     right[5, 0] = True  # one into the hidden form, and one of the six between seen ones
     right[1] = True  # of a verb without a hidden form
-    found = scores.score_hidden(right, variants.hidden_forms(verbs))
-    assert found == approx({"seen": 1 / 6, "hidden": 2 / 6})
+    shares = scores.score_hidden(right, variants.hidden_forms(verbs))
+    assert shares == approx({"seen": 1 / 6, "hidden": 2 / 6})
 
 
 def test_an_ablation_lacks_the_part_that_names_it():
     _, price = lab.DECODERS["no price"](small(), ENGLISH).tau_and_price(1.0)
     tau, _ = lab.DECODERS["not flattened"](small(), ENGLISH).tau_and_price(0.0)
     assert (price, tau) == (0, 1)
+
+
+def keys_of(verbs, secret):
+    """Returns for each tense how its letters are rewritten. Each must be one to one."""
+    keys = []
+    for words, rewritten in zip(zip(*verbs, strict=True), zip(*secret, strict=True), strict=True):
+        letters = set(zip("".join(words), "".join(rewritten), strict=True))
+        assert len(letters) == len(dict(letters)) == len({secret for _, secret in letters})
+        keys.append(dict(letters))
+    return keys
+
+
+def test_each_tense_but_the_first_has_a_secret_alphabet_of_its_own(verbs):
+    first, *others = keys_of(verbs, variants.in_secret(verbs, seed=0))
+    assert all(letter == same for letter, same in first.items())
+    assert all(one != other for one, other in permutations([first, *others], 2))
+
+
+def test_a_shared_alphabet_is_one_for_all_tenses(verbs):
+    first, *others = keys_of(verbs, variants.in_secret(verbs, seed=0, shared=True))
+    assert any(letter != secret for letter, secret in first.items())
+    assert all(first.items() >= other.items() for other in others)
+
+
+def test_partners_are_nearest_if_no_other_code_of_their_tense_is_nearer(monkeypatch):
+    codes = torch.tensor([[[0.0], [0.1]], [[1.0], [0.3]]])  # (N, F, Z)
+    monkeypatch.setattr(lab, "encode_verbs", lambda model, verbs: (codes, None))
+    assert scores.nearest_are_partners(None, None) == 3 / 4  # 0.3 is nearer to 0 than to 1
+
+
+def test_a_constant_rate_warms_up_and_stays_at_half():
+    training = variants.ConstantRate(small(learning_rate=0.01), VERBS)
+    rates = [training.rate(progress) for progress in (0.01, 0.02, 0.5, 1)]
+    assert rates == approx([0.0025, 0.005, 0.005, 0.005])
+
+
+AHEAD = {
+    paths.EncoderAhead: {"encoder"},
+    paths.DecoderAhead: {"decoder"},
+    paths.BothAhead: {"encoder", "decoder"},
+}
+
+
+@pytest.mark.parametrize("kind", AHEAD)
+def test_extra_steps_move_the_part_that_is_ahead_in_the_first_three_tenths(kind):
+    training = kind(small(), VERBS)
+    batch = training.make_epoch(1)[0]
+    for progress, ahead in ((0.3, AHEAD[kind]), (0.31, set())):
+        before = copy.deepcopy(training.model.state_dict())
+        training.loss(batch, progress, refining=False)
+        after = training.model.state_dict()
+        moved = {name for name in before if not before[name].equal(after[name])}
+        assert {name.split(".")[0] for name in moved} == ahead
+        assert all(weight.requires_grad for weight in training.model.parameters())
 
 
 # ---- Tables ----
@@ -226,8 +275,8 @@ def test_a_table_is_sorted_and_read_as_means_over_seeds(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["script"])
     experiments.score_parts({"a part": ("table", lambda: rows)})
     assert (tmp_path / "table.csv").read_text() == "row,seed,score\na,0,3\na,1,4\nb,0,1\n"
-    found = experiments.over_seeds("table.csv", {"a": "A", "b": "B"}, {"score": "s", "none": "n"})
-    assert found.to_dict("list") == {
+    table = experiments.over_seeds("table.csv", {"a": "A", "b": "B"}, {"score": "s", "none": "n"})
+    assert table.to_dict("list") == {
         "seeds": [2, 1],
         "s": ["3.500 ± 0.707", "1.000"],
         "n": ["–"] * 2,
@@ -249,10 +298,3 @@ def test_a_path_holds_ce_and_kl_of_all_verbs_with_the_right_letters_fed():
     assert last["CE"] == approx(nats.sum(1).mean().item(), abs=1e-4)
     assert last["KL"] == approx(last["kl_table"], abs=1e-4)
     assert last["converted"] == lab.conversion_accuracy(model, VERBS[::4])
-
-
-def test_curves_are_rows_of_epochs():
-    run = lab5_runs.train(small(epochs=2, refine=0.0), VERBS, progress=False)
-    rows = score_seeds.curves_of_run("tiny", run, VERBS)
-    assert [tuple(row) for row in rows] == 2 * [("row", "epoch", "ce", "kl", "bleu4")]
-    assert [row["ce"] for row in rows] == run.history["ce"].tolist()

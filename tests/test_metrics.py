@@ -25,17 +25,18 @@ def table(thirty):
 
 
 # ---- BLEU-4 ----
-def test_bleu_known_values():
+def test_bleu_is_the_courses_by_hand():
     assert lab.bleu4("abandoned", "abandoned") == 1
     assert lab.bleu4("", "abandoned") == 0
     assert lab.bleu4("walk", "walking") == approx(math.exp(1 - 7 / 4)), "it is too short"
     shares = [4 / 5, 2 / 4, 1 / 3, 0.1 / 2]  # of letters, pairs, triples; no quadruple
     assert lab.bleu4("sents", "sends") == approx(math.prod(shares) ** 0.25)
+
+
+def test_bleu_of_a_short_word_is_the_courses_too():
     short = [lab.bleu4(word, word) for word in ("a", "go", "ran")]
     assert short == approx([0.178, 0.316, 1], abs=5e-4)
     assert lab.bleu4("rans", "ran") == approx(0.25**0.33), "its 1- to 3-grams"
-    with pytest.raises(ValueError, match="reference"):
-        lab.bleu4("abandon", "")
 
 
 def test_mean_bleu_is_that_of_the_converted_words(model):
@@ -44,8 +45,6 @@ def test_mean_bleu_is_that_of_the_converted_words(model):
         (output,) = model.convert([source], source_tense, target_tense)
         scores.append(lab.bleu4(output, target))
     assert lab.mean_bleu4(model) == approx(np.mean(scores))
-    with pytest.raises(ValueError, match="pairs: found none"):
-        lab.mean_bleu4(model, [])
 
 
 # ---- Gaussian score ----
@@ -58,15 +57,11 @@ def test_the_gaussian_score_by_counting():
     new = [verb for verb in generated if verb not in rows]
     inconsistent = sum(all(verb[t] in columns[t] for t in range(4)) for verb in new)
     assert 0 < inconsistent < len(new)
-    score = lab.gaussian_score(list(map(list, generated)), [list(row) for row in rows])
+    score = lab.gaussian_score(generated, rows)
     assert score.official == approx(sum(map(rows.count, generated)) / 40)
     assert score.exact == approx(1 - len(new) / 40)
     assert score.distinct == len(set(generated) - set(new))
     assert score.inconsistent == approx(inconsistent / 40)
-    for bad, table in (([], rows), ([rows[0][:3]], rows), (rows, [])):
-        found = f"generated: found {len(bad)} and {len(set(table))} rows"
-        with pytest.raises(ValueError, match=f"^{found}, with .* forms; expected some of each"):
-            lab.gaussian_score(bad, table)
 
 
 # ---- KL and information ----
@@ -137,19 +132,15 @@ def test_score_is_every_metric_whatever_was_sampled_before(model, table):
         **lab.information(model, table),
     }
     assert expected["gaussian_exact"] > 0
-    as_lists = [list(verb) for verb in repeated]
-    assert lab.score(model, as_lists, [], draws=250) == expected, "without pairs"
+    assert lab.score(model, repeated, [], draws=250) == expected, "without pairs"
     pairs = lab.load_test_pairs()
-    found = lab.score(model, repeated, pairs, draws=250)
-    assert found == expected | {"bleu4": lab.mean_bleu4(model, pairs)}
-    with pytest.raises(ValueError, match="draws: found 99; expected at least 100"):
-        lab.score(model, repeated, draws=99)
+    scores = lab.score(model, repeated, pairs, draws=250)
+    assert scores == expected | {"bleu4": lab.mean_bleu4(model, pairs)}
 
 
 def test_information_is_measured_on_the_first_2000_verbs_of_a_large_table():
     table = list(itertools.product("abcd", repeat=6))[:2500]
     table = [("".join(letters),) for letters in table]
     model = lab.make_model(small(), lab.vocabulary_of(table))
-    found = lab.score(model, table, draws=100)
-    expected = lab.information(model, table[:2000])
-    assert {name: found[name] for name in expected} == expected
+    scores = lab.score(model, table, draws=100)
+    assert scores.items() >= lab.information(model, table[:2000]).items()

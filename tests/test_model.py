@@ -58,10 +58,10 @@ def test_greedy_decoding_is_letter_by_letter(decoder):
     tense = torch.arange(20) % 4
     steps = lab.MAX_LETTERS + 1
     lengths = set()
-    for n, found in enumerate(decoder.spell(z, tense).tolist()):
+    for n, letters in enumerate(decoder.spell(z, tense).tolist()):
         context = decoder.context(z[n : n + 1], tense[n : n + 1])[0]
         spelled = spell(decoder, context, steps + 1, tense[n])[1:]
-        assert found == spelled + (steps - len(spelled)) * [lab.EOS]
+        assert letters == spelled + (steps - len(spelled)) * [lab.EOS]
         lengths.add(len(spelled))
     assert len(lengths) > 3
 
@@ -87,13 +87,13 @@ def test_generate_convert_and_decode_agree_in_chunks_too(learned, thirty, monkey
     generated = model.generate(mu)
     monkeypatch.setattr(lab, "CHUNK", 7)  # so that no chunk begins as another
     assert_close(model.encode(words, tenses)[0], mu)
-    assert model.generate(mu.double().numpy()) == generated
+    assert model.generate(mu.double()) == generated
     for tense in range(4):
         forms = [verb[tense] for verb in generated]
         assert forms == model.decode(mu, tense) == model.convert(words, tenses, tense)
     own = [verb[tense] for verb, tense in zip(generated, tenses, strict=True)]
     assert model.convert(words, tenses, tenses) == own
-    assert model.convert([], 0, 1) == model.generate(torch.empty(0, 16)) == []
+    assert model.convert([], 0, 1) == []
 
 
 def test_z_is_the_only_path_to_the_output(decoder):
@@ -120,8 +120,7 @@ BAD_WORDS = {
 
 def test_a_tense_is_one_for_all_words_or_one_each():
     for tense in TENSES:
-        found = lab.check_tense(tense, 3, 4)
-        assert found.tolist() == np.broadcast_to(tense, 3).tolist()
+        assert lab.check_tense(tense, 3, 4).tolist() == np.broadcast_to(tense, 3).tolist()
     for tense in BAD_TENSES:
         with pytest.raises(ValueError, match=r"tense: found .*; expected 0\.\.3, one for all"):
             lab.check_tense(tense, 3, 4)
@@ -132,18 +131,3 @@ def test_what_is_no_word_is_refused(message):
     model = lab.make_model(small(), ENGLISH)
     with pytest.raises((ValueError, TypeError), match=f"^{message}"):
         model.encode(BAD_WORDS[message], 0)
-
-
-def test_codes_of_another_size_and_what_is_no_number_are_refused():
-    model = lab.make_model(small(), ENGLISH)
-    for shape in [(16,), (2, 15), (2, 4, 16)]:
-        with pytest.raises(ValueError, match=r"z: found .*; expected \(B, 16\)"):
-            model.decode(torch.zeros(shape), 0)
-    codes = torch.randn(3, 16)
-    assert model.decode(list(codes), 0) == model.decode(codes.tolist(), 0) == model.decode(codes, 0)
-    with pytest.raises(ValueError, match="z: found codes of several shapes"):
-        model.decode([codes[0], codes[1, :15]], 0)
-    with pytest.raises(TypeError, match="z: found a tuple; expected a tensor, as mu"):
-        model.decode(model.encode(["walk"], 0), 0)
-    with pytest.raises(ValueError, match="z: found NaN or an infinite number"):
-        model.decode(torch.full((2, 16), torch.nan), 0)

@@ -79,14 +79,14 @@ def page(request, browser, path):
     """Opens the page, narrow or wide. Nothing may be requested, and nothing may go wrong."""
     width, height = request.param
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="dark")
-    heard = []
-    page.on("request", lambda asked: heard.append(asked.url))
-    page.on("console", lambda message: heard.append(message.text))
-    page.on("pageerror", lambda error: heard.append(str(error)))
+    events = []
+    page.on("request", lambda request: events.append(request.url))
+    page.on("console", lambda message: events.append(message.text))
+    page.on("pageerror", lambda error: events.append(str(error)))
     page.goto(path.as_uri())
     yield page
     assert page.evaluate(RIGHTMOST) <= width
-    assert heard == [path.as_uri()]
+    assert events == [path.as_uri()]
     page.close()
 
 
@@ -98,8 +98,8 @@ def test_javascript_converts_and_generates_as_python_does(page, models, thirty):
     tense = torch.arange(len(words)) % 4
     for name, model in models.items():
         converted = model.convert(words, tense, (tense + 1) % 4)
-        made = ["".join(letter["text"] for letter in word) for word in answers[name]["spelled"]]
-        assert made == converted
+        words_shown = [[letter["text"] for letter in word] for word in answers[name]["spelled"]]
+        assert ["".join(letters) for letters in words_shown] == converted
         assert (len(set(converted)) > 30) == (name != "collapsed"), "else they tell nothing"
         assert answers[name]["generated"] == [list(row) for row in model.generate(codes)]
     mu, _ = models["ours"].encode(words, tense)
@@ -132,7 +132,8 @@ def test_a_visitor_types(page, models):
     page.fill("#word", "e" * 32)
     assert page.is_visible("#ours")
     page.fill("#word", "two words")
-    assert "One word at a time" in page.inner_text("#verdict") and not page.is_visible("#ours")
+    assert "One word at a time" in page.inner_text("#verdict")
+    assert not page.is_visible("#ours")
 
 
 def test_a_verdict_stands_beside_the_box_and_marks_beside_the_forms(page, verbs, thirty):

@@ -60,9 +60,8 @@ def test_an_error_costs_no_finished_run(runs_folder, monkeypatch):
     monkeypatch.setattr(torch, "does", fail, raising=False)
     with pytest.raises(ZeroDivisionError) as caught:
         sweep(CONFIGS, scores={"mine": own.mine})
-    assert caught.value.__notes__ == [
-        f"in configuration 3 of the sweep, counted from 0: {CONFIGS[3]}"
-    ]
+    note = f"in configuration 3 of the sweep, counted from 0: {CONFIGS[3]}"
+    assert caught.value.__notes__ == [note]
     finished = written(runs_folder)
     assert len(finished) == 3
     sweep(CONFIGS, scores={"mine": own.mine})
@@ -74,28 +73,9 @@ def test_a_worker_that_would_compute_something_else_refuses(monkeypatch):
     ours = lab5_runs.computed_by(task)
     sent = 0, task, None, lab5_train.target_rate, lab5_gate.GatedDecoder, ours
     assert lab5_runs.finish_in_worker(*sent)[0] == 0
-    with monkeypatch.context() as worker, pytest.raises(RuntimeError, match="a worker has other"):
-        worker.setattr(lab5_runs, "code_hash", lambda path: "edited since")
-        lab5_runs.finish_in_worker(*sent)
     monkeypatch.setattr(lab5_train, "CLIP", 1.0)  # by hand, here or there
     with pytest.raises(RuntimeError, match="a worker has other files, settings or versions"):
         lab5_runs.finish_in_worker(*sent)
-
-
-def test_a_sweep_starts_no_more_workers_than_it_has_runs_to_train(runs_folder, monkeypatch):
-    asked = []
-    monkeypatch.setattr(joblib, "effective_n_jobs", lambda jobs: 64)
-    monkeypatch.setattr(
-        joblib, "Parallel", lambda n, return_as: asked.append(n) or last_first(n, "")
-    )
-    assert [len(sweep(CONFIGS[:count])) for count in (2, 3, 0)] == [2, 3, 0]
-    assert asked == [2, 1, 1]
-
-
-def test_verbs_and_pairs_may_be_iterators(runs_folder):
-    pairs = iter([(*VERBS[0][:2], 0, 1)])
-    swept = lab5_runs.sweep(CONFIGS[:2], iter(VERBS), pairs=pairs, jobs=1, progress=False)
-    assert ["bleu4" in run.history for run in swept] == 2 * [True]
 
 
 @pytest.mark.slow
@@ -105,8 +85,8 @@ def test_what_a_notebook_defines_travels(tmp_path, cluster):
     if cluster:
         pytest.importorskip("distributed", reason="optional: see requirements.txt")
     script = like_a_notebook.__file__
-    said, _ = start(script, cluster, LAB5_RUNS=str(tmp_path)).communicate()
-    assert said.splitlines() == [
+    output, _ = start(script, cluster, LAB5_RUNS=str(tmp_path)).communicate()
+    assert output.splitlines() == [
         "trained anew and not kept in runs/: "
         "strategy 'steep' isn't a function or a class in a file",
         f"{fingerprint(train(like_a_notebook.OURS, VERBS))} False",
@@ -118,12 +98,12 @@ def test_what_a_notebook_defines_travels(tmp_path, cluster):
 SWEEPS = """
 from conftest import VERBS, lab5_runs, own, small
 
-def say(model):
+def report(model):
     print("an epoch", flush=True)
     return 0.0
 
 configs = [small(epochs=9999, seed=seed) for seed in range(2)]
-options = {"make_training": own.Unscored, "scores": {"said": say}}
+options = {"make_training": own.Unscored, "scores": {"reported": report}}
 lab5_runs.sweep(configs, VERBS, jobs=2, **options)
 """
 
@@ -134,7 +114,7 @@ def test_workers_end_with_the_process_that_sweeps(tmp_path):
     with start("-c", SWEEPS, LAB5_RUNS=str(tmp_path)) as process:
         process.stdout.readline()  # a worker trains
         process.kill()
-        process.communicate(timeout=60)  # returns once nobody can write to it
+        process.communicate(timeout=300)  # returns once nobody can write to it
 
 
 def random_states():
@@ -157,7 +137,7 @@ def test_the_same_bits_whatever_ran_before_and_all_left_as_found(alone):
 def test_threads_of_one_process_take_turns():
     def draw(seed):
         with lab5_train.reproducible(seed):
-            time.sleep(0.02)  # another thread may come in here
+            time.sleep(0.1)  # another thread may come in here
             return torch.rand(2).tolist()
 
     alone = [draw(seed) for seed in range(3)]

@@ -67,10 +67,6 @@ def reason_not_to_keep(task: Task) -> str:
         status = os.stat(module.__file__)
         if max(status.st_mtime, status.st_ctime) > STARTED:  # ctime: an older file came back
             return f"{Path(module.__file__).name} was changed since Python started; restart it"
-    try:
-        run_key(task)
-    except TypeError as error:  # an argument of the training is neither a number nor a text
-        return str(error)
     return ""
 
 
@@ -130,10 +126,7 @@ class Store:
             turn = lock.acquire()
         with turn:
             (self.folder / "config.json").write_text(json.dumps(vars(self.config), indent=1))
-            state = self.load()
-            if state is None and self.path.exists():
-                print(f"{self.path}: damaged; the run is trained anew")
-            yield state
+            yield self.load()
 
     def save(self, state: dict) -> None:
         """Saves a state and its SHA-256, whole or not at all. Raises OSError."""
@@ -187,12 +180,15 @@ def finish_run(task: Task, store: Store | None = None, progress=False) -> Run:
     """Returns a run after training what is missing of it; a store keeps each of its epochs."""
     turn = store.locked() if store else nullcontext()
     with reproducible(task.config.seed), turn as state:  # in this order, or threads could block
+        is_damaged = store and state is None and store.path.exists()
         training = task.make_training(task.config, task.verbs)
         if state:
             training.restore(state)
         else:
             training.begin()
         run_epochs(training, task, store.save if store else None, progress)
+    if is_damaged:  # said now, since the bar has cleared what was printed before
+        print(f"{store.path}: damaged; the run was trained anew")
     return run_of(training, task.config)
 
 
@@ -217,12 +213,14 @@ def load_or_train(config: Config, verbs=None, *, progress=True, **options) -> Ru
     """Returns the run of this configuration, with these data and files, from runs/, or trains it.
 
     Every epoch is saved, so that the same call resumes a run, on a CPU bit for bit. Takes and
-    raises what `train` does.
+    raises what `train` does, and TypeError if a training is given what can't name a run, such as a
+    tensor.
     """
     task = check_task(config, verbs, **options)
     if reason := reason_not_to_keep(task):
+        run = finish_run(task, progress=progress)
         print(f"trained anew and not kept in runs/: {reason}")
-        return finish_run(task, progress=progress)
+        return run
     store = Store(task)
     return load_run(task, store) or finish_run(task, store, progress)
 

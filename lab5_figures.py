@@ -87,6 +87,28 @@ def draw_curves(runs: dict[str, Run], curves=CURVES) -> plt.Figure:
     return fig
 
 
+def draw_steps(curves: pd.DataFrame, dashed: dict[str, tuple[float, str]]) -> plt.Figure:
+    """Returns a figure with a panel for each of six columns of curves that have a row per step.
+
+    CE, KL and the loss are means of 20 steps. `dashed` has the height and the name of a dashed line
+    for some columns.
+    """
+    fig, axes = plt.subplots(2, 3, figsize=(WIDTH, 3.6), sharex=True)
+    for ax, (name, curve) in zip(axes.flat, curves.items(), strict=True):
+        smooth = curve.rolling(20, min_periods=1).mean()
+        ax.plot(smooth if name in ("CE", "KL", "loss") else curve.dropna())
+        if name in dashed:
+            height, label = dashed[name]
+            ax.axhline(height, color="0.4", linestyle="--")
+            note = {"transform": ax.transAxes, "ha": "right", "va": "center", "size": 9}
+            ax.text(0.95, 0.38, f"dashed:\n{label}", **note)
+        ticks = range(0, 1 + round(curves.index[-1]), 4)
+        ax.set(title=name, ylim=(0, 1.05 * ax.get_ylim()[1]), xticks=ticks)
+    axes[0, 0].set_ylabel("nats per word")
+    fig.supxlabel("epoch", fontsize=10)
+    return fig
+
+
 def set_decades(ax: plt.Axes) -> None:
     """Makes the y axis logarithmic, with plain numbers at 1, 2 and 5 times a power of ten."""
     ax.set_yscale("log")
@@ -209,6 +231,11 @@ def tense_names(verbs: list[lab.Verb]) -> list[str]:
     """Returns the names of a table's tenses: the lab's if there are four, and numbers otherwise."""
     forms = len(verbs[0])
     return list(lab.TENSES) if forms == len(lab.TENSES) else [f"form {n + 1}" for n in range(forms)]
+
+
+def verb_of(lemma: str, verbs: list[lab.Verb]) -> lab.Verb:
+    """Returns the verb with a lemma, or the first verb of a table that lacks it."""
+    return next((verb for verb in verbs if verb[lab.LEMMA] == lemma), verbs[0])
 
 
 def word_boxes(word: str, tense: int, verbs: list[lab.Verb]) -> list[widgets.Widget]:

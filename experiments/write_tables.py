@@ -12,22 +12,26 @@ import pandas as pd
 from experiments import HERE, RESULTS, over_seeds
 from experiments.score_selftaught import TOLD, leads
 
-CONVERTED = {"conversions": "conversions", "irregular_pasts": "irregular pasts"}
-BLEU4 = {"bleu4": "BLEU-4"}
-SCORES = CONVERTED | {"gaussian_exact": "from noise"}
-MORE = SCORES | {"gaussian_inconsistent": "inconsistent", "never": "never drawn"}
-FOUND = {"kept": "kept", "kept_right": "of these right", "rows": "rows right"}
-LOOKED_UP = {name: f"looked up: {title}" for name, title in CONVERTED.items()}
-HIDDEN = {"seen": "between seen forms", "hidden": "into hidden forms"}
-SPELLED = {f"spelled_{name}": title for name, title in (CONVERTED | BLEU4).items()}
-AS_SPELLED = {f"spelled_{name}": f"spelled: {title}" for name, title in CONVERTED.items()}
-
-OURS = {"Config()": "our model, `Config()`"}
-BEFORE = {"Config(), before refining": "our model before refining"}
-PLAIN = {"plain, 16 epochs": "plain, 16 epochs", "plain, 84 epochs": "plain, 84 epochs"}
-GATE = {"gate, 16 epochs": "gate, 16 epochs", "gate, 84 epochs": "gate, 84 epochs"}
-TAUGHT = {"self-taught": "self-taught: its network"}
-COUNT = {"count": "a count: its rows, looked up or drawn"}
+HEADINGS = {  # of columns that aren't called as in their file
+    "gaussian_exact": "from noise",
+    "gaussian_inconsistent": "inconsistent",
+    "never": "never drawn",
+    "bleu4": "BLEU-4",
+    "kl_table": "KL",
+    "gate_ed": "gate, *-ed*",
+    "seen": "between seen forms",
+    "hidden": "into hidden forms",
+    "nearest": "nearest code",
+    "ce": "CE",
+    "kl": "KL",
+    "highest_kl": "highest KL",
+    "mutual_information": "told",
+    "kept_right": "of these right",
+    "rows": "rows right",
+    "rarer": "rarer verbs",
+}
+OURS = {"Config()": "our model, `Config()`: refined, no VAE"}
+BEFORE = {"Config(), before refining": "our model before refining: a VAE"}
 ABLATION = {
     "Config()": "nothing changed",
     "Config(), before refining": "… before refining",
@@ -56,10 +60,88 @@ REPORTED = {  # read from its report
 }
 
 
+def same(names):
+    """Returns a dictionary of names that are shown as they are, from a text with commas."""
+    return {name: name for name in names.split("; ")}
+
+
+def headed(names):
+    """Returns the headings of columns, by name, from a text of names."""
+    return {name: HEADINGS.get(name, name.replace("_", " ")) for name in names.split()}
+
+
+PLAIN = same("plain, 16 epochs; plain, 84 epochs")
+GATE = same("gate, 16 epochs; gate, 84 epochs")
+SCORES = headed("conversions irregular_pasts gaussian_exact")
+MORE = SCORES | headed("gaussian_inconsistent never")
+
+
+# ---- Tables ----
+def best_models(suffix=""):
+    """Returns the tables of the plain and our model, what taught itself, and the count."""
+    scores = SCORES | headed("bleu4")
+    spelled = {f"spelled_{name}": heading for name, heading in scores.items()}
+    taught = {"self-taught": "self-taught: its network"}
+    count = {"count": "a count: its rows, looked up or drawn"}
+    return [
+        over_seeds(f"05_seeds{suffix}.csv", PLAIN | BEFORE | OURS, scores),
+        over_seeds(f"06_selftaught{suffix}.csv", taught, spelled),
+        over_seeds(f"06_selftaught{suffix}.csv", count, scores),
+    ]
+
+
+def results():
+    """Returns the README's table."""
+    *models, count = best_models()
+    table = pd.concat([*models, count.assign(seeds="–"), pd.DataFrame(REPORTED).T])
+    columns = ["conversions", "from noise", "irregular pasts", "BLEU-4", "seeds"]
+    return table[columns]  # on a phone the first are seen
+
+
+def secret():
+    """Returns the table of secret alphabets."""
+    rows = "16 epochs; 16 epochs, one alphabet; 16 epochs, secret; 84 epochs; 84 epochs, secret"
+    digits = {"repeated": 4, "conversions": 4, "nearest": 4}
+    digits |= {"ce": 1, "kl": 1, "mutual_information": 1}
+    columns = headed("repeated conversions nearest gaussian_exact ce kl mutual_information")
+    shown = same(rows) | {"Config(), secret": "`Config()`, secret"}
+    return over_seeds("03_secret.csv", shown, columns, digits)
+
+
+def ahead():
+    """Returns the table of trainings in which one part keeps ahead."""
+    who = "none ahead, β = 0.5; encoder ahead, β = 0.5; decoder ahead, β = 0.5; both ahead, β = 0.5"
+    who = [*same(who), "encoder ahead, β = 0.3", "encoder ahead, β = 1"]
+    rows = "; ".join(f"{size}, {one}" for size in ("miniature", "full size") for one in who)
+    columns = headed("conversions gaussian_exact ce kl highest_kl")
+    return over_seeds("04_ahead.csv", same(rows), columns, {"ce": 1, "kl": 1, "highest_kl": 1})
+
+
+def rate():
+    """Returns the table of schedules at one effective β, and with a constant rate."""
+    shapes = "constant; short rise; slow rise; four cycles; two sigmoids; backwards"
+    tables = {}
+    for kind in ("falling rate", "constant rate"):
+        names = {f"{shape}, {kind}": shape for shape in shapes.split("; ")}
+        if kind == "constant rate":
+            names |= {f"constant {beta}, {kind}": f"constant {beta}" for beta in (0.2, 0.4)}
+        table = over_seeds("04_rate.csv", names, headed("conversions gaussian_exact"))
+        tables[kind] = table.drop(columns="seeds").add_prefix(f"{kind}: ")
+    return pd.concat(tables.values(), axis=1)
+
+
+def self_taught():
+    """Returns the table of rows that were found in lists of words."""
+    columns = headed("kept kept_right rows")
+    for prefix, way in (("", "looked up"), ("spelled_", "spelled")):
+        for name in ("conversions", "irregular_pasts"):
+            columns[prefix + name] = f"{way}: {SCORES[name]}"
+    return over_seeds("06_selftaught.csv", RIVALS, columns | headed("rarer"))
+
+
 def unseen():
     """Returns the table of unseen verbs, with self-taught's lead over each baseline."""
-    scores = {"forms": "forms", "irregular_pasts": "irregular pasts"}
-    table = over_seeds("06_unseen.csv", {name: name for name in TOLD}, scores)
+    table = over_seeds("06_unseen.csv", same("; ".join(TOLD)), headed("forms irregular_pasts"))
     lead = leads(pd.read_csv(RESULTS / "06_unseen.csv"), "forms")
     texts = ["{:.3f} ({:.3f} to {:.3f})".format(*numbers) for numbers in lead.to_numpy()]
     table["told"] = pd.Series(TOLD)
@@ -69,30 +151,27 @@ def unseen():
 
 def make_tables():
     """Returns the tables by name."""
-    scores = SCORES | BLEU4
-    columns = ["conversions", "from noise", "irregular pasts", "BLEU-4", "seeds"]
-    results = [
-        over_seeds("05_seeds.csv", PLAIN | OURS, scores),
-        over_seeds("06_selftaught.csv", TAUGHT, SPELLED),
-        over_seeds("06_selftaught.csv", COUNT, scores).assign(seeds="–"),
-        pd.DataFrame(REPORTED).T,
-    ]
-    course = [
-        over_seeds("05_seeds_course.csv", PLAIN | OURS, scores),
-        over_seeds("06_selftaught_course.csv", TAUGHT, SPELLED),
-        over_seeds("06_selftaught_course.csv", COUNT, scores),
-    ]
-    found = FOUND | LOOKED_UP | AS_SPELLED | {"rarer": "rarer verbs"}
-    shown = PLAIN | GATE | BEFORE | OURS
-    return {
-        "results": pd.concat(results)[columns],  # on a phone the first are seen
-        "seeds": over_seeds("05_seeds.csv", shown, MORE | BLEU4 | {"kl_table": "KL"}),
-        "ablation": over_seeds("05_ablation.csv", ABLATION, MORE | {"gate_ed": "gate, *-ed*"}),
-        "hidden": over_seeds("03_hidden.csv", PLAIN | OURS, HIDDEN),
-        "selftaught": over_seeds("06_selftaught.csv", RIVALS, found),
+    all_models = PLAIN | GATE | BEFORE | OURS
+    tables = {
+        "results": results(),
+        "seeds": over_seeds("05_seeds.csv", all_models, MORE | headed("bleu4 kl_table")),
+        "ablation": over_seeds("05_ablation.csv", ABLATION, MORE | headed("gate_ed")),
+        "hidden": over_seeds("03_hidden.csv", PLAIN | OURS, headed("seen hidden")),
+        "selftaught": self_taught(),
         "unseen": unseen(),
-        "course": pd.concat(course),
+        "course": pd.concat(best_models("_course")),
     }
+    for name, (file, make) in NEW.items():
+        if (RESULTS / file).exists():
+            tables[name] = make()
+    return tables
+
+
+NEW = {
+    "secret": ("03_secret.csv", secret),
+    "ahead": ("04_ahead.csv", ahead),
+    "rate": ("04_rate.csv", rate),
+}
 
 
 def markdown(table):

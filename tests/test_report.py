@@ -48,6 +48,8 @@ def project(tmp_path, monkeypatch):
     for suffix in ("png", "pdf"):
         shutil.copy(ROOT / "figures" / f"01_letters.{suffix}", tmp_path / "figures")
     (tmp_path / "figures" / "made.csv").write_text("who,share,draws\nwe,0.25,4\n")
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "page.html").write_text("<title>live</title>")
     for name in ("report", "experiments", "website"):
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / ".gitignore", tmp_path)
@@ -136,7 +138,6 @@ def test_what_is_unknown_is_refused_before_anything_runs(project, monkeypatch, u
 def test_a_stop_is_one_line_and_leaves_no_process(project):
     """By SIGTERM, which the script raises again as Ctrl-C."""
     write_notebook(project, "01_a", new_code_cell(SLEEP.format("../kernel")))
-    (project / "page").mkdir()
     (project / "page" / "page.py").write_text(SLEEP.format("longest"))
     (project / "lab5_utils.py").touch()
     pids = [project / "kernel", project / "longest"]

@@ -6,6 +6,8 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`.
 """
 
 import re
+from contextlib import suppress
+from functools import partial
 
 import pandas as pd
 
@@ -17,21 +19,17 @@ HEADINGS = {  # of columns that aren't called as in their file
     "gaussian_inconsistent": "inconsistent",
     "never": "never drawn",
     "bleu4": "BLEU-4",
+    "kl": "KL",
     "kl_table": "KL",
     "gate_ed": "gate, *-ed*",
     "seen": "between seen forms",
     "hidden": "into hidden forms",
     "nearest": "nearest code",
-    "ce": "CE",
-    "kl": "KL",
-    "highest_kl": "highest KL",
-    "mutual_information": "told",
+    "mutual_information": "told, nats",
     "kept_right": "of these right",
     "rows": "rows right",
     "rarer": "rarer verbs",
 }
-OURS = {"Config()": "our model, `Config()`: refined, no VAE"}
-BEFORE = {"Config(), before refining": "our model before refining: a VAE"}
 ABLATION = {
     "Config()": "nothing changed",
     "Config(), before refining": "… before refining",
@@ -60,18 +58,28 @@ REPORTED = {  # read from its report
 }
 
 
-def same(names):
-    """Returns a dictionary of names that are shown as they are, from a text with commas."""
-    return {name: name for name in names.split("; ")}
+# ---- Rows and columns: by their name in a file, their heading ----
+def same(*names):
+    """Returns names that are shown as they are."""
+    return {name: name for name in names}
 
 
 def headed(names):
-    """Returns the headings of columns, by name, from a text of names."""
+    """Returns the headings of columns, from a text of their names."""
     return {name: HEADINGS.get(name, name.replace("_", " ")) for name in names.split()}
 
 
-PLAIN = same("plain, 16 epochs; plain, 84 epochs")
-GATE = same("gate, 16 epochs; gate, 84 epochs")
+PLAIN = same("plain, 16 epochs", "plain, 84 epochs")
+GATE = same("gate, 16 epochs", "gate, 84 epochs")
+BEFORE = {"Config(), before refining": "our model before refining: a VAE"}
+OURS = {"Config()": "our model, `Config()`: refined, no VAE"}
+SECRET = same("16 epochs", "16 epochs, one alphabet", "16 epochs, secret")
+SECRET |= same("84 epochs", "84 epochs, secret") | {"Config(), secret": "`Config()`, secret"}
+RARE = {"repeated": 4, "conversions": 4, "nearest": 4, "mutual_information": 1}  # digits
+PARTS = [f"{part} ahead, β = 0.5" for part in ("none", "encoder", "decoder", "both")]
+PARTS += ["encoder ahead, β = 0.3", "encoder ahead, β = 1"]
+AHEAD = same(*(f"{size}, {part}" for size in ("miniature", "full size") for part in PARTS))
+SHAPES = ("constant", "short rise", "slow rise", "four cycles", "two sigmoids", "backwards")
 SCORES = headed("conversions irregular_pasts gaussian_exact")
 MORE = SCORES | headed("gaussian_inconsistent never")
 
@@ -98,36 +106,14 @@ def results():
     return table[columns]  # on a phone the first are seen
 
 
-def secret():
-    """Returns the table of secret alphabets."""
-    rows = "16 epochs; 16 epochs, one alphabet; 16 epochs, secret; 84 epochs; 84 epochs, secret"
-    digits = {"repeated": 4, "conversions": 4, "nearest": 4}
-    digits |= {"ce": 1, "kl": 1, "mutual_information": 1}
-    columns = headed("repeated conversions nearest gaussian_exact ce kl mutual_information")
-    shown = same(rows) | {"Config(), secret": "`Config()`, secret"}
-    return over_seeds("03_secret.csv", shown, columns, digits)
-
-
-def ahead():
-    """Returns the table of trainings in which one part keeps ahead."""
-    who = "none ahead, β = 0.5; encoder ahead, β = 0.5; decoder ahead, β = 0.5; both ahead, β = 0.5"
-    who = [*same(who), "encoder ahead, β = 0.3", "encoder ahead, β = 1"]
-    rows = "; ".join(f"{size}, {one}" for size in ("miniature", "full size") for one in who)
-    columns = headed("conversions gaussian_exact ce kl highest_kl")
-    return over_seeds("04_ahead.csv", same(rows), columns, {"ce": 1, "kl": 1, "highest_kl": 1})
-
-
 def rate():
-    """Returns the table of schedules at one effective β, and with a constant rate."""
-    shapes = "constant; short rise; slow rise; four cycles; two sigmoids; backwards"
-    tables = {}
+    """Returns the table of schedules at one effective β, with a falling and a constant rate."""
+    tables = []
     for kind in ("falling rate", "constant rate"):
-        names = {f"{shape}, {kind}": shape for shape in shapes.split("; ")}
-        if kind == "constant rate":
-            names |= {f"constant {beta}, {kind}": f"constant {beta}" for beta in (0.2, 0.4)}
-        table = over_seeds("04_rate.csv", names, headed("conversions gaussian_exact"))
-        tables[kind] = table.drop(columns="seeds").add_prefix(f"{kind}: ")
-    return pd.concat(tables.values(), axis=1)
+        columns = {name: f"{kind}: {SCORES[name]}" for name in ("conversions", "gaussian_exact")}
+        rows = {f"{shape}, {kind}": shape for shape in SHAPES}
+        tables.append(over_seeds("04_rate.csv", rows, columns))
+    return tables[0].join(tables[1].drop(columns="seeds"))
 
 
 def self_taught():
@@ -141,7 +127,7 @@ def self_taught():
 
 def unseen():
     """Returns the table of unseen verbs, with self-taught's lead over each baseline."""
-    table = over_seeds("06_unseen.csv", same("; ".join(TOLD)), headed("forms irregular_pasts"))
+    table = over_seeds("06_unseen.csv", same(*TOLD), headed("forms irregular_pasts"))
     lead = leads(pd.read_csv(RESULTS / "06_unseen.csv"), "forms")
     texts = ["{:.3f} ({:.3f} to {:.3f})".format(*numbers) for numbers in lead.to_numpy()]
     table["told"] = pd.Series(TOLD)
@@ -149,29 +135,30 @@ def unseen():
     return table[["told", "forms", "self-taught leads by", "irregular pasts"]]
 
 
+MODELS = PLAIN | GATE | BEFORE | OURS
+KEPT = headed("kl conversions gaussian_exact")
+IN_SECRET = headed("repeated conversions nearest mutual_information")
+TABLES = {
+    "results": results,
+    "seeds": partial(over_seeds, "05_seeds.csv", MODELS, MORE | headed("bleu4 kl_table")),
+    "ablation": partial(over_seeds, "05_ablation.csv", ABLATION, MORE | headed("gate_ed")),
+    "hidden": partial(over_seeds, "03_hidden.csv", PLAIN | OURS, headed("seen hidden")),
+    "secret": partial(over_seeds, "03_secret.csv", SECRET, IN_SECRET, RARE),
+    "ahead": partial(over_seeds, "04_ahead.csv", AHEAD, KEPT, {"kl": 1}),
+    "rate": rate,
+    "selftaught": self_taught,
+    "unseen": unseen,
+    "course": lambda: pd.concat(best_models("_course")),
+}
+
+
 def make_tables():
-    """Returns the tables by name."""
-    all_models = PLAIN | GATE | BEFORE | OURS
-    tables = {
-        "results": results(),
-        "seeds": over_seeds("05_seeds.csv", all_models, MORE | headed("bleu4 kl_table")),
-        "ablation": over_seeds("05_ablation.csv", ABLATION, MORE | headed("gate_ed")),
-        "hidden": over_seeds("03_hidden.csv", PLAIN | OURS, headed("seen hidden")),
-        "selftaught": self_taught(),
-        "unseen": unseen(),
-        "course": pd.concat(best_models("_course")),
-    }
-    for name, (file, make) in NEW.items():
-        if (RESULTS / file).exists():
+    """Returns the tables by name, without those whose file hasn't been made."""
+    tables = {}
+    for name, make in TABLES.items():
+        with suppress(FileNotFoundError):
             tables[name] = make()
     return tables
-
-
-NEW = {
-    "secret": ("03_secret.csv", secret),
-    "ahead": ("04_ahead.csv", ahead),
-    "rate": ("04_rate.csv", rate),
-}
 
 
 def markdown(table):

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
 import pytest
-from conftest import ROOT, lab5_figures
+from conftest import ROOT, VERBS, lab5_figures
 
 from experiments import write_tables
 from lab5_runs import Run
@@ -102,12 +102,18 @@ def test_a_panel_answers_kindly_and_anew(monkeypatch, word, answer):
 
     asked, shown = [], []
     monkeypatch.setattr(lab5_figures, "display", lambda bundle, raw: shown.append(bundle))
-    boxes = lab5_figures.word_boxes(word, 3)
+    boxes = lab5_figures.word_boxes(word, 3, VERBS)
     lab5_figures.show_panel(describe, boxes)
     boxes[0].value = "<GOES>"
     assert answer in shown[0]["text/plain"] and asked == [word.strip().lower(), "<goes>"]
     assert "&lt;goes&gt;" in str(widgets.Widget.get_manager_state()), "as text, not as HTML"
     widgets.Widget.close_all()
+
+
+def test_a_claim_out_of_its_range_is_named():
+    assert len(lab5_figures.check_claims([("a share", 0.5, 0, 1)])) == 1
+    with pytest.raises(AssertionError, match="a share: found 2.000, expected 0 to 1"):
+        lab5_figures.check_claims([("a share", 2, 0, 1)])
 
 
 def test_a_note_says_where_a_word_stands_in_a_table():

@@ -60,7 +60,7 @@ NOTEBOOKS = "the lab’s notebooks"  # on the page; on the site a link leads the
 def as_text(value, digits=3):
     """Returns a number, a text, or a column of several seeds, as the report shows it."""
     if isinstance(value, pd.Series):
-        return mean_and_sd(value, digits)
+        return mean_and_sd(value, digits).replace("-", "−")
     if not isinstance(value, float):
         return str(value)
     return "–" if pd.isna(value) else f"{value:.{digits}f}".replace("-", "−")
@@ -81,12 +81,13 @@ def read_table(figures, name):
 def find_rows(figures, name, row):
     """Returns, by column, what the rows of a name hold. Raises KeyError.
 
-    A name stands in the column `row`, or in the first.
+    Names stand in the column `row` of a table over seeds, or in the first of another, which has one
+    row of each name.
     """
     table = read_table(figures, name)
     column = "row" if "row" in table else table.columns[0]
     named = table.set_index(table[column].astype(str)).loc[[row]]
-    return dict(named) if len(named) > 1 else named.to_dict("records")[0]
+    return dict(named) if column == "row" else named.to_dict("records")[0]
 
 
 def markdown_table(figures, name):

@@ -80,7 +80,10 @@ PARTS = [f"{part} ahead, β = 0.5" for part in ("none", "encoder", "decoder", "b
 PARTS += ["encoder ahead, β = 0.3", "encoder ahead, β = 1"]
 AHEAD = same(*(f"{size}, {part}" for size in ("miniature", "full size") for part in PARTS))
 SHAPES = ("constant", "short rise", "slow rise", "four cycles", "two sigmoids", "backwards")
-SCORES = headed("conversions irregular_pasts gaussian_exact")
+RATE = same(*(f"{shape}, {rate} rate" for rate in ("falling", "constant") for shape in SHAPES))
+CONVERTED = headed("conversions irregular_pasts")
+SCORES = CONVERTED | headed("gaussian_exact")
+PAIR = headed("conversions gaussian_exact")
 MORE = SCORES | headed("gaussian_inconsistent never")
 
 
@@ -106,25 +109,6 @@ def results():
     return table[columns]  # on a phone the first are seen
 
 
-def rate():
-    """Returns the table of schedules at one effective β, with a falling and a constant rate."""
-    tables = []
-    for kind in ("falling rate", "constant rate"):
-        columns = {name: f"{kind}: {SCORES[name]}" for name in ("conversions", "gaussian_exact")}
-        rows = {f"{shape}, {kind}": shape for shape in SHAPES}
-        tables.append(over_seeds("04_rate.csv", rows, columns))
-    return tables[0].join(tables[1].drop(columns="seeds"))
-
-
-def self_taught():
-    """Returns the table of rows that were found in lists of words."""
-    columns = headed("kept kept_right rows")
-    for prefix, way in (("", "looked up"), ("spelled_", "spelled")):
-        for name in ("conversions", "irregular_pasts"):
-            columns[prefix + name] = f"{way}: {SCORES[name]}"
-    return over_seeds("06_selftaught.csv", RIVALS, columns | headed("rarer"))
-
-
 def unseen():
     """Returns the table of unseen verbs, with self-taught's lead over each baseline."""
     table = over_seeds("06_unseen.csv", same(*TOLD), headed("forms irregular_pasts"))
@@ -136,7 +120,10 @@ def unseen():
 
 
 MODELS = PLAIN | GATE | BEFORE | OURS
-KEPT = headed("kl conversions gaussian_exact")
+JOINED = headed("kept kept_right rows")
+JOINED |= {name: f"looked up: {heading}" for name, heading in CONVERTED.items()}
+JOINED |= {f"spelled_{name}": f"spelled: {heading}" for name, heading in CONVERTED.items()}
+JOINED |= headed("rarer")
 IN_SECRET = headed("repeated conversions nearest mutual_information")
 TABLES = {
     "results": results,
@@ -144,9 +131,9 @@ TABLES = {
     "ablation": partial(over_seeds, "05_ablation.csv", ABLATION, MORE | headed("gate_ed")),
     "hidden": partial(over_seeds, "03_hidden.csv", PLAIN | OURS, headed("seen hidden")),
     "secret": partial(over_seeds, "03_secret.csv", SECRET, IN_SECRET, RARE),
-    "ahead": partial(over_seeds, "04_ahead.csv", AHEAD, KEPT, {"kl": 1}),
-    "rate": rate,
-    "selftaught": self_taught,
+    "ahead": partial(over_seeds, "04_ahead.csv", AHEAD, headed("kl") | PAIR, {"kl": 1}),
+    "rate": partial(over_seeds, "04_rate.csv", RATE, headed("kl_table") | PAIR),
+    "selftaught": partial(over_seeds, "06_selftaught.csv", RIVALS, JOINED),
     "unseen": unseen,
     "course": lambda: pd.concat(best_models("_course")),
 }

@@ -216,7 +216,7 @@ def rows_of(recipes, seeds, every=1, score=score_run, **options):
 
 def secret_of_run(recipe, run, verbs):
     """Returns the row of a run: what it repeats and converts, what its codes tell, and noise."""
-    right = scores.right_conversions(run.model.convert, verbs)
+    right = lab.convert_verbs(run.model, verbs) == np.array(verbs)[:, None]  # (N, F, F)
     same = np.eye(right.shape[1], dtype=bool)
     ce, kl = ce_and_kl(run.model, verbs)
     row = {

@@ -6,28 +6,30 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`.
 """
 
 import re
+from contextlib import suppress
+from functools import partial
 
 import pandas as pd
 
 from experiments import HERE, RESULTS, over_seeds
 from experiments.score_selftaught import TOLD, leads
 
-CONVERTED = {"conversions": "conversions", "irregular_pasts": "irregular pasts"}
-BLEU4 = {"bleu4": "BLEU-4"}
-SCORES = CONVERTED | {"gaussian_exact": "from noise"}
-MORE = SCORES | {"gaussian_inconsistent": "inconsistent", "never": "never drawn"}
-FOUND = {"kept": "kept", "kept_right": "of these right", "rows": "rows right"}
-LOOKED_UP = {name: f"looked up: {title}" for name, title in CONVERTED.items()}
-HIDDEN = {"seen": "between seen forms", "hidden": "into hidden forms"}
-SPELLED = {f"spelled_{name}": title for name, title in (CONVERTED | BLEU4).items()}
-AS_SPELLED = {f"spelled_{name}": f"spelled: {title}" for name, title in CONVERTED.items()}
-
-OURS = {"Config()": "our model, `Config()`"}
-BEFORE = {"Config(), before refining": "our model before refining"}
-PLAIN = {"plain, 16 epochs": "plain, 16 epochs", "plain, 84 epochs": "plain, 84 epochs"}
-GATE = {"gate, 16 epochs": "gate, 16 epochs", "gate, 84 epochs": "gate, 84 epochs"}
-TAUGHT = {"self-taught": "self-taught: its network"}
-COUNT = {"count": "a count: its rows, looked up or drawn"}
+HEADINGS = {  # of columns that aren't called as in their file
+    "gaussian_exact": "from noise",
+    "gaussian_inconsistent": "inconsistent",
+    "never": "never drawn",
+    "bleu4": "BLEU-4",
+    "kl": "KL",
+    "kl_table": "KL",
+    "gate_ed": "gate, *-ed*",
+    "seen": "between seen forms",
+    "hidden": "into hidden forms",
+    "nearest": "nearest code",
+    "mutual_information": "told, nats",
+    "kept_right": "of these right",
+    "rows": "rows right",
+    "rarer": "rarer verbs",
+}
 ABLATION = {
     "Config()": "nothing changed",
     "Config(), before refining": "… before refining",
@@ -56,10 +58,60 @@ REPORTED = {  # read from its report
 }
 
 
+# ---- Rows and columns: by their name in a file, their heading ----
+def same(*names):
+    """Returns names that are shown as they are."""
+    return {name: name for name in names}
+
+
+def headed(names):
+    """Returns the headings of columns, from a text of their names."""
+    return {name: HEADINGS.get(name, name.replace("_", " ")) for name in names.split()}
+
+
+PLAIN = same("plain, 16 epochs", "plain, 84 epochs")
+GATE = same("gate, 16 epochs", "gate, 84 epochs")
+BEFORE = {"Config(), before refining": "our model before refining: a VAE"}
+OURS = {"Config()": "our model, `Config()`: refined, no VAE"}
+SECRET = same("16 epochs", "16 epochs, one alphabet", "16 epochs, secret")
+SECRET |= same("84 epochs", "84 epochs, secret") | {"Config(), secret": "`Config()`, secret"}
+RARE = {"repeated": 4, "conversions": 4, "nearest": 4, "mutual_information": 1}  # digits
+PARTS = [f"{part} ahead, β = 0.5" for part in ("none", "encoder", "decoder", "both")]
+PARTS += ["encoder ahead, β = 0.3", "encoder ahead, β = 1"]
+AHEAD = same(*(f"{size}, {part}" for size in ("miniature", "full size") for part in PARTS))
+SHAPES = ("constant", "short rise", "slow rise", "four cycles", "two sigmoids", "backwards")
+RATE = same(*(f"{shape}, {rate} rate" for rate in ("falling", "constant") for shape in SHAPES))
+CONVERTED = headed("conversions irregular_pasts")
+SCORES = CONVERTED | headed("gaussian_exact")
+PAIR = headed("conversions gaussian_exact")
+MORE = SCORES | headed("gaussian_inconsistent never")
+
+
+# ---- Tables ----
+def best_models(suffix=""):
+    """Returns the tables of the plain and our model, what taught itself, and the count."""
+    scores = SCORES | headed("bleu4")
+    spelled = {f"spelled_{name}": heading for name, heading in scores.items()}
+    taught = {"self-taught": "self-taught: its network"}
+    count = {"count": "a count: its rows, looked up or drawn"}
+    return [
+        over_seeds(f"05_seeds{suffix}.csv", PLAIN | BEFORE | OURS, scores),
+        over_seeds(f"06_selftaught{suffix}.csv", taught, spelled),
+        over_seeds(f"06_selftaught{suffix}.csv", count, scores),
+    ]
+
+
+def results():
+    """Returns the README's table."""
+    *models, count = best_models()
+    table = pd.concat([*models, count.assign(seeds="–"), pd.DataFrame(REPORTED).T])
+    columns = ["conversions", "from noise", "irregular pasts", "BLEU-4", "seeds"]
+    return table[columns]  # on a phone the first are seen
+
+
 def unseen():
     """Returns the table of unseen verbs, with self-taught's lead over each baseline."""
-    scores = {"forms": "forms", "irregular_pasts": "irregular pasts"}
-    table = over_seeds("06_unseen.csv", {name: name for name in TOLD}, scores)
+    table = over_seeds("06_unseen.csv", same(*TOLD), headed("forms irregular_pasts"))
     lead = leads(pd.read_csv(RESULTS / "06_unseen.csv"), "forms")
     texts = ["{:.3f} ({:.3f} to {:.3f})".format(*numbers) for numbers in lead.to_numpy()]
     table["told"] = pd.Series(TOLD)
@@ -67,32 +119,33 @@ def unseen():
     return table[["told", "forms", "self-taught leads by", "irregular pasts"]]
 
 
+MODELS = PLAIN | GATE | BEFORE | OURS
+JOINED = headed("kept kept_right rows")
+JOINED |= {name: f"looked up: {heading}" for name, heading in CONVERTED.items()}
+JOINED |= {f"spelled_{name}": f"spelled: {heading}" for name, heading in CONVERTED.items()}
+JOINED |= headed("rarer")
+IN_SECRET = headed("repeated conversions nearest mutual_information")
+TABLES = {
+    "results": results,
+    "seeds": partial(over_seeds, "05_seeds.csv", MODELS, MORE | headed("bleu4 kl_table")),
+    "ablation": partial(over_seeds, "05_ablation.csv", ABLATION, MORE | headed("gate_ed")),
+    "hidden": partial(over_seeds, "03_hidden.csv", PLAIN | OURS, headed("seen hidden")),
+    "secret": partial(over_seeds, "03_secret.csv", SECRET, IN_SECRET, RARE),
+    "ahead": partial(over_seeds, "04_ahead.csv", AHEAD, headed("kl") | PAIR, {"kl": 1}),
+    "rate": partial(over_seeds, "04_rate.csv", RATE, headed("kl_table") | PAIR),
+    "selftaught": partial(over_seeds, "06_selftaught.csv", RIVALS, JOINED),
+    "unseen": unseen,
+    "course": lambda: pd.concat(best_models("_course")),
+}
+
+
 def make_tables():
-    """Returns the tables by name."""
-    scores = SCORES | BLEU4
-    columns = ["conversions", "from noise", "irregular pasts", "BLEU-4", "seeds"]
-    results = [
-        over_seeds("05_seeds.csv", PLAIN | OURS, scores),
-        over_seeds("06_selftaught.csv", TAUGHT, SPELLED),
-        over_seeds("06_selftaught.csv", COUNT, scores).assign(seeds="–"),
-        pd.DataFrame(REPORTED).T,
-    ]
-    course = [
-        over_seeds("05_seeds_course.csv", PLAIN | OURS, scores),
-        over_seeds("06_selftaught_course.csv", TAUGHT, SPELLED),
-        over_seeds("06_selftaught_course.csv", COUNT, scores),
-    ]
-    found = FOUND | LOOKED_UP | AS_SPELLED | {"rarer": "rarer verbs"}
-    shown = PLAIN | GATE | BEFORE | OURS
-    return {
-        "results": pd.concat(results)[columns],  # on a phone the first are seen
-        "seeds": over_seeds("05_seeds.csv", shown, MORE | BLEU4 | {"kl_table": "KL"}),
-        "ablation": over_seeds("05_ablation.csv", ABLATION, MORE | {"gate_ed": "gate, *-ed*"}),
-        "hidden": over_seeds("03_hidden.csv", PLAIN | OURS, HIDDEN),
-        "selftaught": over_seeds("06_selftaught.csv", RIVALS, found),
-        "unseen": unseen(),
-        "course": pd.concat(course),
-    }
+    """Returns the tables by name, without those whose file hasn't been made."""
+    tables = {}
+    for name, make in TABLES.items():
+        with suppress(FileNotFoundError):
+            tables[name] = make()
+    return tables
 
 
 def markdown(table):

@@ -1,7 +1,9 @@
-r"""Makes build/page.html, on which three trained models run in a browser. It works offline.
+r"""Makes a page on which three trained models run in a browser. It works offline.
 
-    .venv/bin/python page/page.py
+    .venv/bin/python page/page.py [--update]
 
+writes build/page.html, one file that needs no other; with --update it is page/page.html, to be
+committed.
 The page is template.html with its style, its scripts, a map and the models: `Config()`, called our
 model, of notebook 05, the conjugator of notebook 06, and a small one that collapsed. They are
 loaded from runs/; what is missing there is trained first, in about ten minutes. Their weights are
@@ -10,7 +12,7 @@ takes the README's picture of it:
 
     chromium --headless --hide-scrollbars --window-size=1120,840 \
         --force-device-scale-factor=0.8 --screenshot=figures/page.png \
-        "file://$PWD/build/page.html#stopping"
+        "file://$PWD/page/page.html#stopping"
 """
 
 import argparse
@@ -47,6 +49,15 @@ def is_english() -> bool:
     return lab.data_folder() == lab.HERE
 
 
+def passed(check, words):
+    """Returns what a check makes of words, or None if it refuses them, which a line explains."""
+    try:
+        return check(words)
+    except ValueError as error:
+        print(f"No conjugator: {error}")
+        return None
+
+
 def load_models(verbs: list[lab.Verb]) -> tuple[dict, list | None, list]:
     """Loads or trains the models; a table with too few regular verbs has no conjugator.
 
@@ -57,19 +68,17 @@ def load_models(verbs: list[lab.Verb]) -> tuple[dict, list | None, list]:
     run = load_or_train(Config(), verbs)
     collapsed = load_or_train(COLLAPSED, verbs, pairs=[]).model
     models = {"ours": run.model.cpu(), "collapsed": collapsed.cpu()}
-    sure = None
-    held_out = lemmas_of(rarer_verbs()) if is_english() else []
-    try:
-        lists = lists_of(verbs)
-        print("Finding the verbs that our model is sure of.")
-        joins = taught.sure_joins(run, lists)
-        sure = taught.rows_of(lists, joins)
-        print("Loading the conjugator, or training it.")
-        found = taught.teach(lists, joins, seed=0, held_out=held_out)  # as in notebook 06
-    except ValueError as error:
-        print(f"No conjugator: {error}")
+    if (lists := passed(lists_of, verbs)) is None:
+        return models, None, []
+    print("Finding the verbs that our model is sure of.")
+    joins = taught.sure_joins(run, lists)
+    sure = taught.rows_of(lists, joins)
+    if passed(taught.productive_classes, sure) is None:
         return models, sure, []
-    return models | {"conjugator": found.model.cpu()}, sure, found.rows
+    print("Loading the conjugator, or training it.")
+    held_out = lemmas_of(rarer_verbs()) if is_english() else []
+    conjugator = taught.teach(lists, joins, seed=0, held_out=held_out)  # as in notebook 06
+    return models | {"conjugator": conjugator.model.cpu()}, sure, conjugator.rows
 
 
 def packed(model: lab.CVAE) -> dict:
@@ -80,7 +89,8 @@ def packed(model: lab.CVAE) -> dict:
         parts = {"scales": scales, "numbers": (weight / scales).round().to(torch.int8)}
         texts = {part: base64.b64encode(parts[part].numpy().tobytes()).decode() for part in parts}
         weights[name] = {"shape": weight.shape} | texts
-    return {"alphabet": model.vocabulary.alphabet, "weights": weights}
+    alphabet = model.vocabulary.alphabet
+    return {"alphabet": alphabet, "latent": model.latent_size, "weights": weights}
 
 
 # ---- The map, as in notebook 05 ----
@@ -118,45 +128,52 @@ def examples_of(verbs: list[lab.Verb]) -> list[str]:
     return EXAMPLES if is_english() else [verb[n % len(verb)] for n, verb in enumerate(some, 1)]
 
 
-def page_of(verbs: list[lab.Verb], models: dict[str, lab.CVAE], sure, joined: list) -> str:
-    """Returns the page of a table and what `load_models` returns for it."""
-    ours = models["ours"]
-    data = {
-        "tenses": tense_names(verbs),
-        "longest": lab.MAX_LETTERS,
-        "verbs": verbs,
-        "joined": joined,
-        "map": {"axes": axes_of(ours), "sides": SIDES},
-        "models": {name: packed(model) for name, model in models.items()},
-    }
+def facts_of(verbs: list[lab.Verb]) -> dict:
+    """Returns what the page says of a table, whatever its models are."""
+    return {"tenses": tense_names(verbs), "longest": lab.MAX_LETTERS, "verbs": verbs}
+
+
+def filled(data: dict, picture: str) -> str:
+    """Returns the page of some data, and of a map as a PNG in base64."""
     files = jinja2.FileSystemLoader(HERE)
     pages = jinja2.Environment(loader=files, undefined=jinja2.StrictUndefined)
     pages.filters["thousands"] = "{:,}".format
     return pages.get_template("template.html").render(
         data=data,
-        picture=picture_of_map(ours, lemmas_of(verbs)),
-        verbs=verbs,
-        models=models,
-        latent=ours.latent_size,
-        examples=examples_of(verbs),
-        sure=sure,
-        right=len(set(sure or ()) & set(verbs)),
+        picture=picture,
+        examples=examples_of(data["verbs"]),
         english=is_english(),
         collapsed=COLLAPSED,
     )
 
 
+def page_of(verbs: list[lab.Verb], models: dict[str, lab.CVAE], sure, joined: list) -> str:
+    """Returns the page of a table and what `load_models` returns for it."""
+    ours = models["ours"]
+    learned = {
+        "joined": joined,
+        "sure": None if sure is None else {"rows": len(sure), "right": len({*sure} & {*verbs})},
+        "map": {"axes": axes_of(ours), "sides": SIDES},
+        "models": {name: packed(model) for name, model in models.items()},
+    }
+    return filled(facts_of(verbs) | learned, picture_of_map(ours, lemmas_of(verbs)))
+
+
 def main() -> None:
     """Writes the page."""
-    argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--update", action="store_true", help="write page/page.html, for a commit")
+    options = parser.parse_args()
+    if options.update and not is_english():
+        parser.error("LAB5_DATA is set, but the committed page is about the project's table")
     verbs = lab.distinct_verbs(None)
     name = "page" if is_english() else f"page_{lab.data_folder().name}"
-    path = BUILD / f"{name}.html"
+    path = (HERE if options.update else BUILD) / f"{name}.html"
     path.parent.mkdir(exist_ok=True)
-    found = load_models(verbs)
+    models, sure, joined = load_models(verbs)
     print("Drawing the map.")
-    path.write_text(page_of(verbs, *found), encoding="utf-8")
-    print(f"Wrote {path}, which links to the site; report/report.py makes that")
+    path.write_text(page_of(verbs, models, sure, joined), encoding="utf-8")
+    print(f"Wrote {path}")
 
 
 if __name__ == "__main__":

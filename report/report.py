@@ -52,13 +52,15 @@ TYPST += ["--include-in-header=layout.typ"]
 TYPST += ["-Vmainfont=Libertinus Serif", "-Vfontsize=10.5pt"]  # typst brings this font
 PAGE = ["--standalone", "--shift-heading-level-by=1", "--wrap=none"]
 PAGE += [f"--template={ROOT / 'website' / 'report.md'}"]
+SAVE_IT = r"save \[page\.html\]\(.+?\) \(.+?\) and open it"  # in the README; on the site it is open
+NOTEBOOKS = "the lab’s notebooks"  # on the page; on the site a link leads there
 
 
 # ---- What stands in double braces ----
 def as_text(value, digits=3):
     """Returns a number, a text, or a column of several seeds, as the report shows it."""
     if isinstance(value, pd.Series):
-        return mean_and_sd(value, digits)
+        return mean_and_sd(value, digits).replace("-", "−")
     if not isinstance(value, float):
         return str(value)
     return "–" if pd.isna(value) else f"{value:.{digits}f}".replace("-", "−")
@@ -79,12 +81,13 @@ def read_table(figures, name):
 def find_rows(figures, name, row):
     """Returns, by column, what the rows of a name hold. Raises KeyError.
 
-    A name stands in the column `row`, or in the first.
+    Names stand in the column `row` of a table over seeds, or in the first of another, which has one
+    row of each name.
     """
     table = read_table(figures, name)
     column = "row" if "row" in table else table.columns[0]
-    found = table.set_index(table[column].astype(str)).loc[[row]]
-    return dict(found) if len(found) > 1 else found.to_dict("records")[0]
+    named = table.set_index(table[column].astype(str)).loc[[row]]
+    return dict(named) if column == "row" else named.to_dict("records")[0]
 
 
 def markdown_table(figures, name):
@@ -105,16 +108,19 @@ def number_captions(text):
     return names
 
 
-def report_text(made):
-    """Returns the report in Markdown, filled. Raises an error whose trace names the line."""
+def report_text(tree):
+    """Returns the report in Markdown, filled from the figures and tables of a tree of the lab.
+
+    Raises an error whose trace names the line.
+    """
     loader = jinja2.FileSystemLoader(HERE)
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined)
     environment.comment_start_string = "<#"  # Markdown has {#name}
     environment.finalize = as_text
     names = number_captions((HERE / "report.md").read_text("utf-8"))
     return environment.get_template("report.md").render(
-        rows=partial(find_rows, made / "figures"),
-        table=partial(markdown_table, made / "figures"),
+        rows=partial(find_rows, tree / "figures"),
+        table=partial(markdown_table, tree / "figures"),
         fixed=as_text,
         code=code,
         new=lambda *key: f"[{names[key]}.]{{#{'-'.join(key)}}}",
@@ -130,22 +136,22 @@ def convert(text, source, target, options, folder):
     return re.sub(PLUS_MINUS, "\u00a0±\u00a0", text)
 
 
-def pdf_text(made):
+def pdf_text(tree):
     """Returns the report in Markdown, its pictures as PDFs, and a digest of all that it shows."""
-    text = report_text(made).replace(".png)", ".pdf)")
-    pictures = [made / name for name in re.findall(r"\]\(\.\./(\S+?)\)", text)]
+    text = report_text(tree).replace(".png)", ".pdf)")
+    pictures = [tree / name for name in re.findall(r"\]\(\.\./(\S+?)\)", text)]
     parts = [text, *((HERE / name).read_text("utf-8") for name in ("references.bib", "layout.typ"))]
     content = [part.encode() for part in parts] + [picture.read_bytes() for picture in pictures]
     return text, hashlib.sha256(b"".join(content)).hexdigest()
 
 
-def write_report(made):
-    """Writes the report as PDF, with a folder's figures and tables; its digest is a keyword."""
-    text, digest = pdf_text(made)
+def write_report(tree):
+    """Writes the report as PDF, with a tree's figures and tables; its digest is a keyword."""
+    text, digest = pdf_text(tree)
     options = [*TYPST, f'-Vkeywords="{digest}"']
-    text = convert(text, MARKDOWN, "typst-citations", options, made / "figures")
+    text = convert(text, MARKDOWN, "typst-citations", options, tree / "figures")
     text = text.replace('image("../', 'image("/')
-    pdf = typst.compile(text.encode(), root=str(made), ignore_system_fonts=True)
+    pdf = typst.compile(text.encode(), root=str(tree), ignore_system_fonts=True)
     (BUILD / "report.pdf").write_bytes(pdf)
 
 
@@ -186,19 +192,19 @@ async def make_page():
             await page.wait()
 
 
-async def run_all(paths, made):
+async def run_all(paths, tree):
     """Runs notebooks in two lanes; one of them makes the page first."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler = refuse
     loop.set_exception_handler(lambda *_: None)  # for what nbclient leaves when it is stopped
-    os.environ["LAB5_FIGURES"] = str(made / "figures")
+    os.environ["LAB5_FIGURES"] = str(tree / "figures")
     print("Bars count cells. A bar stands still while a model is trained.")
     cores = max(1, joblib.cpu_count() - 1)  # for a sweep, since the other lane trains, too
     os.environ["LOKY_MAX_CPU_COUNT"] = str(cores)
 
     async def run_rest():
         while paths:
-            await run(paths.pop(0), made / "notebooks")
+            await run(paths.pop(0), tree / "notebooks")
 
     async def second_lane():
         await make_page()
@@ -215,12 +221,12 @@ async def run_all(paths, made):
 
 
 # ---- The site ----
-def report_page(made):
+def report_page(tree):
     """Returns the report as a page of the site: Markdown in which pandoc has filled in citations.
 
     Titles have their names before them; pictures have a caption, which is their text, too.
     """
-    page = convert(report_text(made), MARKDOWN + "-implicit_figures", MYST, PAGE, made / "figures")
+    page = convert(report_text(tree), MARKDOWN + "-implicit_figures", MYST, PAGE, tree / "figures")
     page = re.sub(r"(?m)^(#+ .+) \{#([\w-]+)\}$", r"(\2)=\n\1", page).replace(" {.unnumbered}", "")
     figure = r"```{figure-md}\n![\2](\3)\n\n\1 \2\n```"
     return re.sub(r"(?m)^!\[(<span.+?</span>) (.+)\]\((\S+?)\).*$", figure, page)
@@ -236,33 +242,32 @@ def notebook_page(path):
     return re.sub(PLUS_MINUS, "\u00a0±\u00a0", nbformat.writes(notebook))
 
 
-def write_site(made):
-    """Writes the site, with a folder's notebooks, figures and tables; a warning is an error."""
+def write_site(tree):
+    """Writes the site, with a tree's notebooks, figures and tables; a warning is an error."""
     site, live = BUILD / "site", BUILD / "page.html"
+    if not live.exists():
+        live = ROOT / "page" / "page.html"
     shutil.rmtree(site, ignore_errors=True)
     with TemporaryDirectory() as folder:
         pages = Path(folder) / "pages"  # the lab as the site shows it
-        ignored = [".git", *(ROOT / ".gitignore").read_text("utf-8").replace("/", "").split()]
-        left_out = shutil.ignore_patterns(*ignored)
+        ignored = (ROOT / ".gitignore").read_text("utf-8").split()
+        left_out = shutil.ignore_patterns(".git", *(Path(name).name for name in ignored))
         shutil.copytree(ROOT, pages, ignore=left_out, ignore_dangling_symlinks=True)  # an editor's
-        shutil.copytree(made / "figures", pages / "figures", dirs_exist_ok=True)
-        (pages / "report" / "report.md").write_text(report_page(made), "utf-8")
+        shutil.copytree(tree / "figures", pages / "figures", dirs_exist_ok=True)
+        (pages / "report" / "report.md").write_text(report_page(tree), "utf-8")
         front = (ROOT / "README.md").read_text("utf-8")
-        if live.exists():
-            front = front.replace("**Try it**", '<a href="page.html"><b>Try it</b></a>')
+        front = re.sub(SAVE_IT, '<a href="page.html">open the page</a>', front)
         front += (ROOT / "website" / "contents.md").read_text("utf-8")
         (pages / "README.md").write_text(front, "utf-8")
-        for path in (made / "notebooks").glob("[0-9][0-9]_*[a-z].ipynb"):
+        for path in (tree / "notebooks").glob("[0-9][0-9]_*[a-z].ipynb"):
             (pages / "notebooks" / path.name).write_text(notebook_page(path), "utf-8")
         shutil.copy(BUILD / "report.pdf", pages / "report")
         options = ["-W", "--keep-going", "-q", "-c", ROOT / "website", "-d", f"{folder}/trees"]
-        options += ["-A", "live=1"] if live.exists() else []
         check_call([sys.executable, "-m", "sphinx", *options, pages, site])
+    page = live.read_text("utf-8").replace(NOTEBOOKS, f'<a href="index.html">{NOTEBOOKS}</a>', 1)
+    (site / "page.html").write_text(page, "utf-8")
     front = (site / "README.html").read_text("utf-8")
-    if live.exists():
-        front = front.replace('href="_images/page.png"', 'href="page.html"')
-        page = live.read_text("utf-8").replace('"site/index.html"', '"index.html"')
-        (site / "page.html").write_text(page, "utf-8")
+    front = front.replace('href="_images/page.png"', 'href="page.html"')
     for name in ("README.html", "index.html"):
         (site / name).write_text(front, "utf-8")
 
@@ -275,19 +280,19 @@ def main():
     options = parser.parse_args()
     if "LAB5_DATA" in os.environ:
         parser.error("LAB5_DATA is set, but the report is about the project's table")
-    made = ROOT if options.update or not options.run else BUILD
+    tree = ROOT if options.update or not options.run else BUILD
     paths = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*[a-z].ipynb"))
     BUILD.mkdir(exist_ok=True)
     write_report(ROOT)  # a mistake in it is found before anything runs
-    if made == BUILD:
+    if tree == BUILD:
         for name in ("figures", "notebooks"):  # what no notebook makes stays as it is committed
             shutil.copytree(ROOT / name, BUILD / name, dirs_exist_ok=True)
     if options.run or options.update:
-        asyncio.run(run_all(paths, made))
-        write_report(made)
+        asyncio.run(run_all(paths, tree))
+        write_report(tree)
     if options.update:
         shutil.copy(BUILD / "report.pdf", HERE)
-    write_site(made)
+    write_site(tree)
     print("look at", BUILD / "site" / "index.html")
 
 

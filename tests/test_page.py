@@ -3,13 +3,14 @@
 import base64
 import copy
 import io
+import json
 import re
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from conftest import lab, small, train
+from conftest import ROOT, lab, lab5_train, small, train
 
 from page import page as script
 
@@ -211,6 +212,20 @@ def test_four_forms_are_right_near_or_wrong(page):
     for kind, counts in (("near", 0), ("wrong", 0), ("right", 1)):
         page.evaluate(f"kindOf = () => '{kind}'")
         assert page.evaluate("[tally.right, drawOne(), tally.right]")[::2] == [0, counts]
+
+
+def test_the_committed_page_is_what_its_sources_make_of_its_weights(verbs):
+    text = (ROOT / "page" / "page.html").read_text("utf-8")
+    data = json.loads(re.search(r'<script id="data".*?>(.*?)</script>', text, re.DOTALL)[1])
+    picture = re.search(r"data:image/png;base64,([^\"]+)", text)[1]
+    stale = "stale: .venv/bin/python page/page.py --update"
+    assert script.filled(data | script.facts_of(verbs), picture) == text, stale
+    assert data["map"]["sides"] == list(script.SIDES), stale
+    for name, config in {"ours": lab5_train.Config(), "collapsed": script.COLLAPSED}.items():
+        weights = script.packed(lab.make_model(config, lab.vocabulary_of(verbs)))["weights"]
+        shapes = {part: list(weight["shape"]) for part, weight in weights.items()}
+        known = data["models"][name]["weights"]
+        assert {part: weight["shape"] for part, weight in known.items()} == shapes, stale
 
 
 def test_a_table_of_ones_own_has_a_page_of_its_own(tmp_path, monkeypatch, thirty):

@@ -10,7 +10,7 @@ import report
 
 pytestmark = pytest.mark.slow
 FORGE = {"SERVER_URL": "https://example.org", "REPOSITORY": "some/lab", "REF_NAME": "main"}
-LIVE = '<title>live</title><a href="site/index.html">the lab</a>'
+LIVE = "<title>live</title>How all this works is in the lab’s notebooks."
 FORMULAS = """() => MathJax.startup.promise.then(() => ({
     formulas: document.querySelectorAll(".math").length,
     shown: document.querySelectorAll(".math mjx-container").length,
@@ -37,7 +37,7 @@ class Page(HTMLParser):
 def site(tmp_path_factory):
     """Builds the site as in the forge's workflow; a warning is an error."""
     build = tmp_path_factory.mktemp("build")
-    (build / "page.html").write_text(LIVE)
+    (build / "page.html").write_text(LIVE, "utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report, "BUILD", build)
         for name, value in FORGE.items():
@@ -78,7 +78,8 @@ def test_every_page_leads_to_the_live_one_and_to_its_source(site, pages):
             assert f"https://example.org{source}?plain=1" in links
             assert "../page.html" in links
             assert f"https://colab.research.google.com/github{source}" in links
-    assert 'href="index.html"' in pages[site / "page.html"].text
+    assert 'in <a href="index.html">the lab' in pages[site / "page.html"].text
+    assert '<a href="page.html">open the page</a>' in pages[site / "index.html"].text
 
 
 def test_pages_need_no_network_and_no_more_than_a_phones_width(pages, browser):

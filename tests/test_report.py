@@ -129,34 +129,8 @@ def test_what_is_unknown_is_refused_before_anything_runs(project, monkeypatch, u
     with pytest.raises(Exception) as error:
         make(monkeypatch, "--run")
     lines = [entry.lineno + 1 for entry in error.traceback if entry.path.name == "report.md"]
-<<<<<<< HEAD
     assert lines == [11]
     assert not (project / "build" / "notebooks").exists()
-=======
-    assert lines == [11] and not (project / "build" / "notebooks").exists()
-
-
-@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-def test_a_stop_is_one_line_and_leaves_no_process(project):
-    """By SIGTERM, which the script raises again as Ctrl-C."""
-    write_notebook(project, "01_a", new_code_cell(SLEEP.format("../kernel")))
-    (project / "page" / "page.py").write_text(SLEEP.format("longest"))
-    (project / "lab5_utils.py").touch()
-    pids = [project / "kernel", project / "longest"]
-    command = [sys.executable, project / "report" / "report.py", "--run"]
-    options = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
-    process = subprocess.Popen(command, **options)
-    while not all(pid.exists() and pid.read_text() for pid in pids):
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.terminate()
-    *bars, line = process.communicate(timeout=60)[1].rstrip().split("\n")
-    assert process.returncode == 1 and line.startswith("stopped; the same command resumes")
-    assert all("01_a.ipynb" in bar or not bar for bar in bars)
-    for pid in pids:
-        with pytest.raises(ProcessLookupError):
-            os.kill(int(pid.read_text()), 0)
->>>>>>> texts
 
 
 def test_the_labs_pdf_is_that_of_its_text_numbers_and_pictures():

@@ -47,19 +47,17 @@ def read_results(file):
     return pd.read_csv(RESULTS / file)
 
 
-def over_seeds(file, rows, columns, digits=None):
+def over_seeds(file, rows, columns):
     """Returns a table of texts, mean ± standard deviation over seeds, from a file in `results`.
 
-    `rows` and `columns` are dictionaries from a name in the file to a heading; `digits` has the
-    decimals of columns, unless they are as usual. A column that the file lacks becomes "–". Raises
-    KeyError for a row that it lacks.
+    `rows` and `columns` are dictionaries from a name in the file to a heading. A column that the
+    file lacks becomes "–". Raises KeyError for a row that it lacks.
     """
-    digits = DIGITS | (digits or {})
     results = read_results(file).set_index("row").reindex(columns=list(columns))
     table = {}
     for name, label in rows.items():
         known = results.loc[[name]].dropna(how="all")
         table[label] = {"seeds": len(known)}
         for column, heading in columns.items():
-            table[label][heading] = mean_and_sd(known[column], digits.get(column, 3))
+            table[label][heading] = mean_and_sd(known[column], DIGITS.get(column, 3))
     return pd.DataFrame(table).T

@@ -7,12 +7,11 @@
 - annealing: six KL schedules of the plain model at one mean weight, and four constant weights,
   three seeds: 04_annealing.csv
 - collapse: the plain model with other highest weights, three seeds: 04_collapse.csv
-- long: a small model trained for long, with rises, constants and the original recipe, three seeds:
-  04_long.csv
+- long: a small model trained for long, with rises and constants, three seeds: 04_long.csv
 - miniature: constant and rising KL weights of a small model, trained on every tenth verb, four
   seeds: 04_miniature.csv
 - forcing: its monotonic schedule with four teacher-forcing ratios, and the plain model with two, 84
-  epochs, three seeds: 04_forcing.csv; curves: CE, KL and BLEU-4 of the four: 04_forcing_curves.csv
+  epochs, three seeds: 04_forcing.csv
 - trials: the plain model with other batches, rates, sizes, and SGD, five seeds: 02_trials.csv
 - h0: the plain model with its code in c0 or in h0, three seeds: 02_h0.csv
 - hidden: models that never saw one form of every fifth verb, three seeds: 03_hidden.csv
@@ -141,13 +140,11 @@ MINIATURES = {
     for weight in weights
 }
 LONG_MINIATURE = partial(MINIATURE, epochs=120)
-RE_CREATED = partial(Config.classic, epochs=150, hidden_size=96, embedding_size=64)
 LONG = {
     "rise to 1": partial(LONG_MINIATURE, strategy="slow-monotonic", kl_weight=1.0),
     "rise to 0.5": partial(LONG_MINIATURE, strategy="slow-monotonic", kl_weight=0.5),
     "constant 0.5": partial(LONG_MINIATURE, strategy="constant", kl_weight=0.5),
     "constant 0.2": partial(LONG_MINIATURE, strategy="constant", kl_weight=0.2),
-    "re-created": partial(RE_CREATED, strategy="cyclical-sigmoid", kl_weight=0.5),
 }
 SIZES = {  # recipes with a constant β, and of how many verbs each takes one
     "miniature": (partial(LONG_MINIATURE, strategy="constant"), 10),
@@ -189,12 +186,6 @@ def score_run(recipe, run, verbs):
         before = score_model(run.before_refining, verbs)
         rows.append({"row": f"{recipe}, before refining"} | before)
     return rows
-
-
-def curves_of_run(recipe, run, verbs):
-    """Returns the rows of a run's epochs, with CE, KL and BLEU-4 (if there is a test.txt)."""
-    epochs = run.history.reindex(columns=["ce", "kl", "bleu4"]).reset_index(names="epoch")
-    return [{"row": recipe} | epoch for epoch in epochs.to_dict("records")]
 
 
 def hidden_of_run(recipe, run, verbs):
@@ -288,7 +279,6 @@ PARTS = {
     "long": ("04_long", partial(rows_of, LONG, 3, every=10)),
     "miniature": ("04_miniature", partial(rows_of, MINIATURES, 4, every=10)),
     "forcing": ("04_forcing", partial(rows_of, FORCING, 3)),
-    "curves": ("04_forcing_curves", partial(rows_of, RATIOS, 3, score=curves_of_run)),
     "trials": ("02_trials", partial(rows_of, TRIALS, 5)),
     "h0": ("02_h0", partial(rows_of, H0, 3)),
     "hidden": ("03_hidden", partial(rows_of, HIDDEN, 3, **UNSEEN)),

@@ -6,7 +6,6 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`.
 """
 
 import re
-from contextlib import suppress
 from functools import partial
 
 import pandas as pd
@@ -19,13 +18,10 @@ HEADINGS = {  # of columns that aren't called as in their file
     "gaussian_inconsistent": "inconsistent",
     "never": "never drawn",
     "bleu4": "BLEU-4",
-    "kl": "KL",
     "kl_table": "KL",
     "gate_ed": "gate, *-ed*",
     "seen": "between seen forms",
     "hidden": "into hidden forms",
-    "nearest": "nearest code",
-    "mutual_information": "told, nats",
     "kept_right": "of these right",
     "rows": "rows right",
     "rarer": "rarer verbs",
@@ -73,17 +69,8 @@ PLAIN = same("plain, 16 epochs", "plain, 84 epochs")
 GATE = same("gate, 16 epochs", "gate, 84 epochs")
 BEFORE = {"Config(), before refining": "our model before refining: a VAE"}
 OURS = {"Config()": "our model, `Config()`: refined, no VAE"}
-SECRET = same("16 epochs", "16 epochs, one alphabet", "16 epochs, secret")
-SECRET |= same("84 epochs", "84 epochs, secret") | {"Config(), secret": "`Config()`, secret"}
-RARE = {"repeated": 4, "conversions": 4, "nearest": 4, "mutual_information": 1}  # digits
-PARTS = [f"{part} ahead, β = 0.5" for part in ("none", "encoder", "decoder", "both")]
-PARTS += ["encoder ahead, β = 0.3", "encoder ahead, β = 1"]
-AHEAD = same(*(f"{size}, {part}" for size in ("miniature", "full size") for part in PARTS))
-SHAPES = ("constant", "short rise", "slow rise", "four cycles", "two sigmoids", "backwards")
-RATE = same(*(f"{shape}, {rate} rate" for rate in ("falling", "constant") for shape in SHAPES))
 CONVERTED = headed("conversions irregular_pasts")
 SCORES = CONVERTED | headed("gaussian_exact")
-PAIR = headed("conversions gaussian_exact")
 MORE = SCORES | headed("gaussian_inconsistent never")
 
 
@@ -124,15 +111,11 @@ JOINED = headed("kept kept_right rows")
 JOINED |= {name: f"looked up: {heading}" for name, heading in CONVERTED.items()}
 JOINED |= {f"spelled_{name}": f"spelled: {heading}" for name, heading in CONVERTED.items()}
 JOINED |= headed("rarer")
-IN_SECRET = headed("repeated conversions nearest mutual_information")
 TABLES = {
     "results": results,
     "seeds": partial(over_seeds, "05_seeds.csv", MODELS, MORE | headed("bleu4 kl_table")),
     "ablation": partial(over_seeds, "05_ablation.csv", ABLATION, MORE | headed("gate_ed")),
     "hidden": partial(over_seeds, "03_hidden.csv", PLAIN | OURS, headed("seen hidden")),
-    "secret": partial(over_seeds, "03_secret.csv", SECRET, IN_SECRET, RARE),
-    "ahead": partial(over_seeds, "04_ahead.csv", AHEAD, headed("kl") | PAIR, {"kl": 1}),
-    "rate": partial(over_seeds, "04_rate.csv", RATE, headed("kl_table") | PAIR),
     "selftaught": partial(over_seeds, "06_selftaught.csv", RIVALS, JOINED),
     "unseen": unseen,
     "course": lambda: pd.concat(best_models("_course")),
@@ -140,12 +123,8 @@ TABLES = {
 
 
 def make_tables():
-    """Returns the tables by name, without those whose file hasn't been made."""
-    tables = {}
-    for name, make in TABLES.items():
-        with suppress(FileNotFoundError):
-            tables[name] = make()
-    return tables
+    """Returns the tables by name."""
+    return {name: make() for name, make in TABLES.items()}
 
 
 def markdown(table):

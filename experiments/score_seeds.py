@@ -15,8 +15,8 @@
 - trials: the plain model with other batches, rates, sizes, and SGD, five seeds: 02_trials.csv
 - h0: the plain model with its code in c0 or in h0, three seeds: 02_h0.csv
 - hidden: models that never saw one form of every fifth verb, three seeds: 03_hidden.csv
-- secret: models of tables whose tenses have alphabets of their own, five seeds (`Config()` three):
-  03_secret.csv
+- secret: models of tables whose tenses have alphabets of their own, five seeds (`Config()`, and a
+  training that is told the pairs, three): 03_secret.csv
 - ahead: a small model, trained for long, and the plain one, whose encoder keeps ahead of the
   decoder at first, three seeds: 04_ahead.csv
 - rate: KL schedules of the plain model at one effective β, and with a constant learning rate at one
@@ -40,9 +40,15 @@ import lab5_gate
 import lab5_utils as lab
 from experiments import score_parts, scores
 from experiments.paths import AlongThePath, BothAhead, DecoderAhead, EncoderAhead, ce_and_kl
-from experiments.variants import ConstantRate, WithoutHiddenForms, hidden_forms, in_secret
+from experiments.variants import (
+    ConstantRate,
+    PairsTold,
+    WithoutHiddenForms,
+    hidden_forms,
+    in_secret,
+)
 from lab5_runs import sweep
-from lab5_train import STRATEGIES, Config, learning_rate
+from lab5_train import STRATEGIES, Config, Training, learning_rate
 
 AT_THREE_TENTHS = partial(Config, strategy="monotonic", kl_weight=0.3, refine=0.0)
 PLAIN = partial(AT_THREE_TENTHS, epochs=16, decoding="direct")
@@ -222,24 +228,28 @@ def secret_of_run(recipe, run, verbs):
     return [row | scores.score_drawn(lab.sample_prior(run.model, 10_000), verbs)]
 
 
-SECRET = {  # the table, and the recipes that learn it
-    "": (None, {"16 epochs": PLAIN, "84 epochs": PLAIN_84}),
-    ", one alphabet": ("shared", {"16 epochs": PLAIN}),
-    ", secret": ("own", {"16 epochs": PLAIN, "84 epochs": PLAIN_84, "Config()": Config}),
-}
+BOTH = {"16 epochs": PLAIN, "84 epochs": PLAIN_84}
+SECRET = [  # what a name ends with, seeds, alphabets, recipes, training
+    ("", 5, None, BOTH, Training),
+    (", one alphabet", 5, "shared", {"16 epochs": PLAIN}, Training),
+    (", secret", 5, "own", BOTH, Training),
+    (", secret", 3, "own", {"Config()": Config}, Training),
+    (", secret, pairs told", 3, "own", {"84 epochs": PLAIN_84}, PairsTold),
+]
 
 
 def secret_rows():
     """Returns the rows of models whose tenses have alphabets of their own, and of controls."""
     verbs = lab.distinct_verbs()
     rows = []
-    for seed, (suffix, (alphabets, recipes)) in itertools.product(range(5), SECRET.items()):
-        table = in_secret(verbs, seed, shared=alphabets == "shared") if alphabets else verbs
-        names = [name for name in recipes if name != "Config()" or seed < 3]
-        runs = sweep([recipes[name](seed=seed) for name in names], table, pairs=[])
-        for name, run in zip(names, runs, strict=True):
-            (row,) = secret_of_run(name + suffix, run, table)
-            rows.append(row | {"seed": seed})
+    for ending, seeds, alphabets, recipes, training in SECRET:
+        for seed in range(seeds):
+            table = in_secret(verbs, seed, shared=alphabets == "shared") if alphabets else verbs
+            configs = [recipe(seed=seed) for recipe in recipes.values()]
+            runs = sweep(configs, table, pairs=[], make_training=training)
+            for name, run in zip(recipes, runs, strict=True):
+                (row,) = secret_of_run(name + ending, run, table)
+                rows.append(row | {"seed": seed})
     return rows
 
 

@@ -8,7 +8,7 @@ import torch
 
 import lab5_gate
 import lab5_utils as lab
-from lab5_train import WARM_UP, Training
+from lab5_train import WARM_UP, Batch, Training, make_batches
 
 
 # ---- Tables ----
@@ -47,6 +47,21 @@ class StepByStep(Training):
         """Returns an epoch's row of the history, with its steps."""
         self.steps = []
         return super().run_epoch(epoch) | {"steps": self.steps}
+
+
+class PairsTold(Training):
+    """A control, which is told what belongs together: targets are any forms of the same verb."""
+
+    def make_epoch(self, epoch):
+        """Returns the batches of an epoch, in which every form is once a source."""
+        forms = self.model.vocabulary.forms
+        batches = []
+        for source in make_batches(self.words.lengths, self.config.batch_size, self.rng):
+            verb = source // forms
+            target = forms * verb + torch.randint(forms, verb.shape, generator=self.rng)
+            pair = (lab.select_words(self.words, n).to(self.device) for n in (source, target))
+            batches.append(Batch(*pair))
+        return batches
 
 
 def hidden_forms(verbs):

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, nullcontext
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,8 +76,9 @@ def code_hash(path: str) -> str:
     """Returns a hash of a file's code, without comments and docstrings."""
     tree = ast.parse(Path(path).read_bytes())
     for node in ast.walk(tree):
-        may_be_documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-        if may_be_documented and ast.get_docstring(node) is not None:
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
             del node.body[0]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
@@ -85,14 +87,14 @@ def settings_of(module) -> list:
     """Returns the numbers and texts that a module and its classes hold now, by name."""
     classes = [value for value in vars(module).values() if isinstance(value, type)]
     holders = [module, *(kind for kind in classes if kind.__module__ == module.__name__)]
-    named = [item for holder in holders for item in vars(holder).items() if item[0][0] != "_"]
-    return [(name, value) for name, value in named if isinstance(value, int | float | str)]
+    named = [item for holder in holders for item in vars(holder).items() if item[0][:2] != "__"]
+    return [(name, repr(value)) for name, value in named if isinstance(value, Real | str)]
 
 
 def computed_by(task: Task) -> tuple:
     """Returns what decides on a run's bits besides what is asked: versions, files, settings."""
-    versions = sys.version_info[:2], str(torch.__version__), str(torch.get_default_dtype())
     files = [(one.__name__, code_hash(one.__file__), settings_of(one)) for one in modules_of(task)]
+    versions = sys.version_info[:2], str(torch.__version__), str(torch.get_default_dtype())
     return versions, sorted(files)
 
 
@@ -160,8 +162,8 @@ class Run(NamedTuple):
 
 def run_of(training, config: Config) -> Run:
     """Returns the run of a finished training, whose model may be trained again."""
-    model = training.model.requires_grad_(True).eval()
     history = pd.DataFrame(training.history).set_index("epoch")
+    model = training.model.requires_grad_(True).eval()
     return Run(model, history, config, training.before_refining)
 
 
@@ -203,8 +205,8 @@ def train(config: Config, verbs=None, *, progress=True, scores=None, **options) 
     `make_training(config, verbs)`, which may train something else.
 
     Before any work it raises the errors of `lab.check_verbs` and `lab.check_pairs`, and ValueError
-    for a score with the name of another column; later, OSError, FloatingPointError, and ValueError
-    for a schedule that leaves 0..1.
+    for a score with the name of a column of the lab's; later, OSError, FloatingPointError, and
+    ValueError for a schedule that leaves 0..1.
     """
     return finish_run(check_task(config, verbs, scores=scores, **options), progress=progress)
 
@@ -254,9 +256,9 @@ def finish_in_worker(number, task: Task, store: Store | None, schedule, decoder,
 def sweep(configs, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -> list[Run]:
     """Returns the runs of configurations, in their order, each loaded from runs/ or trained.
 
-    One run is trained per core, or on a cluster (`joblib.parallel_config`). Takes and raises what
-    `load_or_train` does, and RuntimeError if a worker would compute something else, since it
-    imports files as they are now, and doesn't see what was set by hand. What was finished before an
+    One run is trained per core, or on a cluster (`joblib.parallel_config`). Workers import files as
+    they are now, and don't see what was set by hand. Takes and raises what `load_or_train` does,
+    and RuntimeError if a worker has other files, settings or versions. What was finished before an
     error is kept, if it is kept at all.
     """
     verbs = lab.check_verbs(verbs)

@@ -4,7 +4,8 @@ Read it top to bottom: words, data, model, metrics. `lab5_train` then has the hy
 the training loop. Comments give shapes: B words in a batch, T characters, C condition, H hidden,
 Z latent, V vocabulary, N verbs, F forms of a verb (one per tense). Cross-entropy and KL are in nats
 per word, because they are summed over characters or dimensions and averaged over words. A bad file,
-table, pair, word or tense raises a ValueError or a TypeError that says what was found and expected.
+table or pair, and a bad word or tense given to `encode` or `convert`, raise a ValueError or a
+TypeError that says what was found and expected. Behind these doors values are trusted.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ Scores are those of the last epoch and, where the encoder is refined, of the mod
 10,000 draws. Shares are 0..1. `never`: rows that are never drawn; `gate_ed`: for verbs with a past
 in -ed, the share of forms whose gate opens exactly after the common prefix; `repeated`: words that
 are decoded as themselves; `nearest`: words whose nearest code in another tense is their own verb's.
-With LAB5_DATA=folder another table is used, and files are named after its folder.
+With LAB5_DATA=folder another table of four forms is used, and files are named after its folder.
 """
 
 import itertools

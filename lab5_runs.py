@@ -76,9 +76,8 @@ def code_hash(path: str) -> str:
     """Returns a hash of a file's code, without comments and docstrings."""
     tree = ast.parse(Path(path).read_bytes())
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
-            node
-        ):
+        may_be_documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if may_be_documented and ast.get_docstring(node) is not None:
             del node.body[0]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
@@ -180,8 +179,8 @@ def load_run(task: Task, store: Store) -> Run | None:
 
 def finish_run(task: Task, store: Store | None = None, progress=False) -> Run:
     """Returns a run after training what is missing of it; a store keeps each of its epochs."""
-    turn = store.locked() if store else nullcontext()
-    with reproducible(task.config.seed), turn as state:  # in this order, or threads could block
+    # in this order, or threads could block
+    with reproducible(task.config.seed), store.locked() if store else nullcontext() as state:
         is_damaged = store and state is None and store.path.exists()
         training = task.make_training(task.config, task.verbs)
         if state:

@@ -136,9 +136,8 @@ def slopes(output, sources):
         raise ValueError("no gradient passes: is it a tensor? Is something detached, or no_grad?")
     direction = numbers(11, *output.shape)  # in a plain sum gradients could cancel out
     options = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
-    gradients = torch.autograd.grad(output, list(sources.values()), direction, **options)
-    pairs = zip(sources, gradients, strict=True)
-    return {f"the gradient by {name}": gradient for name, gradient in pairs}
+    grads = torch.autograd.grad(output, list(sources.values()), direction, **options)
+    return {f"the gradient by {name}": grad for name, grad in zip(sources, grads, strict=True)}
 
 
 def call_with_slopes(answer, **inputs):
@@ -412,7 +411,7 @@ def step(answer, case):
     return CE and KL as numbers. Set gradients to 0, clip the gradient of all weights together to
     the norm 5, set the rate, and let the optimizer make its step.
     """
-    model, words = model_of(nn.Module, case), batch(case)
+    model, words, outputs = model_of(nn.Module, case), batch(case), {}
     optimizer = torch.optim.SGD(model.parameters(), lr=1000.0, momentum=0.5)
     rng = torch.Generator().manual_seed(case + 1)
 
@@ -430,7 +429,6 @@ def step(answer, case):
             0.1 * (logits.mean(2) * letters).sum(1) / lengths
         ),
     }
-    outputs = {}
     for title, beta in (("1", 0.5), ("2", 0.0), ("3, clipped", 50.0)):
         with patch.dict(inspect.unwrap(answer).__globals__, stand_ins):
             losses = call(answer, model, optimizer, words, beta, 0.9, 3.0, rng)

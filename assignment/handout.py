@@ -6,7 +6,8 @@
 The metadata of a cell, under "handout", says what happens to it:
 
 - `blank`, points by function: students write the bodies. A check of each follows, from checks.py.
-- `answer`: students write a text. The cell's text is the model answer; texts.toml has the question.
+- `answer`: students write a text. What follows the cell's first paragraph, its heading, is the
+  model answer; texts.toml has the question.
 - `title`: its first two paragraphs are taken, the heading and the question.
 - `code`, a name: the code of this name in CODE takes its place.
 - `leave`: it's left out.
@@ -168,10 +169,8 @@ points"""
 def make_question(cell, name):
     """Returns a question, and the cell for its answer, in which the model answer stands."""
     parts, number = TEXTS[name], 1 + list(TEXTS).index(name)
-    heading, text = "", cell.source
-    if text.startswith("#"):
-        heading, text = text.split("\n\n", 1)
-    given = parts[0].get("given", heading).strip()
+    heading, _, text = cell.source.partition("\n\n")
+    given = parts[0].get("given", heading)
     total = sum(part["points"] for part in parts)
     questions = [f"1. {part['ask']} ({part['points']})" for part in parts]
     rubric = [f"1. {part['points']}: {part['earns']}" for part in parts]
@@ -188,8 +187,7 @@ def convert(cell, number, solution, expected):
         raise ValueError(f"found {handout.keys() - KNOWN} in the metadata; expected {KNOWN}")
     if "blank" in handout:
         cell.source = with_solutions_marked(cell.source, handout["blank"])
-        blanks = handout["blank"].items()
-        after = [make_check(name, points, solution, expected) for name, points in blanks]
+        after = [make_check(*blank, solution, expected) for blank in handout["blank"].items()]
         return [mark(cell, f"blank-{cell.id}", solution=True), *after]
     if "answer" in handout:
         return make_question(cell, f"{number} {cell.id}")

@@ -1,20 +1,12 @@
-"""Gives the notebooks of the assignment a look, and the model that notebook 02 trained."""
+"""Exports what the notebooks of the assignment show, and keeps the model that 02 trained."""
 
 from pathlib import Path
 from types import SimpleNamespace
 
 import cloudpickle
 import pandas as pd
-import seaborn as sns
 
 YOURS = Path("yours.pkl")  # what notebook 02 keeps
-WIDTH = 5.0  # of a figure, inches
-
-
-def set_style():
-    """Sets the look of all figures."""
-    rc = {"figure.dpi": 120, "figure.constrained_layout.use": True}
-    sns.set_theme("paper", "whitegrid", "colorblind", rc=rc)
 
 
 def save_fig(fig, name):

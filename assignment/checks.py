@@ -51,14 +51,14 @@ def find_fault(check, answer, case, expected):
         return "not defined: run its cell, and see whether that ends in an error"
     hint = "Hint: " + " ".join(check.__doc__.split())
     try:
-        found = results(check, answer, case)
+        values = results(check, answer, case)
     except Exception as error:  # an answer may fail in any way, and the notebook must go on
         if str(error) == BLANK:
             return "still blank"
         return f"{type(error).__name__}: {error}\n{hint}"
     for name, right in expected.items():
-        if not agree(found[name], right):
-            return f"this differs: {name}\nfound:    {found[name]}\nexpected: {right}\n{hint}"
+        if not agree(values[name], right):
+            return f"this differs: {name}\nfound:    {values[name]}\nexpected: {right}\n{hint}"
     return ""
 
 
@@ -95,14 +95,14 @@ def weights(count):
     return numbers(0, count).double()
 
 
-def agree(found, right):
+def agree(value, right):
     """Tells whether two values are the same. Fractions may differ a little."""
     if isinstance(right, list):
-        same_length = isinstance(found, list) and len(found) == len(right)
-        return same_length and all(map(agree, found, right))
-    if isinstance(right, float) and isinstance(found, float):
-        return math.isclose(found, right, rel_tol=1e-3, abs_tol=1e-3)
-    return type(found) is type(right) and found == right
+        same_length = isinstance(value, list) and len(value) == len(right)
+        return same_length and all(map(agree, value, right))
+    if isinstance(right, float) and isinstance(value, float):
+        return math.isclose(value, right, rel_tol=1e-3, abs_tol=1e-3)
+    return type(value) is type(right) and value == right
 
 
 def show_total(most):
@@ -136,8 +136,8 @@ def slopes(output, sources):
         raise ValueError("no gradient passes: is it a tensor? Is something detached, or no_grad?")
     direction = numbers(11, *output.shape)  # in a plain sum gradients could cancel out
     options = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
-    found = torch.autograd.grad(output, list(sources.values()), direction, **options)
-    return {f"the gradient by {name}": slope for name, slope in zip(sources, found, strict=True)}
+    grads = torch.autograd.grad(output, list(sources.values()), direction, **options)
+    return {f"the gradient by {name}": grad for name, grad in zip(sources, grads, strict=True)}
 
 
 def call_with_slopes(answer, **inputs):
@@ -187,9 +187,9 @@ def encoder_forward(answer, case):
     encoder = fill(answer(), case)
     words = batch(case)
     mu, logvar = call(encoder, *words)
-    found = {"mu": mu, "logvar": logvar}
-    found["mu and logvar of a single word"] = encoder(*(part[:1] for part in words))
-    return found | slopes(torch.cat([mu, logvar], 1), dict(encoder.named_parameters()))
+    outputs = {"mu": mu, "logvar": logvar}
+    outputs["mu and logvar of a single word"] = encoder(*(part[:1] for part in words))
+    return outputs | slopes(torch.cat([mu, logvar], 1), dict(encoder.named_parameters()))
 
 
 def decoder_first_state(answer, case):
@@ -200,8 +200,8 @@ def decoder_first_state(answer, case):
     layer.weight.data = layer.weight[:, :width].repeat(1, 1 + Z // width)
     h, c = call(decoder.first_state, z, torch.tensor([2, 0, 3]))
     sources = {"z": z, "condition.weight": embedding, "from_z.bias": layer.bias}
-    found = {"the hidden state": h, "the cell": c} | slopes(torch.cat([h, c]), sources)
-    return found | {"those of a single word": decoder.first_state(z[:1], torch.tensor([2]))}
+    outputs = {"the hidden state": h, "the cell": c} | slopes(torch.cat([h, c]), sources)
+    return outputs | {"those of a single word": decoder.first_state(z[:1], torch.tensor([2]))}
 
 
 class Start:
@@ -228,9 +228,9 @@ def decoder_forward(answer, case):
     decoder, z = decoder_of(answer, case)
     words = batch(case)
     logits = call(decoder, z, words.tense, words.letters)
-    found = {"the logits of the first letter": logits[:, 0], "all logits": logits}
-    found["the logits of a single word"] = decoder(z[:1], words.tense[:1], words.letters[:1])
-    return found | slopes(logits, {"z": z, **dict(decoder.named_parameters())})
+    outputs = {"the logits of the first letter": logits[:, 0], "all logits": logits}
+    outputs["the logits of a single word"] = decoder(z[:1], words.tense[:1], words.letters[:1])
+    return outputs | slopes(logits, {"z": z, **dict(decoder.named_parameters())})
 
 
 def decoder_greedy(answer, case):
@@ -250,10 +250,10 @@ def decoder_greedy(answer, case):
     spelled = call(decoder.greedy, z, tense, 9)
     decoder.letter.bias.data[lab.EOS] -= 3  # no word ends
     spelled = [*spelled, *decoder.greedy(z, tense, 9)]
-    found = {f"word {n}": row for n, row in enumerate(spelled)}
-    found["a single word"] = decoder.greedy(z[:1], tense[:1], 9)
+    outputs = {f"word {n}": row for n, row in enumerate(spelled)}
+    outputs["a single word"] = decoder.greedy(z[:1], tense[:1], 9)
     decoder.letter.bias.data[lab.EOS] += 99  # all words end at once
-    return found | {"words without a letter": decoder.greedy(z, tense, 9)}
+    return outputs | {"words without a letter": decoder.greedy(z, tense, 9)}
 
 
 class Speller(nn.Module):
@@ -309,7 +309,7 @@ class Reader(nn.Embedding):
 
 def model_of(answer, case):
     """Returns a student's model whose parts are stand-ins."""
-    model = type("Made", (answer,), {"__init__": nn.Module.__init__})()
+    model = type("StandIn", (answer,), {"__init__": nn.Module.__init__})()
     model.encoder = Reader.from_pretrained(numbers(7, 4, Z), freeze=False)
     model.decoder = Speller(case)
     return model
@@ -382,7 +382,7 @@ def choose_fed(answer, case):
     z = numbers(case + 45, 16, Z)  # from which words end before, after and with the right ones
     rng = torch.Generator().manual_seed(0)
 
-    def choose(ratio):
+    def choose(ratio, rng=rng):
         """Returns the letters that are fed, 0 where they do not count, and the lengths."""
         fed, lengths = call(answer, decoder, z, words, ratio, rng)
         return fed * (torch.arange(fed.shape[1]) < lengths[:, None]), lengths
@@ -390,7 +390,7 @@ def choose_fed(answer, case):
     (fed, all_fed), (free, all_free) = choose(1.0), choose(0.0)
     drawn = torch.stack([choose(0.7)[0] for _ in range(100)])  # (100, B, T)
     is_fed, is_free = ((drawn == way).all(2) for way in (fed, free))
-    again = [rng.manual_seed(1) and choose(0.7)[0] for _ in range(2)]
+    one, other = (choose(0.7, rng.manual_seed(1))[0] for _ in range(2))
     return {
         "the letters with a ratio of 1, 0 where they don't count": fed,
         "the lengths with a ratio of 1": all_fed,
@@ -400,7 +400,7 @@ def choose_fed(answer, case):
         "more than 50 different choices in 100 calls": len(is_fed.unique(dim=0)) > 50,
         "the share of fed words with a ratio of 0.7": round(is_fed.float().mean().item(), 1),
         "the number of fed words differs by chance": len(is_fed.sum(1).unique()) > 1,
-        "the same rng tosses the same coins": again[0].equal(again[1]),
+        "the same rng tosses the same coins": one.equal(other),
     }
 
 
@@ -411,7 +411,7 @@ def step(answer, case):
     return CE and KL as numbers. Set gradients to 0, clip the gradient of all weights together to
     the norm 5, set the rate, and let the optimizer make its step.
     """
-    model, words, found = model_of(nn.Module, case), batch(case), {}
+    model, words, outputs = model_of(nn.Module, case), batch(case), {}
     optimizer = torch.optim.SGD(model.parameters(), lr=1000.0, momentum=0.5)
     rng = torch.Generator().manual_seed(case + 1)
 
@@ -431,10 +431,10 @@ def step(answer, case):
     }
     for title, beta in (("1", 0.5), ("2", 0.0), ("3, clipped", 50.0)):
         with patch.dict(inspect.unwrap(answer).__globals__, stand_ins):
-            returned = call(answer, model, optimizer, words, beta, 0.9, 3.0, rng)
-        found[f"CE and KL of step {title}"] = returned
-        found[f"the weights after step {title}"] = [part.clone() for part in model.parameters()]
-    return found
+            losses = call(answer, model, optimizer, words, beta, 0.9, 3.0, rng)
+        outputs[f"CE and KL of step {title}"] = losses
+        outputs[f"the weights after step {title}"] = [part.clone() for part in model.parameters()]
+    return outputs
 
 
 # ---- 02 and 04: schedules ----
@@ -452,8 +452,8 @@ def monotonic(answer, case):
 
 def teacher_forcing(answer, case):
     """The share falls evenly, in a straight line, from 1 at the start to 0.95 at the end."""
-    found = shares(answer, case).items()  # the free words show a curve that the share hides
-    return {f"the percentage that runs free {at}": 100 * (1 - share) for at, share in found}
+    fed = shares(answer, case).items()  # the free words show a curve that the share hides
+    return {f"the percentage that runs free {at}": 100 * (1 - share) for at, share in fed}
 
 
 def four_cycles(answer, case):
@@ -483,6 +483,6 @@ def gaussian_score(answer, case):
     """Return the share of verbs that are rows, all four forms, and how many different rows."""
     rows = VERBS[case::300]
     mixed = [one[: 1 + n % 3] + other[1 + n % 3 :] for n, (one, other) in enumerate(pairwise(rows))]
-    drawn = rows[:3] + rows[:1] * 3 + mixed + [("zzz",) * len(rows[0])]
-    share, distinct = call(answer, drawn, rows + rows[:2])  # a table may repeat rows
+    generated = rows[:3] + rows[:1] * 3 + mixed + [("zzz",) * len(rows[0])]
+    share, distinct = call(answer, generated, rows + rows[:2])  # a table may repeat rows
     return {"the share": float(share), "the number of different rows": float(distinct)}

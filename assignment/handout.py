@@ -6,17 +6,20 @@
 The metadata of a cell, under "handout", says what happens to it:
 
 - `blank`, points by function: students write the bodies. A check of each follows, from checks.py.
-- `answer`: students write a text. The cell's text is the model answer; texts.toml has the question.
+- `answer`: students write a text. What follows the cell's first paragraph, its heading, is the
+  model answer; texts.toml has the question.
 - `title`: its first two paragraphs are taken, the heading and the question.
 - `code`, a name: the code of this name in CODE takes its place.
 - `leave`: it's left out.
 
 All other cells are taken as they are. Of `lab5_utils` only what reads words comes along, and
-BLEU-4. The model doesn't, since it is the answer. The verbs are those of $LAB5_DATA, or the lab's.
+BLEU-4; of `lab5_figures`, what the notebooks call. The model doesn't, since it is the answer. The
+verbs are those of $LAB5_DATA, or the lab's.
 """
 
 import argparse
 import ast
+import inspect
 import json
 import re
 import sys
@@ -32,6 +35,7 @@ sys.path.insert(0, str(ROOT))
 try:
     import checks  # which reads the table
 
+    import lab5_figures
     import lab5_utils as lab
 
     lab.test_pairs(checks.VERBS)  # which reads test.txt
@@ -71,13 +75,15 @@ from torch.nn import functional as F
 import assignment
 import checks
 import lab5_utils as lab
-from assignment import WIDTH, save_fig, save_table, set_style
+from assignment import save_fig, save_table
+from lab5_figures import WIDTH, draw_steps, set_style, tense_names, verb_of
 
 set_style()
 torch.set_num_threads(1)  # for matrices as small as ours a second thread costs time
-verbs = list(dict.fromkeys(lab.load_verbs()))  # each once
+verbs = lab.distinct_verbs()
 vocabulary = lab.vocabulary_of(verbs)
-pairs = lab.test_pairs(verbs)"""
+pairs = lab.test_pairs(verbs)
+names, walk = tense_names(verbs), verb_of("walk", verbs)"""
 CODE = {
     "setup": SETUP,
     "keep": """print("steps:", len(curves))  # an untrained model is not kept
@@ -101,13 +107,13 @@ def solution_of(cells):
     names = {"__name__": "solution"}
     exec(SETUP, names)
     for cell in cells:
-        said = cell.metadata.get("handout", {})
-        if cell.cell_type == "markdown" or "code" in said:
+        handout = cell.metadata.get("handout", {})
+        if cell.cell_type == "markdown" or "code" in handout:
             continue
         for node in ast.parse(cell.source).body:
             in_capitals = isinstance(node, ast.Assign) and ast.unparse(node.targets).isupper()
             defines = in_capitals or isinstance(node, ast.FunctionDef | ast.ClassDef)
-            if "blank" in said or defines:
+            if "blank" in handout or defines:
                 exec(compile(ast.Module([node], []), "solution", "exec"), names)
     return names
 
@@ -138,9 +144,9 @@ def with_solutions_marked(source, names):
 def mark(cell, name, points=None, solution=False):
     """Gives a cell nbgrader's metadata."""
     cell.id = name
-    said = {"grade_id": name, "grade": points is not None, "points": points}
-    said |= {"solution": solution, "locked": not solution, "task": False, "schema_version": 3}
-    cell.metadata["nbgrader"] = {key: value for key, value in said.items() if value is not None}
+    entries = {"grade_id": name, "grade": points is not None, "points": points}
+    entries |= {"solution": solution, "locked": not solution, "task": False, "schema_version": 3}
+    cell.metadata["nbgrader"] = {key: value for key, value in entries.items() if value is not None}
     return cell
 
 
@@ -149,12 +155,12 @@ def make_check(name, points, solution, expected):
     check, owner = name.replace(".", "_").lower(), name.split(".")[0]
     run = getattr(checks, check)
     expected[check], hidden = (checks.results(run, solution[owner], case) for case in (0, 1))
-    asked = f"{points}, {check!r}, globals().get({owner!r})"
-    source = f"""points = checks.award({asked})
+    arguments = f"{points}, {check!r}, globals().get({owner!r})"
+    source = f"""points = checks.award({arguments})
 ### BEGIN HIDDEN TESTS
 import runpy  # what a student may have done to `checks` is not in a copy that is read anew
 
-points = min(points, runpy.run_path("checks.py")["award"]({asked}, {hidden}))
+points = min(points, runpy.run_path("checks.py")["award"]({arguments}, {hidden}))
 ### END HIDDEN TESTS
 points"""
     return mark(new_code_cell(source), f"check-{check}", points)
@@ -162,33 +168,34 @@ points"""
 
 def make_question(cell, name):
     """Returns a question, and the cell for its answer, in which the model answer stands."""
-    heading, text = re.match(r"(#.*\n)?([\s\S]*)", cell.source).groups(default="")
     parts, number = TEXTS[name], 1 + list(TEXTS).index(name)
+    heading, _, text = cell.source.partition("\n\n")
+    given = parts[0].get("given", heading)
     total = sum(part["points"] for part in parts)
-    asked = [f"1. {part['ask']} ({part['points']})" for part in parts]
+    questions = [f"1. {part['ask']} ({part['points']})" for part in parts]
     rubric = [f"1. {part['points']}: {part['earns']}" for part in parts]
-    cell.source = "\n".join([heading, f"**Text {number}** ({total} points)", "", *asked]).strip()
-    lines = ["### BEGIN SOLUTION", text.strip(), "", "**Rubric**", "", *rubric, "### END SOLUTION"]
+    cell.source = "\n".join([given, "", f"**Text {number}** ({total} points)", "", *questions])
+    lines = ["### BEGIN SOLUTION", text, "", "**Rubric**", "", *rubric, "### END SOLUTION"]
     answer = new_markdown_cell("\n".join(lines))
     return [cell, mark(answer, f"answer-{cell.id}", total, solution=True)]
 
 
 def convert(cell, number, solution, expected):
     """Returns the cells of the assignment that take the place of a cell of a notebook."""
-    said = cell.metadata.pop("handout", {})
-    if not said.keys() <= KNOWN:
-        raise ValueError(f"found {said.keys() - KNOWN} in the metadata; expected {KNOWN}")
-    if "blank" in said:
-        cell.source = with_solutions_marked(cell.source, said["blank"])
-        made = [make_check(*blank, solution, expected) for blank in said["blank"].items()]
-        return [mark(cell, f"blank-{cell.id}", solution=True), *made]
-    if "answer" in said:
+    handout = cell.metadata.pop("handout", {})
+    if not handout.keys() <= KNOWN:
+        raise ValueError(f"found {handout.keys() - KNOWN} in the metadata; expected {KNOWN}")
+    if "blank" in handout:
+        cell.source = with_solutions_marked(cell.source, handout["blank"])
+        after = [make_check(*blank, solution, expected) for blank in handout["blank"].items()]
+        return [mark(cell, f"blank-{cell.id}", solution=True), *after]
+    if "answer" in handout:
         return make_question(cell, f"{number} {cell.id}")
-    if "title" in said:
+    if "title" in handout:
         first = cell.source.split("\n\n")[:2]
         cell.source = "\n\n".join([*first, "[README.md](README.md) says what is asked of you."])
-    if "code" in said:
-        cell.source = CODE[said["code"]]
+    if "code" in handout:
+        cell.source = CODE[handout["code"]]
     return [cell]
 
 
@@ -202,21 +209,21 @@ def clean(cell):
 # ---- Notebooks ----
 def make_source(path, expected):
     """Returns a notebook with all solutions, as nbgrader's source. Adds what its checks expect."""
-    cells = taken_from(path)
-    solution = solution_of(cells)
-    made = []
-    for cell in cells:
+    taken = taken_from(path)
+    solution = solution_of(taken)
+    cells = []
+    for cell in taken:
         try:
-            made += convert(cell, path.name[:2], solution, expected)
+            cells += convert(cell, path.name[:2], solution, expected)
         except (AttributeError, KeyError, ValueError) as error:
             raise ValueError(f"{path.name}, cell {cell.id}: {error}") from error
-    total = sum(cell.metadata.nbgrader.points for cell in made if cell.id.startswith("check-"))
-    made.append(new_code_cell(f"checks.show_total({total})", id="total"))
-    for cell in made:
+    total = sum(cell.metadata.nbgrader.points for cell in cells if cell.id.startswith("check-"))
+    cells.append(new_code_cell(f"checks.show_total({total})", id="total"))
+    for cell in cells:
         if cell.cell_type == "code":
             clean(cell)
     kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-    return new_notebook(cells=made, metadata={"kernelspec": kernel})
+    return new_notebook(cells=cells, metadata={"kernelspec": kernel})
 
 
 def take_solutions_out(notebook):
@@ -231,13 +238,28 @@ def take_solutions_out(notebook):
 # ---- Files ----
 def words_and_data():
     """Returns the part of lab5_utils that reads words and data, and its BLEU-4."""
-    source = (ROOT / "lab5_utils.py").read_text("utf-8")
-    reads, _, rest = source.partition("# ---- Model ----")
+    reads, _, _ = inspect.getsource(lab).partition("# ---- Model ----")
     _, _, code = reads.split('"""', 2)  # the docstring is about the whole
     # the verbs are those that lie beside it, whatever is set where it is marked
     code = code.replace('folder_named("LAB5_DATA")', "HERE").replace("$LAB5_DATA or ", "")
-    (bleu4,) = re.findall(r"(?ms)^def bleu4.*?\n(?=\n\n)", rest)
-    return f'"""The lab\'s words and data, and its BLEU-4."""{code}{bleu4}'
+    return f'"""The lab\'s words and data, and its BLEU-4."""{code}{inspect.getsource(lab.bleu4)}'
+
+
+def look():
+    """Returns the part of lab5_figures that SETUP imports."""
+    head = f'''"""The look of the lab's figures, and the names of tenses and verbs."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+
+import lab5_utils as lab
+
+WIDTH = {lab5_figures.WIDTH}  # of a figure, in inches
+'''
+    functions = ("set_style", "draw_steps", "tense_names", "verb_of")
+    sources = (inspect.getsource(getattr(lab5_figures, name)) for name in functions)
+    return "\n\n".join([head, *sources])
 
 
 def make_files(for_nbgrader):
@@ -255,6 +277,7 @@ def make_files(for_nbgrader):
         "README.md": (HERE / "for_students.md").read_text("utf-8"),
         "expected.json": json.dumps(expected, ensure_ascii=False),
         "lab5_utils.py": words_and_data(),
+        "lab5_figures.py": look(),
         "readme.txt": (ROOT / "readme.txt").read_text("utf-8").split("Provenance")[0],
         "requirements.txt": "".join(line for line in packages if line.startswith(PACKAGES)),
     }

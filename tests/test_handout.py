@@ -284,7 +284,7 @@ def test_blank_notebooks_run_to_their_ends_without_a_point(folder):
 
 
 SHORTER = {  # fewer verbs, epochs and draws
-    "lab.load_verbs()": "lab.load_verbs()[::12]",
+    "lab.distinct_verbs()": "lab.distinct_verbs()[::12]",
     "epochs=16": "epochs=1",
     "(model, 8,": "(model, 1,",
     "10_000": "100",

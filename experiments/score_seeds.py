@@ -15,12 +15,12 @@
 - trials: the plain model with other batches, rates, sizes, and SGD, five seeds: 02_trials.csv
 - h0: the plain model with its code in c0 or in h0, three seeds: 02_h0.csv
 - hidden: models that never saw one form of every fifth verb, three seeds: 03_hidden.csv
-- secret: models of tables whose tenses have alphabets of their own, three seeds (`Config()`, and a
-  training that is told the pairs, one): 03_secret.csv
+- secret: models of tables whose tenses have alphabets of their own, three seeds (`Config()`
+  two, a training that is told the pairs one): 03_secret.csv
 - ahead: a small model, trained for long, and the plain one, whose encoder keeps ahead of the
   decoder at first, three seeds: 04_ahead.csv
 - rate: KL schedules of the plain model at one effective β, and with a constant learning rate at one
-  mean β, five seeds: 04_rate.csv
+  mean β, three seeds: 04_rate.csv
 
 Without a part: all, in six core-hours. A second call resumes: what is trained is kept in runs/.
 Scores are those of the last epoch and, where the encoder is refined, of the model before it, with
@@ -30,7 +30,6 @@ are decoded as themselves; `nearest`: words whose nearest code in another tense 
 With LAB5_DATA=folder another table of four forms is used, and files are named after its folder.
 """
 
-import itertools
 from functools import partial
 
 import numpy as np
@@ -152,15 +151,11 @@ LONG = {
     "constant 0.5": partial(LONG_MINIATURE, strategy="constant", kl_weight=0.5),
     "constant 0.2": partial(LONG_MINIATURE, strategy="constant", kl_weight=0.2),
 }
-SIZES = {  # recipes with a constant β, and of how many verbs each takes one
-    "miniature": (partial(LONG_MINIATURE, strategy="constant"), 10),
-    "full size": (partial(PLAIN, strategy="constant"), 1),
-}
-AHEAD = {
-    "none ahead": AlongThePath,
-    "encoder ahead": EncoderAhead,
-    "decoder ahead": DecoderAhead,
-    "both ahead": BothAhead,
+AHEAD = {  # trainings, and their constant β: in the miniature, and at full size
+    "none ahead": (AlongThePath, (0.5,), (0.5,)),
+    "encoder ahead": (EncoderAhead, (0.3, 0.5, 1.0), (0.5,)),
+    "decoder ahead": (DecoderAhead, (0.5,), ()),
+    "both ahead": (BothAhead, (0.5,), (0.5,)),
 }
 MONOTONIC = ANNEALING["monotonic"]
 RATIOS = {f"to {ratio:g}": partial(MONOTONIC, tf_final=ratio) for ratio in (1, 0.95, 0.5, 0.1)}
@@ -233,7 +228,7 @@ SECRET = [  # what a name ends with, seeds, alphabets, recipes, training
     ("", 3, None, BOTH, Training),
     (", one alphabet", 3, "shared", {"16 epochs": PLAIN}, Training),
     (", secret", 3, "own", BOTH, Training),
-    (", secret", 1, "own", {"Config()": Config}, Training),
+    (", secret", 2, "own", {"Config()": Config}, Training),
     (", secret, pairs told", 1, "own", {"84 epochs": PLAIN_84}, PairsTold),
 ]
 
@@ -263,22 +258,23 @@ def ahead_of_run(recipe, run, verbs):
 def ahead_rows():
     """Returns the rows of trainings of two sizes, in which one part may keep ahead."""
     rows = []
-    for (size, (recipe, every)), (ahead, training) in itertools.product(
-        SIZES.items(), AHEAD.items()
-    ):
-        weights = (0.3, 0.5, 1.0) if ahead == "encoder ahead" else (0.5,)
-        recipes = {
-            f"{size}, {ahead}, β = {weight:g}": partial(recipe, kl_weight=weight)
-            for weight in weights
-        }
-        rows += rows_of(recipes, 3, every, score=ahead_of_run, make_training=training)
+    for ahead, (training, small, full) in AHEAD.items():
+        options = {"score": ahead_of_run, "make_training": training}
+        for size, recipe, every, weights in (
+            ("miniature", LONG_MINIATURE, 10, small),
+            ("full size", PLAIN, 1, full),
+        ):
+            names = {f"{size}, {ahead}, β = {weight:g}": weight for weight in weights}
+            at = partial(recipe, strategy="constant")
+            recipes = {name: partial(at, kl_weight=weight) for name, weight in names.items()}
+            rows += rows_of(recipes, 3, every, **options)
     return rows
 
 
 def rate_rows():
     """Returns the rows of schedules at one effective β, and at one mean with a constant rate."""
-    falling = rows_of(FALLING, 5)
-    return falling + rows_of(CONSTANT, 5, make_training=ConstantRate)
+    falling = rows_of(FALLING, 3)
+    return falling + rows_of(CONSTANT, 3, make_training=ConstantRate)
 
 
 UNSEEN = {"score": hidden_of_run, "make_training": WithoutHiddenForms}

@@ -168,7 +168,7 @@ def test_a_word_has_bars_for_its_code_and_a_place_on_the_map(page, models):
 def test_a_visitor_walks_from_verb_to_verb(page, models):
     page.locator(".end").first.fill("blogs")
     ours = models["ours"]
-    start, end = ours.encode(["blogs", "talk"], [lab.THIRD, lab.PRESENT])[0]
+    start, end = ours.encode(["blogs", "hate"], [lab.THIRD, lab.PRESENT])[0]
     for step in (0, 6, 24):
         page.locator("#share").fill(str(step))
         (forms,) = ours.generate((start + step / 24 * (end - start))[None])

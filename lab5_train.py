@@ -145,8 +145,8 @@ CHOICES = {
     "ce_per": ("word", "character"),
 }
 LARGEST = 2**31 - 1
-RANGES = {"seed": (0, LARGEST), "tf_final": (0, 1), "refine": (0, 0.9)}  # of numbers; others are
-OTHERS = {int: (1, LARGEST), float: (0, LARGEST)}
+RANGES = {"seed": (0, LARGEST), "tf_final": (0, 1), "refine": (0, 0.9)}  # of these numbers
+OTHERS = {int: (1, LARGEST), float: (0, LARGEST)}  # of all others, by their kind
 
 
 @dataclass(frozen=True)

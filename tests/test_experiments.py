@@ -267,6 +267,21 @@ def test_extra_steps_move_the_part_that_is_ahead_in_the_first_three_tenths(kind)
         assert all(weight.requires_grad for weight in training.model.parameters())
 
 
+def test_a_training_that_is_told_the_pairs_meets_each_form_once_and_all_forms_of_its_verb():
+    training = variants.PairsTold(small(), VERBS)
+    verb_of = {form: verb for verb in VERBS for form in verb}
+    spell = training.model.vocabulary.to_words
+    sources = []
+    targets = []
+    for batch in training.make_epoch(1):
+        sources += spell(batch.source.letters)
+        targets += spell(batch.target.letters)
+    assert sorted(sources) == sorted(form for verb in VERBS for form in verb)
+    pairs = list(zip(sources, targets, strict=True))
+    assert all(target in verb_of[source] for source, target in pairs)
+    assert any(source != target for source, target in pairs)
+
+
 # ---- Tables ----
 def test_a_table_is_sorted_and_read_as_means_over_seeds(tmp_path, monkeypatch):
     rows = [("b", 0, 1), ("a", 1, 4), ("a", 0, 3)]

@@ -260,7 +260,7 @@ def note_on(word: str, tense: int, verbs: list[lab.Verb]) -> str:
 PANELS = []  # kept, since one that is collected would close its successor, which has its name
 
 
-def show_panel(describe, boxes: list[widgets.Widget], *below: widgets.Widget) -> None:
+def show_panel(describe, boxes: list[widgets.Widget]) -> None:
     """Shows widgets, and the text that `describe` returns for their values, which follows them.
 
     The first box holds a word; spaces around it and capitals don't matter. For a word that can't be
@@ -279,7 +279,7 @@ def show_panel(describe, boxes: list[widgets.Widget], *below: widgets.Widget) ->
 
     for box in boxes:
         box.observe(update, names="value")
-    panel = widgets.VBox([*boxes, answer, *below], model_id="panel")  # the same in each run
+    panel = widgets.VBox([*boxes, answer], model_id="panel")  # the same in each run
     shown = {"text/plain": f"a panel, once this cell has run; its first answer:\n\n{update()}"}
     PANELS.append(panel)
     display(panel._repr_mimebundle_() | shown, raw=True)

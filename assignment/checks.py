@@ -57,8 +57,9 @@ def find_fault(check, answer, case, expected):
             return "still blank"
         return f"{type(error).__name__}: {error}\n{hint}"
     for name, right in expected.items():
-        if not agree(values[name], right):
-            return f"this differs: {name}\nfound:    {values[name]}\nexpected: {right}\n{hint}"
+        value = values.get(name)  # without words there may be no word 0
+        if not agree(value, right):
+            return f"this differs: {name}\nfound:    {value}\nexpected: {right}\n{hint}"
     return ""
 
 

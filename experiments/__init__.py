@@ -26,8 +26,7 @@ def score_parts(parts):
     for name in asked:
         file, rows_of = parts[name]
         table = pd.DataFrame(rows_of()).round(6)
-        keys = [key for key in ("row", "seed", "epoch") if key in table]
-        table.sort_values(keys).to_csv(RESULTS / f"{file}{suffix}.csv", index=False)
+        table.sort_values(["row", "seed"]).to_csv(RESULTS / f"{file}{suffix}.csv", index=False)
         print(table.to_string())
 
 

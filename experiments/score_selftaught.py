@@ -10,13 +10,12 @@ second call resumes: what is trained is kept in runs/.
 Shares are 0..1; a row is right if its lemma leads to all its forms. `kept`: the rows that a
 conjugator starts from, or that a count is sure of. Conversions are looked up in the rows; those
 that begin with `spelled` are spelled by the network that learned these rows. `rarer`: the right
-forms of the rarer verbs, asked from the lemma. With LAB5_DATA=folder another table is used, and
-files are named after its folder.
+forms of the rarer verbs, asked from the lemma. With LAB5_DATA=folder another English table of four
+forms is used, and files are named after its folder.
 """
 
 import random
 from functools import partial
-from os.path import commonprefix
 
 import numpy as np
 import pandas as pd
@@ -26,7 +25,12 @@ from scipy import stats
 import lab5_selftaught as taught
 import lab5_utils as lab
 from experiments import score_parts
-from experiments.count_baseline import rows_by_counting, rows_by_likeness, rows_of_endings
+from experiments.count_baseline import (
+    rows_by_counting,
+    rows_by_likeness,
+    rows_of_endings,
+    shared_beginnings,
+)
 from experiments.held_out import exact_match, split_verbs
 from experiments.make_train import agreed_verbs
 from experiments.scores import by_rows, score_conversions, score_drawn
@@ -79,9 +83,8 @@ def only_highest(numbers):
 def joins_of_beginnings(lists):
     """Returns the joins (N, F) of words whose longest common beginning is with each other alone."""
     joins = taught.nothing_joined(lists)
-    shared_letters = np.vectorize(lambda *pair: len(commonprefix(pair)))
     for tense in range(1, len(lists)):
-        shared = shared_letters(np.array(lists[lab.LEMMA])[:, None], lists[tense])
+        shared = np.array([shared_beginnings(lemma, lists[tense]) for lemma in lists[lab.LEMMA]])
         rows, columns = (only_highest(shared) & only_highest(shared.T).T).nonzero()
         joins[rows, tense] = columns
     return joins
@@ -174,10 +177,8 @@ def score_fold(seed):
         [spelling_rule(lemma) for lemma in hidden],
         [lemminflect_rules(lemma) for lemma in hidden],
     ]
-    rows = []
-    for (name, told), answered in zip(TOLD.items(), answers, strict=True):
-        rows.append({"row": name, "told": told} | exact_match(answered, unseen))
-    return rows
+    named = zip(TOLD, answers, strict=True)
+    return [{"row": name} | exact_match(answered, unseen) for name, answered in named]
 
 
 def leads(table, score):

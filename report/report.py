@@ -244,9 +244,8 @@ def notebook_page(path):
 
 def write_site(tree):
     """Writes the site, with a tree's notebooks, figures and tables; a warning is an error."""
-    site, live = BUILD / "site", BUILD / "page.html"
-    if not live.exists():
-        live = ROOT / "page" / "page.html"
+    site = BUILD / "site"
+    live = (BUILD if tree == BUILD else ROOT / "page") / "page.html"
     shutil.rmtree(site, ignore_errors=True)
     with TemporaryDirectory() as folder:
         pages = Path(folder) / "pages"  # the lab as the site shows it
@@ -278,7 +277,7 @@ def main():
     parser.add_argument("--run", action="store_true", help="run the notebooks first")
     parser.add_argument("--update", action="store_true", help="run them for a commit")
     options = parser.parse_args()
-    if "LAB5_DATA" in os.environ:
+    if os.environ.get("LAB5_DATA"):
         parser.error("LAB5_DATA is set, but the report is about the project's table")
     tree = ROOT if options.update or not options.run else BUILD
     paths = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*[a-z].ipynb"))

@@ -101,7 +101,7 @@ def test_rows_are_scored_by_what_they_convert(verbs):
 
 
 def test_what_was_kept_and_what_is_never_drawn_are_counted():
-    kept = [HELD_OUT[0], *permutations(HELD_OUT[0])][:4]
+    kept = [HELD_OUT[0], *3 * [HELD_OUT[0][::-1]]]
     row = score_selftaught.score_rows("ours", HELD_OUT[:1], kept, HELD_OUT)
     assert (row["kept"], row["kept_right"], row["never"]) == (4, 0.25, 1)
 
@@ -125,11 +125,6 @@ def test_a_gate_opens_where_its_path_is_likeliest():
             fed = [ENGLISH.sos, *letters.tolist()]
             paths = gate_paths(model.decoder, context, letters, fed, tense)
             assert places[tense] == torch.stack(paths).argmin()
-
-
-def test_a_gate_may_open_exactly_after_the_common_prefix():
-    at_end = scores.at_common_prefix(np.array([[0, 0, 0, 1], [9, 9, 8, 9]]), HELD_OUT)
-    assert at_end.astype(int).tolist() == [[1, 1, 1, 0], [1, 1, 0, 1]]
 
 
 def test_a_refined_run_is_scored_before_refining_too(monkeypatch):
@@ -207,12 +202,6 @@ def test_hidden_forms_are_never_trained_on_and_scored_from_the_others():
     assert shares == approx({"seen": 1 / 6, "hidden": 2 / 6})
 
 
-def test_an_ablation_lacks_the_part_that_names_it():
-    _, price = lab.DECODERS["no price"](small(), ENGLISH).tau_and_price(1.0)
-    tau, _ = lab.DECODERS["not flattened"](small(), ENGLISH).tau_and_price(0.0)
-    assert (price, tau) == (0, 1)
-
-
 def keys_of(verbs, secret):
     """Returns for each tense how its letters are rewritten. Each must be one to one."""
     keys = []
@@ -239,12 +228,6 @@ def test_partners_are_nearest_if_no_other_code_of_their_tense_is_nearer(monkeypa
     codes = torch.tensor([[[0.0], [0.1]], [[1.0], [0.3]]])  # (N, F, Z)
     monkeypatch.setattr(lab, "encode_verbs", lambda model, verbs: (codes, None))
     assert scores.nearest_are_partners(None, None) == 3 / 4  # 0.3 is nearer to 0 than to 1
-
-
-def test_a_constant_rate_warms_up_and_stays_at_half():
-    training = variants.ConstantRate(small(learning_rate=0.01), VERBS)
-    rates = [training.rate(progress) for progress in (0.01, 0.02, 0.5, 1)]
-    assert rates == approx([0.0025, 0.005, 0.005, 0.005])
 
 
 AHEAD = {

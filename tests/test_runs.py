@@ -1,13 +1,12 @@
 """A run is kept if files define its parts, and another one if anything changes that it is made of.
 
-`restart` stands for a new Python; the last test starts some.
+`restart` stands for a new Python.
 """
 
 import dataclasses
 import functools
 import importlib
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import own
 import pytest
 import torch
-from conftest import ROOT, VERBS, equal, keep, lab, lab5_runs, lab5_train, small, start, written
+from conftest import VERBS, equal, keep, lab, lab5_runs, lab5_train, small, written
 
 import lab5_gate
 import lab5_selftaught as taught
@@ -240,33 +239,3 @@ def test_what_is_edited_while_python_runs_is_not_kept(restart):
     Path(mine.__file__).write_text(MINE.replace("POWER = 2", "POWER = 3"))
     assert reason(tiny(strategy="rise")) == "mine.py was changed since Python started; restart it"
     assert reason(tiny()) == "", "which doesn't use the file"
-
-
-@pytest.mark.skipif(os.name == "nt", reason="there a file doesn't tell when it came")
-def test_nor_is_an_older_file_that_comes_back(restart, tmp_path):
-    older = tmp_path / "older.py"
-    older.write_text(MINE.replace("POWER = 2", "POWER = 3"))
-    os.utime(older, (1e9, 1e9))
-    older.replace(restart().__file__)
-    assert reason(tiny(strategy="rise")).startswith("mine.py was changed")
-
-
-ASKS = """
-from conftest import VERBS, keep
-from test_runs import tiny
-import mine
-print(keep(tiny(strategy="rise"), VERBS).history["kl_weight"].tolist())
-"""
-
-
-@pytest.mark.slow
-def test_after_an_edit_and_a_restart_a_run_is_trained_again(tmp_path):
-    (tmp_path / "base.py").write_text(BASE)
-    path = os.pathsep.join([str(ROOT / "tests"), str(tmp_path)])
-    folders = {"LAB5_RUNS": str(tmp_path), "PYTHONPATH": path}
-    outcomes = []
-    for text in (MINE, MINE, MINE.replace("POWER = 2", "POWER = 1")):
-        (tmp_path / "mine.py").write_text(text)
-        weights, _ = start("-c", ASKS, **folders).communicate()
-        outcomes.append((weights, len(written(tmp_path))))
-    assert outcomes == [("[0.3125, 0.0]\n", 1), ("[0.3125, 0.0]\n", 1), ("[0.375, 0.0]\n", 2)]

@@ -39,6 +39,14 @@ def test_bleu_of_a_short_word_is_the_courses_too():
     assert lab.bleu4("rans", "ran") == approx(0.25**0.33), "its 1- to 3-grams"
 
 
+def test_mean_bleu_is_that_of_the_converted_words(model):
+    scores = []
+    for source, target, source_tense, target_tense in lab.load_test_pairs():
+        (output,) = model.convert([source], source_tense, target_tense)
+        scores.append(lab.bleu4(output, target))
+    assert lab.mean_bleu4(model) == approx(np.mean(scores))
+
+
 # ---- Gaussian score ----
 def test_the_gaussian_score_by_counting():
     rng = random.Random(0)

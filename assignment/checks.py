@@ -345,7 +345,7 @@ def log_ratio(answer, case):
 
 def reparameterize(answer, case):
     """Compute z = μ + σ ε with σ = exp(½ logvar). torch.randn draws ε like mu, from `rng`."""
-    mu, logvar = (numbers(case + n, 5).repeat(4000, 1).requires_grad_() for n in (0, 1))
+    mu, logvar = (numbers(case + n, Z).repeat(4000, 1).requires_grad_() for n in (0, 1))
     rng = torch.Generator().manual_seed(0)
     z = call(answer, mu, logvar, rng)
     noise = (z - mu) / (0.5 * logvar).exp()
@@ -364,7 +364,10 @@ def reparameterize(answer, case):
 
 
 def cross_entropy(answer, case):
-    """Nats are summed over a word's letters and EOS. What comes after `lengths` is left out."""
+    """Nats are summed over a word's letters and EOS. What comes after `lengths` is left out.
+
+    F.cross_entropy takes logits, not probabilities, with the symbols in dimension 1.
+    """
     letters, lengths, _ = batch(case)
     lengths[::3] -= 2  # a word that ran free may count less
     logits = numbers(case, *letters.shape, SYMBOLS)

@@ -63,7 +63,7 @@ def reason_not_to_keep(task: Task) -> str:
     """Returns why a run is not kept, or an empty text if it is."""
     for called, part in parts_of(task).items():
         if module_of(part) is None:
-            return f"{called} isn't a function or a class in a file"
+            return f"{called} isn't a function or a class in a file that is imported"
     for module in modules_of(task):
         status = os.stat(module.__file__)
         if max(status.st_mtime, status.st_ctime) > STARTED:  # ctime: an older file came back

@@ -364,7 +364,7 @@ def reparameterize(answer, case):
 
 
 def cross_entropy(answer, case):
-    """Nats are summed over a word's letters and EOS. What comes after `lengths` is left out.
+    """Nats are summed over a word's first `lengths` characters, whatever these are.
 
     F.cross_entropy takes logits, not probabilities, with the symbols in dimension 1.
     """

@@ -22,7 +22,7 @@
 - rate: KL schedules of the plain model at one effective β, and with a constant learning rate at one
   mean β, three seeds: 04_rate.csv
 
-Without a part: all, in six core-hours. A second call resumes: what is trained is kept in runs/.
+Without a part: all, in seven core-hours. A second call resumes: what is trained is kept in runs/.
 Scores are those of the last epoch and, where the encoder is refined, of the model before it, with
 10,000 draws. Shares are 0..1. `never`: rows that are never drawn; `gate_ed`: for verbs with a past
 in -ed, the share of forms whose gate opens exactly after the common prefix; `repeated`: words that

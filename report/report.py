@@ -2,10 +2,10 @@
 
     .venv/bin/python report/report.py [--run | --update]
 
-writes report.pdf and site/index.html into build/, from what is committed. With --run the notebooks
-are run first. Their outputs, figures and tables go to build/, too, and report and site are made
-from these. With --update they go to notebooks/ and figures/, and the PDF beside the report's text,
-to be committed.
+writes report.pdf and site/index.html into build/, from what is committed, and from build/page.html
+if it has been made. With --run the notebooks are run first. Their outputs, figures and tables go to
+build/, too, and report and site are made from these. With --update they go to notebooks/ and
+figures/, and the PDF beside the report's text, to be committed.
 """
 
 import argparse
@@ -244,8 +244,9 @@ def notebook_page(path):
 
 def write_site(tree):
     """Writes the site, with a tree's notebooks, figures and tables; a warning is an error."""
-    site = BUILD / "site"
-    live = (BUILD if tree == BUILD else ROOT / "page") / "page.html"
+    site, live = BUILD / "site", BUILD / "page.html"
+    if not live.exists():
+        live = ROOT / "page" / "page.html"
     shutil.rmtree(site, ignore_errors=True)
     with TemporaryDirectory() as folder:
         pages = Path(folder) / "pages"  # the lab as the site shows it

@@ -78,7 +78,7 @@ def test_what_no_file_defines_by_its_name_is_trained_anew_at_each_call_and_a_lin
     runs_folder, capsys, monkeypatch, strategy
 ):
     monkeypatch.setitem(lab5_train.STRATEGIES, "mine", strategy)
-    why = "strategy 'mine' isn't a function or a class in a file"
+    why = "strategy 'mine' isn't a function or a class in a file that is imported"
     for _ in range(2):
         run = keep(tiny(strategy="mine"), VERBS)
         assert run.history["kl_weight"].tolist() == [0.5, 0]

@@ -10,6 +10,7 @@ import report
 
 pytestmark = pytest.mark.slow
 FORGE = {"SERVER_URL": "https://example.org", "REPOSITORY": "some/lab", "REF_NAME": "main"}
+LIVE = "<title>live</title>How all this works is in the lab’s notebooks."
 FORMULAS = """() => MathJax.startup.promise.then(() => ({
     formulas: document.querySelectorAll(".math").length,
     shown: document.querySelectorAll(".math mjx-container").length,
@@ -36,6 +37,7 @@ class Page(HTMLParser):
 def site(tmp_path_factory):
     """Builds the site as in the forge's workflow; a warning is an error."""
     build = tmp_path_factory.mktemp("build")
+    (build / "page.html").write_text(LIVE, "utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report, "BUILD", build)
         for name, value in FORGE.items():

@@ -202,6 +202,12 @@ def test_hidden_forms_are_never_trained_on_and_scored_from_the_others():
     assert shares == approx({"seen": 1 / 6, "hidden": 2 / 6})
 
 
+def test_an_ablation_lacks_the_part_that_names_it():
+    _, price = lab.DECODERS["no price"](small(), ENGLISH).tau_and_price(1.0)
+    tau, _ = lab.DECODERS["not flattened"](small(), ENGLISH).tau_and_price(0.0)
+    assert (price, tau) == (0, 1)
+
+
 def keys_of(verbs, secret):
     """Returns for each tense how its letters are rewritten. Each must be one to one."""
     keys = []

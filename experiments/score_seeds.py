@@ -38,7 +38,7 @@ import torch
 import lab5_gate
 import lab5_utils as lab
 from experiments import score_parts, scores
-from experiments.paths import AlongThePath, BothAhead, DecoderAhead, EncoderAhead, ce_and_kl
+from experiments.paths import BothAhead, DecoderAhead, EncoderAhead, ce_and_kl
 from experiments.variants import (
     ConstantRate,
     PairsTold,
@@ -152,7 +152,7 @@ LONG = {
     "constant 0.2": partial(LONG_MINIATURE, strategy="constant", kl_weight=0.2),
 }
 AHEAD = {  # trainings, and their constant β
-    "none ahead": (AlongThePath, (0.5,)),
+    "none ahead": (Training, (0.5,)),
     "encoder ahead": (EncoderAhead, (0.5, 1.0)),
     "decoder ahead": (DecoderAhead, (0.5,)),
     "both ahead": (BothAhead, (0.5,)),

@@ -109,8 +109,10 @@ def test_the_data_folder_is_named_by_the_environment(tmp_path, monkeypatch):
     write(tmp_path / "my verbs", ROW)
     write(tmp_path / "my verbs", 10 * PAIR, "test.txt")
     monkeypatch.setattr(lab, "HERE", tmp_path)  # as if the module was there
+    for home in ("HOME", "USERPROFILE"):  # the second on Windows
+        monkeypatch.setenv(home, str(tmp_path))
     (tmp_path / "link").symlink_to("my verbs")
-    for folder in ("my verbs", str(tmp_path / "my verbs"), "link"):
+    for folder in ("my verbs", "~/my verbs", str(tmp_path / "my verbs"), "link"):
         monkeypatch.setenv("LAB5_DATA", folder)
         assert lab.data_folder() == tmp_path / "my verbs"
         assert lab.load_verbs() == [WALK]

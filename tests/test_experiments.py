@@ -236,6 +236,12 @@ def test_partners_are_nearest_if_no_other_code_of_their_tense_is_nearer(monkeypa
     assert scores.nearest_are_partners(None, None) == 3 / 4  # 0.3 is nearer to 0 than to 1
 
 
+def test_a_constant_rate_warms_up_and_stays_at_half():
+    training = variants.ConstantRate(small(learning_rate=0.01), VERBS)
+    rates = [training.rate(progress) for progress in (0.01, 0.02, 0.5, 1)]
+    assert rates == approx([0.0025, 0.005, 0.005, 0.005])
+
+
 AHEAD = {
     paths.EncoderAhead: {"encoder"},
     paths.DecoderAhead: {"decoder"},

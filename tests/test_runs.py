@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import importlib
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -239,3 +240,12 @@ def test_what_is_edited_while_python_runs_is_not_kept(restart):
     Path(mine.__file__).write_text(MINE.replace("POWER = 2", "POWER = 3"))
     assert reason(tiny(strategy="rise")) == "mine.py was changed since Python started; restart it"
     assert reason(tiny()) == "", "which doesn't use the file"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there a file doesn't tell when it came")
+def test_nor_is_an_older_file_that_comes_back(restart, tmp_path):
+    older = tmp_path / "older.py"
+    older.write_text(MINE.replace("POWER = 2", "POWER = 3"))
+    os.utime(older, (1e9, 1e9))
+    older.replace(restart().__file__)
+    assert reason(tiny(strategy="rise")).startswith("mine.py was changed")

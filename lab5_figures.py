@@ -1,19 +1,13 @@
-"""One look for all figures, tables and panels.
-
-It has the style, curves of runs, a map of codes, the export, and boxes to type a word into.
-"""
+"""One look for all figures and tables: the style, curves, maps, the export, and claims."""
 
 from __future__ import annotations
 
-import html
 import math
 
-import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from IPython.display import display
 from matplotlib.ticker import FuncFormatter, LogLocator
 from scipy import ndimage
 
@@ -22,16 +16,6 @@ from lab5_runs import Run
 
 FIGURES = lab.folder_named("LAB5_FIGURES", lab.data_folder() / "figures")
 WIDTH = 5.0  # of a figure, in inches
-CURVES = {
-    "ce": "CE, nats per word (log scale)",
-    "kl": "KL, nats per word (log scale)",
-    "beta": "β",
-    "tf_ratio": "teacher-forcing ratio",
-    "bleu4": "BLEU-4, test pairs",
-    "gaussian_exact": "from noise",
-}
-WIDE = ("ce", "kl")  # these range over decades
-SHARES = ("tf_ratio", "bleu4", "gaussian_exact")  # 0..1
 STYLES = ["-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1))]  # of lines
 MARKS = "s^DvXPo"
 
@@ -51,61 +35,33 @@ def set_style() -> None:
     pd.set_option("display.max_colwidth", None)
 
 
-def draw_curves(runs: dict[str, Run], curves=CURVES) -> plt.Figure:
-    """Returns a figure with one panel per curve and, in each, one line per run.
+def draw_curves(curves: dict[str, pd.DataFrame], rows=2, dashed=None, decades=()) -> plt.Figure:
+    """Returns a figure with a panel for each column, and in it a line for each table, by epoch.
 
-    `curves` has the panels' titles by column of the history. Curves that no run has are left out.
-    Raises ValueError if none is left.
+    `dashed` has the height and the name of a dashed line, by column, and `decades` the columns with
+    a logarithmic axis. Values that are missing are left out.
     """
-    histories = {str(name): run.history for name, run in runs.items()}
-    table = pd.concat(histories, names=["run"]).reset_index().dropna(axis=1, how="all")
-    shown = {column: title for column, title in curves.items() if column in table}
-    if not shown:
-        known = sorted(list(table)[2:])  # all but the names of runs, and the epochs
-        raise ValueError(f"curves: found none of {list(curves)}; expected some of {known}")
-    order = {"hue_order": list(histories), "style_order": list(histories)}
-    by_run = {"hue": "run", "style": "run", "estimator": None, **order}
-    rows = math.ceil(len(shown) / 2)
+    columns = list(next(iter(curves.values())))
     size = (WIDTH, 1.9 * rows)
-    fig, axes = plt.subplots(rows, 2, figsize=size, sharex=True, squeeze=False)
-    for ax in axes.flat[len(shown) :]:
-        ax.remove()
-        axes[rows - 2, 1].tick_params(labelbottom=True)  # nothing is below it
-    for ax, (column, title) in zip(axes.flat, shown.items(), strict=False):
-        known = table.dropna(subset=column)
-        sns.lineplot(known, x="epoch", y=column, **by_run, ax=ax)
-        for line in ax.lines:
-            line.set_marker("." if len(line.get_xdata()) == 1 else "")  # else it isn't seen
-        ax.set(title=title, ylabel=None)
-        if column in WIDE:
+    fig, axes = plt.subplots(
+        rows, -(-len(columns) // rows), figsize=size, sharex=True, squeeze=False
+    )
+    for ax, column in zip(axes.flat, columns, strict=True):
+        for (name, table), style in zip(curves.items(), STYLES, strict=False):
+            ax.plot(table[column].dropna(), linestyle=style, label=name)
+        ax.set_title(column)
+        if column in decades:
             set_decades(ax)
-        if column in SHARES:
-            ax.set_ylim(0, 1.03)
-        ax.get_legend().remove()
-    if len(runs) > 1:
-        fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return fig
-
-
-def draw_steps(curves: pd.DataFrame, dashed: dict[str, tuple[float, str]]) -> plt.Figure:
-    """Returns a figure with a panel for each of six columns of curves that have a row per step.
-
-    CE, KL and the loss are means of 20 steps. `dashed` has the height and the name of a dashed line
-    for some columns.
-    """
-    fig, axes = plt.subplots(2, 3, figsize=(WIDTH, 3.6), sharex=True)
-    for ax, (name, curve) in zip(axes.flat, curves.items(), strict=True):
-        smooth = curve.rolling(20, min_periods=1).mean()
-        ax.plot(smooth if name in ("CE", "KL", "loss") else curve.dropna())
-        if name in dashed:
-            height, label = dashed[name]
+        else:
+            ax.set_ylim(0, 1.05 * ax.get_ylim()[1])
+        if dashed and column in dashed:
+            height, label = dashed[column]
             ax.axhline(height, color="0.4", linestyle="--")
-            note = {"transform": ax.transAxes, "ha": "right", "va": "center", "size": 9}
-            ax.text(0.95, 0.38, f"dashed:\n{label}", **note)
-        ticks = range(0, 1 + round(curves.index[-1]), 4)
-        ax.set(title=name, ylim=(0, 1.05 * ax.get_ylim()[1]), xticks=ticks)
-    axes[0, 0].set_ylabel("nats per word")
-    fig.supxlabel("epoch", fontsize=10)
+            ax.text(0.95, 0.38, f"dashed:\n{label}", transform=ax.transAxes, ha="right", size=9)
+    if len(curves) > 1:
+        fig.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    for ax in axes[-1]:
+        ax.set_xlabel("epoch")
     return fig
 
 
@@ -189,6 +145,34 @@ def draw_paths(runs: dict[str, Run], verbs: list[lab.Verb]) -> plt.Figure:
     return fig
 
 
+def draw_front(front: pd.DataFrame) -> plt.Figure:
+    """Returns a figure of conversions over verbs from noise: a line per decoder, a mark per β.
+
+    `front` has a row per training, like `05_front.csv`; lines are those of 84 epochs.
+    """
+    rises = front.query("schedule == 'short rise' and epochs == 84")
+    means = rises.groupby(["decoder", "beta"])[["from_noise", "conversions"]].mean()
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.7))
+    for decoder, look in {"plain": ("C0", "o-"), "gated": ("C3", "s-")}.items():
+        color, marker = look
+        points = means.loc[decoder]
+        ax.plot(points["from_noise"], points["conversions"], marker, color=color, label=decoder)
+        for beta, point in points.iterrows():
+            above = {"ha": "center", "va": "bottom", "xytext": (0, 6)}
+            beside = {"ha": "left", "va": "center", "xytext": (8, 0)}
+            place = {"textcoords": "offset points", **(above if beta <= 0.5 else beside)}
+            text = f"β = {beta:g}" if beta == 0.3 else f"{beta:g}"
+            ax.annotate(text, point, color=color, size=9, **place)
+    ours = means.loc["gated"].loc[0.5]
+    ax.plot(*ours, "*", color="C3", markeredgecolor="black", markersize=15)
+    place = {"ha": "center", "xytext": (0, 20), "textcoords": "offset points"}
+    ax.annotate("our model", ours, color="C3", weight="bold", size=9, **place)
+    ax.set(xlim=(0.4, 1), ylim=(0.8, 1))
+    ax.set(xlabel="from noise: share of draws that are a row", ylabel="conversions: share right")
+    fig.legend(loc="outside lower center", ncols=2)
+    return fig
+
+
 def draw_line(ax: plt.Axes, constants: pd.DataFrame, models: pd.DataFrame, x: str, y: str) -> None:
     """Draws the line of constants, a score by β, and a mark for each model at its kind of β.
 
@@ -236,50 +220,3 @@ def tense_names(verbs: list[lab.Verb]) -> list[str]:
 def verb_of(lemma: str, verbs: list[lab.Verb]) -> lab.Verb:
     """Returns the verb with a lemma, or the first verb of a table that lacks it."""
     return next((verb for verb in verbs if verb[lab.LEMMA] == lemma), verbs[0])
-
-
-def word_boxes(word: str, tense: int, verbs: list[lab.Verb]) -> list[widgets.Widget]:
-    """Returns a box to type a word into, and a list of tenses to choose from, for `show_panel`."""
-    tenses = [(name, number) for number, name in enumerate(tense_names(verbs))]
-    box = widgets.Text(word, description="word", continuous_update=False)
-    return [box, widgets.Dropdown(description="its tense", options=tenses, value=tense)]
-
-
-def note_on(word: str, tense: int, verbs: list[lab.Verb]) -> str:
-    """Returns a sentence that says whether a word is in a table, in this tense or in another."""
-    rows = [", ".join(verb) for verb in verbs if verb[tense] == word]
-    names = tense_names(verbs)
-    others = [names[t] for verb in verbs for t, form in enumerate(verb) if form == word]
-    if rows:
-        return f"in the table: {'; '.join(rows)}"
-    if others:
-        return f"in the table as {others[0]}: choose that tense"
-    return "not in the table, so the model mostly answers with a word that it knows"
-
-
-PANELS = []  # kept, since one that is collected would close its successor, which has its name
-
-
-def show_panel(describe, boxes: list[widgets.Widget]) -> None:
-    """Shows widgets, and the text that `describe` returns for their values, which follows them.
-
-    The first box holds a word; spaces around it and capitals don't matter. For a word that can't be
-    read, the reason is shown. Where no kernel runs, the first answer is shown.
-    """
-    answer = widgets.HTML()
-
-    def update(_=None):
-        word, *others = (box.value for box in boxes)
-        try:
-            text = describe(word.strip().lower(), *others)
-        except ValueError as error:
-            text = f"One word, please, for example stopped. ({error})"
-        answer.value = f"<pre>{html.escape(text)}</pre>"
-        return text
-
-    for box in boxes:
-        box.observe(update, names="value")
-    panel = widgets.VBox([*boxes, answer], model_id="panel")  # the same in each run
-    shown = {"text/plain": f"a panel, once this cell has run; its first answer:\n\n{update()}"}
-    PANELS.append(panel)
-    display(panel._repr_mimebundle_() | shown, raw=True)

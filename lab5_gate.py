@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import lab5_utils as lab
 from lab5_utils import EOS, Decoder, Nats, Vocabulary, Words, letter_nats
 
 
@@ -19,9 +18,9 @@ class GatedDecoder(Decoder):
     open it, so the likelihood of a word is the sum over all places.
     """
 
-    price = 0.1  # nats per letter after the gate: it pays to spell blind what can be spelled blind
+    price = 0.1  # λ, in nats per letter after the gate, so that it pays to spell much blind
     lowest_tau = 0.3  # at the start; below 1, τ weighs the places where the gate opens more evenly
-    warm_until = 0.3  # progress at which τ reaches 1 and the price begins
+    warm_until = 0.3  # progress at which τ reaches 1 and λ begins
 
     def __init__(self, config, vocabulary: Vocabulary):
         super().__init__(config, vocabulary)
@@ -37,13 +36,13 @@ class GatedDecoder(Decoder):
         """Returns the context (B, H), given z (B, Z); the tense plays no part."""
         return self.from_z(z)
 
-    def scores_after_opening(self, hidden, scores, tense) -> Tensor:
+    def logits_after_gate(self, hidden, blind, tense) -> Tensor:
         """Returns the logits (B, T, V − 1) after the gate, given hidden states and blind logits."""
         condition = self.condition(tense)[:, None]  # (B, 1, C)
         condition = condition.expand(-1, hidden.shape[1], -1)  # (B, T, C)
         # W h, except for EOS, which opened the gate, + MLP(h ‖ condition)
-        blind = F.pad(scores[..., 1:], (1, 0))
-        return blind + self.gate_mlp(torch.cat([hidden, condition], 2))
+        without_eos = F.pad(blind[..., 1:], (1, 0))
+        return without_eos + self.gate_mlp(torch.cat([hidden, condition], 2))
 
     def start(self, context: Tensor):
         """Returns the LSTM's first state and closed gates (1, B, 1), given a context (B, H)."""
@@ -55,17 +54,17 @@ class GatedDecoder(Decoder):
         lstm_state, opened = state
         hidden, lstm_state = self.lstm(self.embedding(letter), lstm_state)  # (b, 1, H)
         blind = self.letter(hidden)  # (b, 1, V − 1)
-        after = self.scores_after_opening(hidden, blind, tense)
+        after = self.logits_after_gate(hidden, blind, tense)
         opened = opened | (blind.argmax(2) == EOS)  # (1, b, 1)
-        scores = after[:, 0].where(opened[0], blind[:, 0])
-        return scores, (lstm_state, opened)
+        logits = after[:, 0].where(opened[0], blind[:, 0])
+        return logits, (lstm_state, opened)
 
     def nats(self, z, target: Words, free_running, progress) -> Nats:
         """Returns what B words cost in nats (B,), each decoded from its z (B, Z).
 
         What is minimized changes with progress. At first the places where the gate may open are
         weighted more evenly, so that each of them gets gradients (tempering, Ueda & Nakano 1998).
-        Later every letter after the gate has a price (Graves 2016).
+        Later every letter after the gate costs λ more (Graves 2016).
         """
         context = self.context(z, target.tense)  # (B, H)
         fed, mask = self.choose_fed(context, target, free_running)
@@ -78,18 +77,18 @@ class GatedDecoder(Decoder):
         return Nats(minimized, ce)
 
     def tau_and_price(self, progress: float) -> tuple[float, float]:
-        """Returns τ, by which the sum over paths is tempered, and the price of a letter in nats."""
+        """Returns τ, by which the sum over paths is tempered, and λ, in nats per letter."""
         share = min(1.0, progress / self.warm_until)
         tau = self.lowest_tau + (1 - self.lowest_tau) * share
         return tau, self.price if share == 1 else 0.0
 
     def letter_costs(self, hidden, target: Words, mask):
         """Returns what letters cost before and after the gate, and what opening it does (B, T)."""
-        scores = self.letter(hidden)  # (B, T, V − 1)
-        before = letter_nats(scores, target.letters, mask)
-        after_scores = self.scores_after_opening(hidden, scores, target.tense)
-        after = letter_nats(after_scores, target.letters, mask)
-        opens = -scores.log_softmax(2)[..., EOS]
+        blind = self.letter(hidden)  # (B, T, V − 1)
+        before = letter_nats(blind, target.letters, mask)
+        logits = self.logits_after_gate(hidden, blind, target.tense)
+        after = letter_nats(logits, target.letters, mask)
+        opens = -blind.log_softmax(2)[..., EOS]
         return before, after, opens
 
 
@@ -104,6 +103,3 @@ def sum_over_paths(paths, mask, tau=1.0) -> Tensor:
     # CE = −1/τ log [T^(τ − 1) Σ_k p(path k)^τ]; with τ = 1 that is −log Σ_k p(path k)
     log_sum = (-tau * paths).masked_fill(~mask, -torch.inf).logsumexp(1)  # (B,)
     return ((1 - tau) * mask.sum(1).log() - log_sum) / tau
-
-
-lab.DECODERS["gated"] = GatedDecoder

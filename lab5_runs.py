@@ -6,7 +6,6 @@ it is kept, is told in `tests/README.md`, *To keep what you train*.
 
 import ast
 import functools
-import hashlib
 import io
 import json
 import multiprocessing
@@ -14,7 +13,9 @@ import os
 import sys
 import threading
 import time
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
 from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
@@ -29,15 +30,15 @@ import lab5_utils as lab
 from lab5_train import Config, Task, check_task, reproducible, run_epochs, show_progress
 
 RUNS = lab.folder_named("LAB5_RUNS", "runs")  # one folder per run
-STARTED = time.time()  # a file that changed later isn't the one that was imported
+STARTED = time.time()  # what a file was later changed into isn't what was imported
 
 
 # ---- What a run is ----
 def parts_of(task: Task) -> dict:
     """Returns the parts of a run that one may define oneself, by what a line calls them."""
     parts = {
-        f"strategy {task.config.strategy!r}": lab5_train.STRATEGIES[task.config.strategy],
-        f"decoding {task.config.decoding!r}": lab.DECODERS[task.config.decoding],
+        "the schedule": task.config.schedule,
+        "the decoder": task.config.decoder,
         "the configuration": type(task.config),
         "the training": getattr(task.make_training, "func", task.make_training),  # of a partial
     }
@@ -52,11 +53,78 @@ def module_of(part):
     return module if is_named and is_in_file and module.__name__ != "__main__" else None
 
 
-def modules_of(task: Task) -> set:
+def modules_of(task: Task) -> list:
     """Returns the modules of a run: the lab's, and those of its parts and of their base classes."""
     parts = parts_of(task).values()
     defined = [base for part in parts for base in getattr(part, "__mro__", [part])]
-    return {lab, lab5_train, *map(module_of, defined)} - {None}
+    modules = {lab, lab5_train, *map(module_of, defined)} - {None}
+    return sorted(modules, key=lambda module: module.__name__)
+
+
+@functools.cache  # once in each process, since a file may be edited while a sweep goes on
+def read_code(file: str) -> ast.Module:
+    """Returns the code of a file, without comments and docstrings."""
+    tree = ast.parse(Path(file).read_bytes())
+    for node in ast.walk(tree):
+        may_be_documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if may_be_documented and ast.get_docstring(node) is not None:
+            del node.body[0]
+    return tree
+
+
+@functools.cache
+def digest_of(file: str) -> str:
+    """Returns the SHA-256 of a file's code."""
+    return sha256(ast.dump(read_code(file)).encode()).hexdigest()
+
+
+def changed_files(task: Task) -> list[str]:
+    """Returns the names of the run's files that were changed since Python started."""
+    files = [Path(module.__file__) for module in modules_of(task)]
+    times = [file.stat() for file in files]  # ctime, too: an older file may come back
+    newest = [max(time.st_mtime, time.st_ctime) for time in times]
+    return [file.name for file, time in zip(files, newest, strict=True) if time > STARTED]
+
+
+LITERALS = Real | str | bytes | tuple | list | dict | set | None
+
+
+def literals_of(file: str) -> dict[tuple[str, str], object]:
+    """Returns what a file sets to a literal last, by class (empty for none) and name."""
+    tree = read_code(file)
+    classes = [(node.name, node.body) for node in tree.body if isinstance(node, ast.ClassDef)]
+    values = {}
+    for owner, body in [("", tree.body), *classes]:
+        for node in body:
+            targets = getattr(node, "targets", [getattr(node, "target", None)])
+            for name in [target.id for target in targets if isinstance(target, ast.Name)]:
+                values.pop((owner, name), None)
+                with suppress(ValueError, TypeError):  # it is no literal
+                    values[owner, name] = ast.literal_eval(node.value)
+    return values
+
+
+def set_by_hand(task: Task) -> list[str]:
+    """Returns the names of numbers, texts and the like that are no longer what their file says."""
+    names = []
+    for module in modules_of(task):
+        for (owner, name), value in literals_of(module.__file__).items():
+            holder = getattr(module, owner, None) if owner else module
+            now = getattr(holder, name, None)
+            if isinstance(now, LITERALS) and now != value:
+                names.append(".".join(filter(None, (module.__name__, owner, name))))
+    return names
+
+
+def reason_to_stay(task: Task) -> str:
+    """Returns why a run is neither kept nor trained by a worker, which imports files as they are.
+
+    The text is empty if there is no such reason.
+    """
+    if changed := changed_files(task):
+        return f"{', '.join(changed)}: changed since Python started; restart it"
+    by_hand = set_by_hand(task)
+    return f"{', '.join(by_hand)}: set by hand, not in its file" if by_hand else ""
 
 
 def reason_not_to_keep(task: Task) -> str:
@@ -64,78 +132,77 @@ def reason_not_to_keep(task: Task) -> str:
     for called, part in parts_of(task).items():
         if module_of(part) is None:
             return f"{called} isn't a function or a class in a file that is imported"
-    for module in modules_of(task):
-        status = os.stat(module.__file__)
-        if max(status.st_mtime, status.st_ctime) > STARTED:  # ctime: an older file came back
-            return f"{Path(module.__file__).name} was changed since Python started; restart it"
-    return ""
+    return reason_to_stay(task)
 
 
-@functools.cache
-def code_hash(path: str) -> str:
-    """Returns a hash of a file's code, without comments and docstrings."""
-    tree = ast.parse(Path(path).read_bytes())
-    for node in ast.walk(tree):
-        may_be_documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-        if may_be_documented and ast.get_docstring(node) is not None:
-            del node.body[0]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-
-
-def settings_of(module) -> list:
-    """Returns the numbers and texts that a module and its classes hold now, by name."""
-    classes = [value for value in vars(module).values() if isinstance(value, type)]
-    holders = [module, *(kind for kind in classes if kind.__module__ == module.__name__)]
-    named = [item for holder in holders for item in vars(holder).items() if item[0][:2] != "__"]
-    return [(name, repr(value)) for name, value in named if isinstance(value, Real | str)]
-
-
-def computed_by(task: Task) -> tuple:
-    """Returns what decides on a run's bits besides what is asked: versions, files, settings."""
-    files = [(one.__name__, code_hash(one.__file__), settings_of(one)) for one in modules_of(task)]
+def computed_by(task: Task) -> list:
+    """Returns what decides on a run's bits besides what is asked: versions and files."""
     versions = sys.version_info[:2], str(torch.__version__), str(torch.get_default_dtype())
-    return versions, sorted(files)
+    files = {module.__name__: digest_of(module.__file__) for module in modules_of(task)}
+    return [versions, files]
+
+
+def full_name(part) -> str:
+    """Returns the module and the qualified name of a function or a class, or what else it is."""
+    return f"{part.__module__}.{getattr(part, '__qualname__', repr(part))}"
+
+
+def described(config: Config) -> dict:
+    """Returns the values of a configuration by name; functions and classes by their full names."""
+    return {name: full_name(v) if callable(v) else v for name, v in vars(config).items()}
 
 
 def run_key(task: Task) -> str:
     """Returns the key of a run. Raises TypeError for what is neither a number nor a text."""
-    names = [(part.__module__, part.__qualname__) for part in parts_of(task).values()]
+    names = {called: full_name(part) for called, part in parts_of(task).items()}
     arguments = [getattr(task.make_training, name, None) for name in ("args", "keywords")]
-    asked = vars(task.config), task.table, task.pairs, sorted(task.scores)
-    content = json.dumps((computed_by(task), names, arguments, asked), sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()
+    asked = names, arguments, described(task.config), task.table, task.pairs
+    content = json.dumps([computed_by(task), asked], sort_keys=True)
+    return sha256(content.encode()).hexdigest()
 
 
 # ---- Where a run is kept ----
 class Store:
-    """The folder of a run in runs/, which keeps its last epoch."""
+    """The folder of a run in runs/, which keeps its last epoch, unless a reason forbids it."""
 
-    def __init__(self, task: Task):
-        self.config = task.config
-        self.folder = Path(RUNS) / run_key(task)[:20]
-        self.path = self.folder / "run.pt"
+    def __init__(self, task: Task, reason: str):
+        self.task = task
+        self.reason = reason  # why nothing is kept, or an empty text
+        self.folder = None if reason else Path(RUNS) / run_key(task)[:20]
+
+    @property
+    def path(self) -> Path:
+        """The file that holds the last epoch."""
+        return self.folder / "run.pt"
 
     @contextmanager
     def locked(self):
-        """Yields what is saved to one process at a time; another waits, and says so."""
+        """Yields what is saved to one process at a time; another waits, and says so.
+
+        That a file was damaged is said at last, since a bar clears what was printed before.
+        """
+        if self.reason:
+            yield None
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / "lock")
-        try:
-            turn = lock.acquire(timeout=0)
-        except Timeout:
-            print(f"another process trains this run; waiting for it ({self.folder})", flush=True)
-            turn = lock.acquire()
-        with turn:
-            (self.folder / "config.json").write_text(json.dumps(vars(self.config), indent=1))
-            yield self.load()
+        with acquired(FileLock(self.folder / "lock")):
+            config = json.dumps(described(self.task.config), indent=1)
+            (self.folder / "config.json").write_text(config)
+            state = self.load()
+            is_damaged = state is None and self.path.exists()
+            yield state
+        if is_damaged:
+            print(f"{self.path}: damaged; the run was trained anew")
 
     def save(self, state: dict) -> None:
         """Saves a state and its SHA-256, whole or not at all. Raises OSError."""
+        if self.reason:
+            return
         buffer = io.BytesIO()
         torch.save(state, buffer)
         content = buffer.getvalue()
         part = self.path.with_suffix(".part")
-        part.write_bytes(content + hashlib.sha256(content).digest())
+        part.write_bytes(content + sha256(content).digest())
         part.replace(self.path)
 
     def load(self) -> dict | None:
@@ -143,10 +210,32 @@ class Store:
 
         Whatever the file holds, loading it runs no code.
         """
-        content = self.path.read_bytes() if self.path.exists() else b""
-        if hashlib.sha256(content[:-32]).digest() != content[-32:]:
+        if self.reason or not self.path.exists():
+            return None
+        content = self.path.read_bytes()
+        if sha256(content[:-32]).digest() != content[-32:]:
             return None
         return torch.load(io.BytesIO(content[:-32]), map_location="cpu", weights_only=True)
+
+
+def acquired(lock: FileLock):
+    """Returns a lock that is held, to be used in a `with`; whoever waits for it is told so."""
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        print(f"another process trains this run; waiting for it ({lock.lock_file})", flush=True)
+        return lock.acquire()
+
+
+def store_of(task: Task) -> Store:
+    """Returns the store of a run, which keeps it if files define it all."""
+    return Store(task, reason_not_to_keep(task))
+
+
+def say_what_is_not_kept(stores: list[Store]) -> None:
+    """Prints each reason for which a run wasn't kept, once."""
+    for reason in sorted({store.reason for store in stores} - {""}):
+        print(f"trained anew and not kept in runs/: {reason}")
 
 
 # ---- One run ----
@@ -156,40 +245,41 @@ class Run(NamedTuple):
     model: lab.CVAE
     history: pd.DataFrame  # one row per epoch
     config: Config
-    before_refining: lab.CVAE | None = None  # the model after the first phase, if there were two
 
 
 def run_of(training, config: Config) -> Run:
-    """Returns the run of a finished training, whose model may be trained again."""
+    """Returns the run of a finished training."""
     history = pd.DataFrame(training.history).set_index("epoch")
-    model = training.model.requires_grad_(True).eval()
-    return Run(model, history, config, training.before_refining)
+    return Run(training.model.eval(), history, config)
 
 
-def load_run(task: Task, store: Store) -> Run | None:
+def load_run(store: Store) -> Run | None:
     """Returns a finished run from its folder, which may be read-only, or None if it isn't there."""
+    config = store.task.config
     state = store.load()
-    if state is None or len(state["history"]) < task.config.epochs:
+    if not state or len(state["history"]) < config.epochs:
         return None
-    with reproducible(task.config.seed):
-        training = task.make_training(task.config, task.verbs)
+    with reproducible(config.seed):
+        training = store.task.make_training(config, store.task.verbs)
         training.restore(state)
-    return run_of(training, task.config)
+    return run_of(training, config)
 
 
-def finish_run(task: Task, store: Store | None = None, progress=False) -> Run:
-    """Returns a run after training what is missing of it; a store keeps each of its epochs."""
-    # in this order, or threads could block
-    with reproducible(task.config.seed), store.locked() if store else nullcontext() as state:
-        is_damaged = store and state is None and store.path.exists()
-        training = task.make_training(task.config, task.verbs)
-        if state:
-            training.restore(state)
-        else:
-            training.begin()
-        run_epochs(training, task, store.save if store else None, progress)
-    if is_damaged:  # said now, since the bar has cleared what was printed before
-        print(f"{store.path}: damaged; the run was trained anew")
+def finish_run(store: Store, progress=False) -> Run:
+    """Returns a run after training what is missing of it; each epoch is saved."""
+    task = store.task
+    try:
+        # the lock comes last, or threads could block; a score that trains has no gradients
+        with reproducible(task.config.seed), torch.enable_grad(), store.locked() as state:
+            training = task.make_training(task.config, task.verbs)
+            if state:
+                training.restore(state)
+            else:
+                training.begin()
+            run_epochs(training, task, store.save, progress)
+    except Exception as error:
+        error.add_note(f"in {task.config}")
+        raise
     return run_of(training, task.config)
 
 
@@ -205,9 +295,10 @@ def train(config: Config, verbs=None, *, progress=True, scores=None, **options) 
 
     Before any work it raises the errors of `lab.check_verbs` and `lab.check_pairs`, and ValueError
     for a score with the name of a column of the lab's; later, OSError, FloatingPointError, and
-    ValueError for a schedule that leaves 0..1.
+    ValueError for a schedule that leaves 0..1, or for a score with the name of another column.
     """
-    return finish_run(check_task(config, verbs, scores=scores, **options), progress=progress)
+    task = check_task(config, verbs, scores=scores, **options)
+    return finish_run(Store(task, reason="nobody asked for it"), progress)
 
 
 def load_or_train(config: Config, verbs=None, *, progress=True, **options) -> Run:
@@ -217,64 +308,63 @@ def load_or_train(config: Config, verbs=None, *, progress=True, **options) -> Ru
     raises what `train` does, and TypeError if a training is given what can't name a run, such as a
     tensor.
     """
-    task = check_task(config, verbs, **options)
-    if reason := reason_not_to_keep(task):
-        run = finish_run(task, progress=progress)
-        print(f"trained anew and not kept in runs/: {reason}")
-        return run
-    store = Store(task)
-    return load_run(task, store) or finish_run(task, store, progress)
+    store = store_of(check_task(config, verbs, **options))
+    run = load_run(store) or finish_run(store, progress)
+    say_what_is_not_kept([store])
+    return run
 
 
 # ---- Sweeps ----
-def end_with(parent: int) -> None:
+@functools.cache  # once in each process
+def end_with_parent() -> None:
     """Ends a worker soon after the process that started it, for which it would wait forever.
 
-    On Windows, which doesn't tell, nothing is done.
+    On Windows, which doesn't tell, and in a process that is no worker, nothing is done.
     """
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+
+    def watch():
+        while os.getppid() == parent.pid:
+            time.sleep(1)
+        os._exit(1)
+
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=watch, daemon=True).start()
 
 
-def finish_in_worker(number, task: Task, store: Store | None, schedule, decoder, ours) -> tuple:
-    """Returns a run and its number, finished in a worker, which is sent what it may lack."""
-    if starter := multiprocessing.parent_process():
-        threading.Thread(target=end_with, args=(starter.pid,), daemon=True).start()
-    lab5_train.STRATEGIES[task.config.strategy] = schedule
-    lab.DECODERS[task.config.decoding] = decoder
-    if computed_by(task) != ours:
-        raise RuntimeError("a worker has other files, settings or versions: restart Python")
-    try:
-        return number, finish_run(task, store)
-    except Exception as error:
-        error.add_note(f"in configuration {number} of the sweep, counted from 0: {task.config}")
-        raise
+def finish_in_worker(store: Store, ours: list) -> Run:
+    """Returns a run, finished in a worker. Raises RuntimeError if its files aren't ours."""
+    end_with_parent()
+    if computed_by(store.task) != ours:
+        raise RuntimeError("a worker has other files or versions: restart Python")
+    return finish_run(store)
+
+
+def finish_side_by_side(stores: list[Store], jobs: int) -> Iterator[Run]:
+    """Returns runs in the order of their stores, each after training what is missing of it."""
+    if any(reason_to_stay(store.task) for store in stores):
+        return map(finish_run, stores)
+    jobs = min(joblib.effective_n_jobs(jobs), max(1, len(stores)))
+    finish = joblib.delayed(finish_in_worker)
+    calls = [finish(store, computed_by(store.task)) for store in stores]
+    return joblib.Parallel(jobs, return_as="generator")(calls)
 
 
 def sweep(configs, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -> list[Run]:
     """Returns the runs of configurations, in their order, each loaded from runs/ or trained.
 
-    One run is trained per core, or on a cluster (`joblib.parallel_config`). Workers import files as
-    they are now, and don't see what was set by hand. Takes and raises what `load_or_train` does,
-    and RuntimeError if a worker has other files, settings or versions. What was finished before an
-    error is kept, if it is kept at all.
+    One run is trained per core, or on a cluster (`joblib.parallel_config`). Takes and raises what
+    `load_or_train` does, and RuntimeError if a worker has other files or versions. What was
+    finished before an error is kept, if it is kept at all.
     """
     verbs = lab.check_verbs(verbs)
+    pairs = None if pairs is None else list(pairs)  # an iterator would be empty after one run
     tasks = [check_task(config, verbs, pairs, **options) for config in configs]
-    reasons = [reason_not_to_keep(task) for task in tasks]
-    stores = [None if reason else Store(task) for reason, task in zip(reasons, tasks, strict=True)]
-    runs = [store and load_run(task, store) for task, store in zip(tasks, stores, strict=True)]
-    calls = []
-    for number, task in enumerate(tasks):
-        if runs[number] is None:
-            schedule, decoder, *_ = parts_of(task).values()
-            sent = number, task, stores[number], schedule, decoder, computed_by(task)
-            calls.append(joblib.delayed(finish_in_worker)(*sent))
-    jobs = min(joblib.effective_n_jobs(jobs), max(1, len(calls)))
-    finished = joblib.Parallel(jobs, return_as="generator_unordered")(calls)
-    for number, run in show_progress(finished, "runs", len(calls), hidden=not progress):
-        runs[number] = run
-    for reason in sorted({*reasons} - {""}):
-        print(f"trained anew and not kept in runs/: {reason}")
+    stores = [store_of(task) for task in tasks]
+    runs = [load_run(store) for store in stores]
+    missing = [n for n, run in enumerate(runs) if run is None]
+    finished = finish_side_by_side([stores[n] for n in missing], jobs)
+    finished = show_progress(finished, "runs", len(missing), hidden=not progress)
+    for n, run in zip(missing, finished, strict=True):
+        runs[n] = run._replace(config=tasks[n].config)  # whose functions are no copies
+    say_what_is_not_kept(stores)
     return runs

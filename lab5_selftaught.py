@@ -24,7 +24,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 import lab5_utils as lab
-from lab5_runs import Run, load_or_train
+from lab5_runs import load_or_train
 from lab5_train import Batch, Config, Training, make_batches, reproducible
 from lab5_utils import CVAE, LEMMA, Verb, Words
 
@@ -40,15 +40,14 @@ def check_lists(lists) -> Lists:
     """
     checked = [sorted(lab.check_words(words, f"list {n}")) for n, words in enumerate(lists, 1)]
     if len(checked) < 2:
-        raise ValueError(f"lists: found {len(checked)}; expected one per tense, at least 2")
+        raise lab.wrong("lists", len(checked), "one per tense, at least 2")
     for n, words in enumerate(checked, 1):
-        expected = max(FEWEST, len(checked[0]))
-        if len(words) != expected:
-            problem = f"list {n}: found {len(words)} words"
-            raise ValueError(f"{problem}; expected at least {FEWEST}, as many in each list")
+        if len(words) != max(FEWEST, len(checked[0])):
+            expected = f"at least {FEWEST}, as many in each list"
+            raise lab.wrong(f"list {n}", f"{len(words)} words", expected)
         word, count = Counter(words).most_common(1)[0]
         if count > 1:
-            raise ValueError(f"list {n}: found {word!r} {count} times; expected each word once")
+            raise lab.wrong(f"list {n}", f"{word!r} {count} times", "each word once")
     return checked
 
 
@@ -143,19 +142,15 @@ def join(model: CVAE, lists: Lists, joins, choose: Choose, near=None, limit=np.i
 
 
 @reproducible(seed=0)
-def sure_joins(run: Run, lists: Lists) -> np.ndarray:
+def sure_joins(model: CVAE, lists: Lists) -> np.ndarray:
     """Returns the joins (N, F) of words that choose each other cheaply, by our model's costs.
 
-    Only pairs whose codes were near each other before refining are computed, because there
-    distances still mean something: all codes follow the prior. Raises ValueError for a run that was
-    not refined, or for an unknown letter.
+    Only pairs whose codes are near each other are computed. Raises ValueError for a letter that the
+    model lacks.
     """
-    before = run.before_refining
-    if before is None:
-        raise ValueError("run: found no model before refining; expected a run that was refined")
-    codes = [before.encode(words, tense)[0] for tense, words in enumerate(lists)]
+    codes = [model.encode(words, tense)[0] for tense, words in enumerate(lists)]
     near = [are_near(codes[LEMMA], other) for other in codes]
-    return join(run.model, lists, nothing_joined(lists), mutual, near, SURE)
+    return join(model, lists, nothing_joined(lists), mutual, near, SURE)
 
 
 def rows_of(lists: Lists, joins: np.ndarray) -> list[Verb]:
@@ -164,14 +159,14 @@ def rows_of(lists: Lists, joins: np.ndarray) -> list[Verb]:
     return [tuple(lists[t][n] for t, n in enumerate(row)) for row in whole]
 
 
-def find_rows(run: Run, lists) -> list[Verb]:
+def find_rows(model: CVAE, lists) -> list[Verb]:
     """Returns the rows that our model finds in lists of words, with each word in one row.
 
     Raises the errors of `check_lists` and `sure_joins`.
     """
     lists = check_lists(lists)
-    joins = sure_joins(run, lists)
-    return rows_of(lists, join(run.model, lists, joins, linear_sum_assignment))
+    joins = sure_joins(model, lists)
+    return rows_of(lists, join(model, lists, joins, linear_sum_assignment))
 
 
 # ---- Cuts and classes ----
@@ -216,8 +211,8 @@ def productive_classes(verbs) -> set[Endings]:
     counts = Counter(endings for stem, endings in map(cut, verbs) if stem)
     classes = {endings for endings, count in counts.items() if count >= PRODUCTIVE}
     if not classes:
-        problem = f"found at most {max(counts.values(), default=0)} verbs with the same endings"
-        raise ValueError(f"rows: {problem}; expected {PRODUCTIVE}")
+        found = f"at most {max(counts.values(), default=0)} verbs with the same endings"
+        raise lab.wrong("rows", found, PRODUCTIVE)
     return classes
 
 
@@ -301,8 +296,7 @@ class Synthesizer:
             if verb[LEMMA] not in self.taken and max(map(len, verb)) <= lab.MAX_LETTERS:
                 drawn.append(verb)
         if len(drawn) < count:
-            problem = f"found {len(drawn)} new verbs in {TRIES * count} tries"
-            raise ValueError(f"rows: {problem}; expected {count}")
+            raise lab.wrong("rows", f"{len(drawn)} new verbs in {TRIES * count} tries", count)
         return drawn
 
 
@@ -319,11 +313,9 @@ CONJUGATOR = {  # the lab's encoder and direct decoder, without KL; tuned on our
     "batch_size": 40,  # pairs of forms per step
     "hidden_size": 192,
     "latent_size": 64,  # room for unseen verbs
-    "decoding": "direct",
-    "strategy": "constant",
+    "decoder": lab.DirectDecoder,
     "kl_weight": 0.0,
     "tf_final": 1.0,
-    "refine": 0.0,
 }
 LESSONS = (24, 8, 12)  # epochs; the last lesson has all rows
 SYNTHETIC = 9  # synthetic verbs per row, new in each epoch of a lesson
@@ -430,5 +422,5 @@ def self_taught(lists, seed=0, held_out=()) -> SelfTaught:
     """
     lists = check_lists(lists)
     held_out = lab.check_words(held_out, "held_out")
-    run = load_or_train(Config(seed=seed), table_of(lists), pairs=[])
-    return teach(lists, sure_joins(run, lists), seed, held_out)
+    model = load_or_train(Config(seed=seed), table_of(lists), pairs=[]).model
+    return teach(lists, sure_joins(model, lists), seed, held_out)

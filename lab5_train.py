@@ -8,7 +8,6 @@ https://github.com/chiha8888/NCTU_DLP/tree/master/lab5
 
 from __future__ import annotations
 
-import copy
 import ctypes
 import math
 import sys
@@ -26,96 +25,78 @@ from IPython.display import clear_output
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-import lab5_gate  # noqa: F401, since it registers the decoder of `Config()`
 import lab5_utils as lab
-from lab5_utils import CVAE, TestPair, Verb, Words
+from lab5_gate import GatedDecoder
+from lab5_utils import CVAE, Decoder, DirectDecoder, TestPair, Verb, Words
 
 # ---- Schedules ----
-# A schedule is the shape of a KL weight: given progress, in (0, 1], and excess, the nats of KL
-# above the target, it returns a number 0..1. The KL weight is `config.kl_weight` times that.
-Schedule = Callable[[float, float], float]
+# A schedule is the shape of a KL weight: given progress, in (0, 1], it returns a number 0..1. The
+# KL weight is `config.kl_weight` times that.
+Schedule = Callable[[float], float]
 
 
-def constant(progress, excess):
+def constant(progress):
     """Keeps the weight at its highest value."""
     return 1.0
 
 
-def monotonic(progress, excess):
-    """Rises in the first tenth (after Bowman et al. 2016, 3.1)."""
+def short_rise(progress):
+    """Rises in the first tenth: the course's *monotonic* (after Bowman et al. 2016, 3.1)."""
     return min(1.0, 10 * progress)
 
 
-def slow_monotonic(progress, excess):
-    """Rises in the first three tenths and then stays."""
+def slow_rise(progress):
+    """Rises in the first three tenths."""
     return min(1.0, progress / 0.3)
 
 
-def even_rise(progress, excess):
+def even_rise(progress):
     """Rises evenly until the end."""
     return progress
 
 
-def cyclical_linear(progress, excess):
-    """Rises in the first half of each of four cycles (Fu et al. 2019, eq. 6)."""
+def four_cycles(progress):
+    """Rises in the first half of each of four cycles (*cyclical*; Fu et al. 2019, eq. 6)."""
     left = -4 * progress % 1  # what is left of the cycle: 0 at its end
     return min(1.0, 2 - 2 * left)
 
 
-def backwards(progress, excess):
+def backwards(progress):
     """Runs through the four cycles from the last step to the first."""
     return min(1.0, 2 * (4 * (1 - progress) % 1))
 
 
-def cyclical_trapezoid(progress, excess):
-    """Rises in the first four fifths of each of two cycles."""
+def two_trapezoids(progress):
+    """Rises in the first four fifths of each of two cycles: the course's *cyclical*."""
     position = 2 * progress % 1
     return min(1.0, 1.25 * position)
 
 
-def cyclical_sigmoid(progress, excess):
-    """Rises along a sigmoid in each of two cycles; 0 at its end (the re-created recipe)."""
+def two_sigmoids(progress):
+    """Rises along a sigmoid in each of two cycles, and is 0 at its end (the re-created recipe)."""
     position = 2 * progress % 1
     if position > 0.994:
         return 0.0
     return 1 / (1 + math.exp(5 - 10 * position))
 
 
-def target_rate(progress, excess):
-    """Raises the weight with KL above the target, as a thermostat does.
-
-    The target starts HEADROOM nats higher, so that the code can open. Sources: after Burgess et al.
-    2018 and Shao et al. 2020.
-    """
-    headroom = HEADROOM * max(0.0, 1 - progress / FALL)
-    return min(1.0, max(0.0, excess - headroom))
+WARM_UP = 0.02  # share of a training in which Adam's learning rate rises
 
 
-STRATEGIES: dict[str, Schedule] = {
-    "constant": constant,
-    "monotonic": monotonic,
-    "slow-monotonic": slow_monotonic,
-    "even-rise": even_rise,
-    "cyclical-linear": cyclical_linear,
-    "backwards": backwards,
-    "cyclical-trapezoid": cyclical_trapezoid,
-    "cyclical-sigmoid": cyclical_sigmoid,
-    "target-rate": target_rate,
-}
-HEADROOM = 4.0  # nats above the target that are free at the start
-FALL = 0.25  # progress at which these have fallen to 0
-WARM_UP = 0.02  # share of a phase in which Adam's learning rate rises
+def short_name(value) -> str:
+    """Returns the name of a function or a class, or what any other value looks like."""
+    return getattr(value, "__name__", repr(value))
 
 
-def kl_weight(config: Config, progress: float, kl: float) -> float:
-    """Returns the KL weight, given progress and the KL of a batch, in nats per word.
+def kl_weight(config: Config, progress: float) -> float:
+    """Returns the KL weight at a progress, in (0, 1].
 
     Raises ValueError for a schedule that returns anything but a number 0..1.
     """
-    share = STRATEGIES[config.strategy](progress, kl - config.target_kl)
+    share = config.schedule(progress)
     if not isinstance(share, Real) or not 0 <= share <= 1:
-        where = f"strategy {config.strategy!r}, progress {progress:g}"
-        raise ValueError(f"{where}: found {share!r:.60}; expected a number 0..1")
+        where = f"schedule {short_name(config.schedule)}, progress {progress:g}"
+        raise lab.wrong(where, f"{share!r:.60}", "a number 0..1")
     return config.kl_weight * float(share)
 
 
@@ -125,10 +106,10 @@ def teacher_forcing_ratio(config: Config, progress: float) -> float:
 
 
 def learning_rate(config: Config, progress: float) -> float:
-    """Returns the learning rate at a progress, in (0, 1], within one of the two phases.
+    """Returns the learning rate at a progress, in (0, 1].
 
     That of SGD is constant. That of Adam rises quickly, and then falls along a cosine to 0, which
-    it reaches at the last step of the phase.
+    it reaches at the last step.
     """
     if config.optimizer == "sgd":
         return config.learning_rate
@@ -138,14 +119,9 @@ def learning_rate(config: Config, progress: float) -> float:
 
 
 # ---- Configuration ----
-CHOICES = {
-    "strategy": STRATEGIES,
-    "decoding": lab.DECODERS,
-    "optimizer": ("adam", "sgd"),
-    "ce_per": ("word", "character"),
-}
+TEXTS = {"optimizer": ("adam", "sgd"), "ce_per": ("word", "character")}
 LARGEST = 2**31 - 1
-RANGES = {"seed": (0, LARGEST), "tf_final": (0, 1), "refine": (0, 0.9)}  # of these numbers
+RANGES = {"seed": (0, LARGEST), "tf_final": (0, 1)}  # of these numbers
 OTHERS = {int: (1, LARGEST), float: (0, LARGEST)}  # of all others, by their kind
 
 
@@ -158,43 +134,55 @@ class Config:
     """
 
     seed: int = 0  # of first weights, batches and draws
-    epochs: int = 84  # those of refining included
+    epochs: int = 84
     batch_size: int = 64  # words per step
     hidden_size: int = 256  # H; the lab's: 256 or 512
     latent_size: int = 32  # Z; the lab's
     condition_size: int = 8  # C, of a tense; the lab's
     embedding_size: int = 32  # of a letter
-    decoding: str = "gated"  # one of DECODERS
+    decoder: type[Decoder] = GatedDecoder  # its class
     optimizer: str = "adam"  # or "sgd"; see `learning_rate`
     learning_rate: float = 6e-3  # the highest
     ce_per: str = "word"  # or "character": what CE is averaged over in the loss; KL is per word
-    strategy: str = "target-rate"  # the schedule of the KL weight, one of STRATEGIES
-    kl_weight: float = 1.0  # the highest
-    target_kl: float = 4.0  # nats per word, for schedules that watch KL; 7.1 would name a verb
+    schedule: Schedule = short_rise  # of the KL weight
+    kl_weight: float = 0.5  # the highest
     tf_final: float = 0.95  # teacher-forcing ratio at the end, 0..1; it falls evenly from 1
-    refine: float = 0.25  # share of epochs, 0..0.9, at the end: only the encoder learns, without KL
 
     def __post_init__(self):
+        self.check("schedule", callable(self.schedule), "a function of progress")
+        is_decoder = isinstance(self.decoder, type) and issubclass(self.decoder, Decoder)
+        self.check("decoder", is_decoder, "a subclass of lab5_utils.Decoder")
+        for name, choices in TEXTS.items():
+            self.check(name, getattr(self, name) in choices, f"one of {', '.join(choices)}")
         for field in fields(Config):
-            value = getattr(self, field.name)
-            if field.name in CHOICES and value not in list(CHOICES[field.name]):
-                expected = f"expected one of {', '.join(CHOICES[field.name])}"
-                raise ValueError(f"{field.name}: found {value!r:.60}; {expected}")
-            if field.name not in CHOICES:
+            if isinstance(field.default, int | float):
                 self.check_number(field.name, type(field.default))
-        if self.condition_size > self.hidden_size:
-            found = f"found {self.condition_size}; expected at most hidden_size, {self.hidden_size}"
-            raise ValueError(f"condition_size: {found}")
+        fits = self.condition_size <= self.hidden_size
+        self.check("condition_size", fits, f"at most hidden_size, {self.hidden_size}")
+
+    def __repr__(self):
+        values = [f"{name}={short_name(value)}" for name, value in vars(self).items()]
+        return f"{type(self).__name__}({', '.join(values)})"
+
+    def check(self, name: str, is_right: bool, expected: str) -> None:
+        """Raises a ValueError that names a value, unless it is right."""
+        if not is_right:
+            raise lab.wrong(name, f"{getattr(self, name)!r:.60}", expected)
 
     def check_number(self, name: str, kind: type) -> None:
         """Makes a number an int or a float, so that 1 and 1.0 are one run. Raises ValueError."""
         value = getattr(self, name)
         low, high = RANGES.get(name, OTHERS[kind])
         is_number = isinstance(value, Real) and not isinstance(value, bool)  # NumPy's is one, too
-        if not is_number or not low <= value <= high or kind(value) != value:
-            expected = f"expected {kind.__name__} {low}..{high}"
-            raise ValueError(f"{name}: found {value!r:.60}; {expected}")
+        is_right = is_number and low <= value <= high and kind(value) == value
+        self.check(name, is_right, f"{kind.__name__} {low}..{high}")
         object.__setattr__(self, name, kind(value))
+
+    @classmethod
+    def plain(cls, **changes) -> Config:
+        """Returns the plain model, which is told the tense at once; keywords change it."""
+        values = {"epochs": 16, "decoder": DirectDecoder, "kl_weight": 0.3}
+        return cls(**(values | changes))
 
     @classmethod
     def classic(cls, **changes) -> Config:
@@ -206,13 +194,12 @@ class Config:
             "epochs": 500,
             "batch_size": 16,  # the public solution has 1, and a sixteenth of this learning rate
             "embedding_size": 256,
-            "decoding": "direct",
+            "decoder": DirectDecoder,
             "optimizer": "sgd",
             "learning_rate": 0.8,
             "ce_per": "character",  # so that β is eight times what is printed
-            "strategy": "monotonic",
+            "kl_weight": 1.0,
             "tf_final": 0.1,
-            "refine": 0.0,
         }
         return cls(**(values | changes))
 
@@ -220,7 +207,7 @@ class Config:
     def miniature(cls, **changes) -> Config:
         """Returns settings with which a model roughly learns a tenth of the verbs in ten seconds.
 
-        Keywords change them; with epochs=120 most conversions are right.
+        Keywords change them; with epochs=60 most conversions are right.
         """
         values = {
             "epochs": 24,
@@ -228,16 +215,9 @@ class Config:
             "hidden_size": 64,
             "embedding_size": 16,
             "learning_rate": 0.01,
+            "kl_weight": 0.1,  # at 0.5 so small a model's code stays empty
         }
         return cls(**(values | changes))
-
-    @property
-    def kl_epochs(self) -> int:
-        """The number of epochs before refining, in which the loss has KL.
-
-        The epochs of refining are rounded down.
-        """
-        return self.epochs - int(round(self.refine * self.epochs, 6))
 
 
 # ---- The same bits each time ----
@@ -273,7 +253,7 @@ def keep_memory() -> None:
 
 # ---- Training ----
 CLIP = 5.0  # the largest norm of a gradient; a longer one is scaled down to it
-GAUSSIAN_SCORES_PER_RUN = 8  # or a few more, and those where a phase ends
+GAUSSIAN_SCORES_PER_RUN = 8  # or a few more
 
 
 class Batch(NamedTuple):
@@ -294,9 +274,8 @@ def make_batches(size: Tensor, batch_size: int, rng: torch.Generator) -> list[Te
 class Training:
     """A training by the lab's rules, in which each word is learned from itself and its tense.
 
-    In the first phase the loss has KL; in the second, refining, only the encoder is trained,
-    without KL. By default the model is a new one, made of the parts that the configuration names.
-    A model that is given is trained in place, so give each run its own.
+    By default the model is a new one, with the configuration's sizes and decoder. A model that
+    is given is trained in place, so give each run its own.
     """
 
     def __init__(self, config: Config, verbs: list[Verb], model: CVAE | None = None):
@@ -308,24 +287,18 @@ class Training:
         self.model = model.to(self.device)
         self.words = lab.words_of(verbs, model.vocabulary)  # F N words
         self.rng = torch.Generator().manual_seed(config.seed)
-        self.optimizer = self.make_optimizer(model, beta2=0.99)  # a short memory while z is noisy
+        self.optimizer = self.make_optimizer()
         self.history = []
-        self.before_refining = None  # will be the model as the first phase left it
 
     def begin(self) -> None:
         """Is called before the first step, unless the training goes on from a kept epoch."""
 
-    def make_optimizer(self, module: nn.Module, beta2: float) -> torch.optim.Optimizer:
-        """Returns a new optimizer of a module's parameters; each step sets its learning rate."""
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """Returns a new optimizer of the model's parameters; each step sets its learning rate."""
         if self.config.optimizer == "sgd":
-            return torch.optim.SGD(module.parameters())
-        return torch.optim.Adam(module.parameters(), betas=(0.9, beta2), fused=True)
-
-    def start_second_phase(self) -> None:
-        """Freezes the decoder's weights, so that from here on only the encoder learns."""
-        self.before_refining = copy.deepcopy(self.model).eval()
-        self.model.decoder.requires_grad_(False)
-        self.optimizer = self.make_optimizer(self.model.encoder, beta2=0.999)
+            return torch.optim.SGD(self.model.parameters())
+        betas = (0.9, 0.99)  # the second is low, for a short memory, since z is noisy
+        return torch.optim.Adam(self.model.parameters(), betas=betas, fused=True)
 
     def make_epoch(self, epoch: int) -> list[Batch]:
         """Returns the batches of an epoch, in which every form occurs once."""
@@ -336,21 +309,18 @@ class Training:
         return batches
 
     def progress(self, epoch: int, step: int, steps: int) -> float:
-        """Returns the share of its phase, in (0, 1], that is done after a step (1..steps)."""
-        first, last = 0, self.config.kl_epochs
-        if epoch > self.config.kl_epochs:
-            first, last = self.config.kl_epochs, self.config.epochs
-        return (epoch - 1 + step / steps - first) / (last - first)
+        """Returns the share of the training, in (0, 1], that is done after a step (1..steps)."""
+        return (epoch - 1 + step / steps) / self.config.epochs
 
     def rate(self, progress: float) -> float:
-        """Returns the learning rate of a step, given its phase's progress, in (0, 1]."""
+        """Returns the learning rate of a step, given its progress, in (0, 1]."""
         return learning_rate(self.config, progress)
 
     def sample(self, mu: Tensor, logvar: Tensor) -> Tensor:
         """Returns the z (B, Z) that are decoded, drawn from the posteriors."""
         return lab.reparameterize(mu, logvar, self.rng)
 
-    def loss(self, batch: Batch, progress: float, refining: bool):
+    def loss(self, batch: Batch, progress: float):
         """Returns the loss of a batch, in nats per word, and what the history keeps of it."""
         config = self.config
         mu, logvar = self.model.encoder(batch.source)  # (B, Z)
@@ -361,7 +331,7 @@ class Training:
         free_running = free_running.to(self.device)
         nats = self.model.decoder.nats(z, batch.target, free_running, progress)  # (B,)
         kl = lab.kl_divergence(mu, logvar)  # (B,)
-        weight = 0.0 if refining else kl_weight(config, progress, kl.mean().item())
+        weight = kl_weight(config, progress)
         per = lengths if config.ce_per == "character" else torch.ones_like(lengths)
         # L = CE + kl_weight · KL
         loss = (nats.minimized / per).mean() + weight * kl.mean()
@@ -390,16 +360,12 @@ class Training:
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
         """Trains on every word once; returns the epoch's row of the history, means over words."""
-        refining = epoch > self.config.kl_epochs
-        if epoch == self.config.kl_epochs + 1:
-            self.start_second_phase()
         self.model.train()
         batches = self.make_epoch(epoch)
         rows = []
         for step, batch in enumerate(batches, 1):
             progress = self.progress(epoch, step, len(batches))
-            # while refining, all schedules stay at their end, except that of the learning rate
-            loss, measured = self.loss(batch, 1.0 if refining else progress, refining)
+            loss, measured = self.loss(batch, progress)
             rate = self.rate(progress)
             self.descend(loss, rate, f"epoch {epoch}, step {step}")
             rows.append(measured)
@@ -413,26 +379,17 @@ class Training:
         """Returns the scores of an epoch, by name.
 
         Where there are pairs, BLEU-4 is always among them; the Gaussian score is in some epochs,
-        and every score in the last epoch of a phase. The user's own scores always are, too. All of
-        them get the same random numbers of torch, and an error names the score.
+        and every score in the last one.
         """
         self.model.eval()
         scores = {}
-        if epoch in (self.config.kl_epochs, self.config.epochs):
+        if epoch == self.config.epochs:
             scores = lab.score(self.model, task.table, task.pairs, draws=1000)
         elif task.pairs:
             scores["bleu4"] = lab.mean_bleu4(self.model, task.pairs)
         every = max(1, self.config.epochs // GAUSSIAN_SCORES_PER_RUN)
-        if "gaussian_exact" not in scores and epoch % every == 0:
+        if "from_noise" not in scores and epoch % every == 0:
             scores |= lab.score_noise(self.model, task.table, draws=1000)
-        for name, score in task.scores.items():
-            self.model.eval()  # whatever the score before left
-            try:
-                with reproducible(self.config.seed), torch.no_grad():
-                    scores[name] = float(score(self.model))
-            except Exception as error:
-                error.add_note(f"in the score {name!r}, which returns a number")
-                raise
         return scores
 
     def state(self) -> dict:
@@ -443,8 +400,6 @@ class Training:
             "torch_rng": torch.get_rng_state(),  # for a model that draws itself, as dropout does
             "history": self.history,
         }
-        if self.before_refining is not None:
-            state["before_refining"] = self.before_refining.state_dict()
         if len(self.history) < self.config.epochs:
             state["optimizer"] = self.optimizer.state_dict()
         return state
@@ -452,10 +407,6 @@ class Training:
     def restore(self, state: dict) -> None:
         """Goes back to a state that `state` returned."""
         self.history = state["history"]
-        if len(self.history) > self.config.kl_epochs:
-            self.start_second_phase()  # which a subclass may do in another way
-        if "before_refining" in state:
-            self.before_refining.load_state_dict(state["before_refining"])
         if "optimizer" in state:
             self.optimizer.load_state_dict(state["optimizer"])
         self.model.load_state_dict(state["model"])
@@ -478,11 +429,11 @@ class Task(NamedTuple):
         return list(dict.fromkeys(self.table))
 
 
-COLUMNS = (  # of a run's history, whose names no score of your own may have
+COLUMNS = (  # of each run's history, whose names no score of your own may have
     "epoch ce kl kl_weight beta tf_ratio loss learning_rate "
-    "bleu4 conversions distinct gaussian_official gaussian_exact gaussian_inconsistent "
+    "bleu4 conversions distinct gaussian_official from_noise inconsistent "
     "kl_table mutual_information marginal_kl"
-)
+).split()
 
 
 def check_task(config, verbs=None, pairs=None, scores=None, make_training=Training) -> Task:
@@ -492,27 +443,53 @@ def check_task(config, verbs=None, pairs=None, scores=None, make_training=Traini
     table = lab.check_verbs(verbs)
     pairs = lab.test_pairs(table) if pairs is None else lab.check_pairs(pairs, table)
     scores = scores or {}
-    if taken := sorted(scores.keys() & COLUMNS.split()):
-        raise ValueError(f"scores: found {taken[0]!r}, a column of the history; rename your score")
+    check_names(scores, COLUMNS)
     return Task(config, table, pairs, scores, make_training)
+
+
+def check_names(scores: dict, columns) -> None:
+    """Raises a ValueError for a score of your own that has the name of a column."""
+    for name in scores:
+        if name in columns:
+            raise ValueError(f"scores: found {name!r}, a column of the history; rename your score")
 
 
 def show_progress(items, label: str, total: int, done=0, hidden=False) -> Iterator:
     """Yields items, and meanwhile shows a bar, with which a notebook's cell is cleared at last."""
-    hidden = hidden or done == total
-    yield from tqdm(items, label, total, initial=done, leave=False, disable=hidden)
-    if get_ipython() and not hidden:
+    if hidden or done == total:
+        yield from items  # no bar at all, since its lock would leak from a worker that is killed
+        return
+    yield from tqdm(items, label, total, initial=done, leave=False)
+    if get_ipython():
         clear_output()
 
 
-def run_epochs(training: Training, task: Task, save: Callable | None, progress: bool) -> None:
+def own_scores(model: CVAE, task: Task) -> dict[str, float]:
+    """Returns the user's own scores of a model, by name.
+
+    All of them get the same random numbers of torch, and an error names the score.
+    """
+    scores = {}
+    for name, score in task.scores.items():
+        model.eval()  # whatever the score before left
+        try:
+            with reproducible(task.config.seed), torch.no_grad():
+                scores[name] = float(score(model))
+        except Exception as error:
+            error.add_note(f"in the score {name!r}, which returns a number")
+            raise
+    return scores
+
+
+def run_epochs(training: Training, task: Task, save: Callable, progress: bool) -> None:
     """Trains the epochs that are missing, and saves the state after each as soon as it is done."""
     keep_memory()
     done, total = len(training.history), task.config.epochs
     label = f"resumed at epoch {done + 1}" if done else "epochs"
     for epoch in show_progress(range(done + 1, total + 1), label, total, done, not progress):
         row = training.run_epoch(epoch) | training.evaluate(epoch, task)
+        check_names(task.scores, row)  # a training may measure more than COLUMNS
+        row |= own_scores(training.model, task)
         # a score may return NumPy's numbers, which a file that runs no code can't hold
         training.history.append({name: np.asarray(value).tolist() for name, value in row.items()})
-        if save:
-            save(training.state())
+        save(training.state())

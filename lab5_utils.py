@@ -16,6 +16,7 @@ import re
 import statistics
 import unicodedata
 from collections import Counter
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,12 @@ from torch.nn import functional as F
 
 HERE = Path(__file__).resolve().parent
 
+
+def wrong(where, found, expected) -> ValueError:
+    """Returns the error of bad input, to be raised."""
+    return ValueError(f"{where}: found {found}; expected {expected}")
+
+
 # ---- Words ----
 TENSES = ("simple present", "third person", "present progressive", "simple past")
 PRESENT, THIRD, PROGRESSIVE, PAST = range(4)
@@ -33,7 +40,8 @@ LEMMA = 0  # the first form of a verb, whatever the table
 EOS = 0  # ends a word and pads it
 MAX_LETTERS = 32  # in a word; decoding stops after one symbol more
 CHUNK = 512  # words that a model reads or spells at once, so that memory suffices
-LETTERS = ("Ll", "Lo", "Lm", "Mn", "Mc")  # in Unicode: lower case, caseless, modifiers, marks
+LETTERS = {"Ll", "Lo", "Lm", "Mn", "Mc"}  # in Unicode: lower case, caseless, modifiers, marks
+JOINERS = "'’-\u200c"  # may stand between letters: s'asseoir, e-mailen; the last one in Persian
 
 
 class Vocabulary(NamedTuple):
@@ -62,8 +70,8 @@ class Vocabulary(NamedTuple):
         letters = torch.full((len(words), max(lengths.tolist(), default=0)), EOS)  # (B, T)
         for row, word in zip(letters, words, strict=True):
             if unknown := sorted(set(word) - number_of.keys()):
-                problem = f"found {unknown[0]!r} in {word!r}"
-                raise ValueError(f"words: {problem}; expected letters {self.alphabet:.60}")
+                found = f"{unknown[0]!r} in {word!r}"
+                raise wrong("words", found, f"letters {self.alphabet:.60}")
             row[: len(word)] = torch.tensor([number_of[letter] for letter in word])
         return letters, lengths
 
@@ -98,16 +106,16 @@ def select_words(words: Words, numbers: Tensor) -> Words:
 def check_word(word, where: str) -> str:
     """Returns the word in Unicode's composed form (NFC). Raises a ValueError that names `where`."""
     composed = unicodedata.normalize("NFC", str(word))
-    are_letters = all(unicodedata.category(character) in LETTERS for character in composed)
-    if not isinstance(word, str) or not are_letters or not 1 <= len(composed) <= MAX_LETTERS:
-        expected = f"expected 1 to {MAX_LETTERS} letters in lower case"
-        raise ValueError(f"{where}: found {word!r:.60}; {expected}")
+    kinds = {unicodedata.category(character) for character in composed if character not in JOINERS}
+    is_word = kinds <= LETTERS and composed.strip(JOINERS) == composed
+    if not isinstance(word, str) or not is_word or not 1 <= len(composed) <= MAX_LETTERS:
+        raise wrong(where, f"{word!r:.60}", f"1 to {MAX_LETTERS} letters in lower case")
     return composed
 
 
 def check_words(words, where="words") -> list[str]:
-    """Returns a list of checked words. Raises ValueError, or TypeError if given a single string."""
-    if isinstance(words, str):  # whose letters would be taken for words
+    """Returns a list of checked words. Raises ValueError, or TypeError for a string or a set."""
+    if isinstance(words, str | set | frozenset):  # letters aren't words, and a set has no order
         raise TypeError(f"{where}: found {words!r:.60}; expected a list of words")
     return [check_word(word, where) for word in words]
 
@@ -117,11 +125,11 @@ def check_tense(tense, count: int, forms: int) -> Tensor:
 
     Raises a ValueError unless all are 0..`forms` − 1.
     """
-    tenses = np.asarray(tense.cpu() if isinstance(tense, Tensor) else tense)
-    known = set(range(forms))
-    if tenses.shape not in ((), (count,)) or not set(tenses.flat) <= known:
+    tenses = np.asarray(tense.cpu() if isinstance(tense, Tensor) else tense, dtype=object)
+    are_known = all(isinstance(one, Integral) and 0 <= one < forms for one in tenses.flat)
+    if tenses.shape not in ((), (count,)) or not are_known:
         expected = f"0..{forms - 1}, one for all words or one each ({count})"
-        raise ValueError(f"tense: found {tense!r:.60}; expected {expected}")
+        raise wrong("tense", f"{tense!r:.60}", expected)
     return torch.from_numpy(np.full(count, tenses, dtype=np.int64))  # (B,)
 
 
@@ -143,8 +151,6 @@ Verb = tuple[str, ...]  # the F forms of a verb, in the order of the table's col
 
 class TestPair(NamedTuple):
     """A conversion that is tested; both tenses are 0..F − 1."""
-
-    __test__ = False  # so that pytest does not take it for a class of tests
 
     source: str
     target: str
@@ -171,8 +177,8 @@ def read_lines(path: Path) -> list[str]:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        found = f"found the byte {error.object[error.start]:#04x}"
-        raise ValueError(f"{path}, line {line}: {found}; expected UTF-8") from error
+        found = f"the byte {error.object[error.start]:#04x}"
+        raise wrong(f"{path}, line {line}", found, "UTF-8") from error
     return text.removesuffix("\n").split("\n")
 
 
@@ -185,15 +191,13 @@ def read_rows(path: Path, width: int | None = None) -> list[Verb]:
     rows = []
     for n, line in enumerate(read_lines(path), 1):
         if not re.fullmatch(r"\S+( \S+)*", line):
-            expected = "expected words one space apart"
-            raise ValueError(f"{path}, line {n}: found {line!r:.60}; {expected}")
+            raise wrong(f"{path}, line {n}", f"{line!r:.60}", "words one space apart")
         where = f"{path}, line {n} ({line!r:.60})"
         rows.append(tuple(check_word(word, where) for word in line.split(" ")))
     width = width or max(2, statistics.mode(map(len, rows)))
     for n, row in enumerate(rows, 1):
         if len(row) != width:
-            expected = f"expected {width}, one space apart"
-            raise ValueError(f"{path}, line {n}: found {len(row)} words; {expected}")
+            raise wrong(f"{path}, line {n}", f"{len(row)} words", f"{width}, one space apart")
     return rows
 
 
@@ -215,7 +219,7 @@ def load_test_pairs(path=None) -> list[TestPair]:
     path = data_folder() / "test.txt" if path is None else Path(path)
     rows = read_rows(path, width=2)
     if len(rows) != len(TEST_TENSES):
-        raise ValueError(f"{path}: found {len(rows)} rows; expected {len(TEST_TENSES)}")
+        raise wrong(path, f"{len(rows)} rows", len(TEST_TENSES))
     return [TestPair(*row, *tenses) for row, tenses in zip(rows, TEST_TENSES, strict=True)]
 
 
@@ -225,15 +229,19 @@ def test_pairs(verbs: list[Verb]) -> list[TestPair]:
     If there are none, as for a table of your own, these are conversions of its first ten verbs.
     Raises the errors of `load_test_pairs`.
     """
-    pairs = []
-    if len(verbs[0]) == len(TENSES) and (data_folder() / "test.txt").is_file():
-        columns = list(zip(*verbs, strict=True))
-        pairs = [pair for pair in load_test_pairs() if pair.source in columns[pair.source_tense]]
-        pairs = [pair for pair in pairs if pair.target in columns[pair.target_tense]]
-    forms = len(verbs[0])
-    tenses = [(n % forms, (n + 1) % forms) for n in range(10)]
-    own = [(verb, *both) for verb, both in zip(verbs, tenses, strict=False)]
-    return pairs or [TestPair(verb[one], verb[other], one, other) for verb, one, other in own]
+    return pairs_in_file(verbs) or [
+        TestPair(verb[n % len(verb)], verb[(n + 1) % len(verb)], n % len(verb), (n + 1) % len(verb))
+        for n, verb in enumerate(verbs[:10])
+    ]
+
+
+def pairs_in_file(verbs: list[Verb]) -> list[TestPair]:
+    """Returns the pairs of test.txt whose two words are forms of these verbs, each in its tense."""
+    if len(verbs[0]) != len(TENSES) or not (data_folder() / "test.txt").is_file():
+        return []
+    columns = list(zip(*verbs, strict=True))
+    pairs = [pair for pair in load_test_pairs() if pair.source in columns[pair.source_tense]]
+    return [pair for pair in pairs if pair.target in columns[pair.target_tense]]
 
 
 def check_pairs(pairs, verbs: list[Verb]) -> list[TestPair]:
@@ -259,10 +267,10 @@ def check_verbs(verbs=None) -> list[Verb]:
     rows = load_verbs() if verbs is None else verbs
     verbs = [tuple(check_words(row, f"verb {n}")) for n, row in enumerate(rows, 1)]
     if not verbs or not verbs[0]:
-        raise ValueError("verbs: found none; expected at least one, with at least one form")
+        raise wrong("verbs", "none", "at least one, with at least one form")
     for n, verb in enumerate(verbs, 1):
         if len(verb) != len(verbs[0]):
-            raise ValueError(f"verb {n}: found {len(verb)} forms; expected {len(verbs[0])}")
+            raise wrong(f"verb {n}", f"{len(verb)} forms", len(verbs[0]))
     return verbs
 
 
@@ -352,9 +360,9 @@ def up_to(lengths: Tensor, width: int) -> Tensor:
     return torch.arange(width, device=lengths.device) < lengths[:, None]
 
 
-def letter_nats(scores: Tensor, letters: Tensor, mask: Tensor) -> Tensor:
+def letter_nats(logits: Tensor, letters: Tensor, mask: Tensor) -> Tensor:
     """Returns −log p (B, T) of letters (B, T), given logits (B, T, V − 1); 0 outside the mask."""
-    return F.cross_entropy(scores.mT, letters, reduction="none") * mask  # (B, T)
+    return F.cross_entropy(logits.mT, letters, reduction="none") * mask  # (B, T)
 
 
 def keep_words(state, kept: Tensor):
@@ -430,8 +438,8 @@ class Decoder(nn.Module):
         letter = torch.full_like(letters[:, 0], self.vocabulary.sos)  # (b,)
         state = self.start(context)
         for t in range(steps):
-            scores, state = self.step(letter[:, None], state, tense)  # (b, V − 1)
-            letter = scores.argmax(1)  # (b,)
+            logits, state = self.step(letter[:, None], state, tense)  # (b, V − 1)
+            letter = logits.argmax(1)  # (b,)
             letters[unfinished, t] = letter
             goes_on = letter != EOS
             unfinished, letter, tense = unfinished[goes_on], letter[goes_on], tense[goes_on]
@@ -460,13 +468,10 @@ class DirectDecoder(Decoder):
         """Returns what B words cost in nats (B,), each decoded from its z (B, Z)."""
         context = self.context(z, target.tense)  # (B, H)
         fed, mask = self.choose_fed(context, target, free_running)
-        scores = self.letter(self(fed, context))  # (B, T, V − 1)
+        logits = self.letter(self(fed, context))  # (B, T, V − 1)
         # CE = −Σ_t log p(x_t | letters fed, z, tense)
-        ce = letter_nats(scores, target.letters, mask).sum(1)  # (B,)
+        ce = letter_nats(logits, target.letters, mask).sum(1)  # (B,)
         return Nats(minimized=ce, ce=ce)
-
-
-DECODERS: dict[str, type[Decoder]] = {"direct": DirectDecoder}  # one line adds another
 
 
 class CVAE(nn.Module):
@@ -522,6 +527,7 @@ class CVAE(nn.Module):
 
         A tense is one int for all words or one int per word. Raises the errors of `encode`.
         """
+        words = check_words(words)
         tense = check_tense(target_tense, len(words), self.vocabulary.forms)
         mu, _ = self.encode(words, source_tense)
         return self.decode(mu, tense)
@@ -533,9 +539,9 @@ class CVAE(nn.Module):
 
 
 def make_model(config, vocabulary: Vocabulary) -> CVAE:
-    """Returns a new model, made of the parts that a configuration names."""
+    """Returns a new model, with a configuration's sizes and the decoder of its class."""
     encoder = Encoder(config, vocabulary)
-    decoder = DECODERS[config.decoding](config, vocabulary)
+    decoder = config.decoder(config, vocabulary)
     return CVAE(encoder, decoder)
 
 
@@ -579,7 +585,7 @@ def mean_bleu4(model: CVAE, pairs=None) -> float:
 def encode_verbs(model: CVAE, verbs) -> tuple[Tensor, Tensor]:
     """Returns mu and logvar of all forms of verbs, each (N, F, Z), on the CPU."""
     mu, logvar = model.encode_words(words_of(verbs, model.vocabulary))  # (N F, Z)
-    by_verb = (len(verbs), -1, model.latent_size)
+    by_verb = (len(verbs), model.vocabulary.forms, model.latent_size)
     return mu.cpu().view(by_verb), logvar.cpu().view(by_verb)
 
 
@@ -589,8 +595,8 @@ def convert_verbs(model: CVAE, verbs) -> np.ndarray:
     These are words (N, F, F), by verb, source and target tense.
     """
     mu, _ = encode_verbs(model, verbs)  # (N, F, Z)
-    converted = np.array(model.generate(mu.flatten(0, 1)))  # (N F, F)
-    return converted.reshape(*mu.shape[:2], -1)
+    converted = np.array(model.generate(mu.flatten(0, 1)), dtype=str)  # (N F, F)
+    return converted.reshape(*mu.shape[:2], model.vocabulary.forms)
 
 
 def conversion_accuracy(model: CVAE, verbs) -> float:
@@ -676,8 +682,8 @@ def score_noise(model: CVAE, verbs, draws=10_000) -> dict[str, float]:
     distinct = [len(rows.intersection(generated[start : start + 100])) for start in starts]
     return {
         "gaussian_official": gaussian.official,
-        "gaussian_exact": gaussian.exact,
-        "gaussian_inconsistent": gaussian.inconsistent,
+        "from_noise": gaussian.exact,
+        "inconsistent": gaussian.inconsistent,
         "distinct": float(np.mean(distinct)),
     }
 

@@ -75,7 +75,7 @@ import assignment
 import checks
 import lab5_utils as lab
 from assignment import save_fig, save_table
-from lab5_figures import WIDTH, draw_steps, set_style, tense_names, verb_of
+from lab5_figures import WIDTH, draw_curves, set_style, tense_names, verb_of
 
 set_style()
 torch.set_num_threads(1)  # for matrices as small as ours a second thread costs time
@@ -249,12 +249,14 @@ def look():
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 import lab5_utils as lab
 
 WIDTH = {lab5_figures.WIDTH}  # of a figure, in inches
+STYLES = {lab5_figures.STYLES}  # of lines
 '''
-    functions = ("set_style", "draw_steps", "tense_names", "verb_of")
+    functions = ("set_style", "draw_curves", "set_decades", "tense_names", "verb_of")
     sources = (inspect.getsource(getattr(lab5_figures, name)) for name in functions)
     return "\n\n".join([head, *sources])
 

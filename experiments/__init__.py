@@ -10,6 +10,16 @@ import lab5_utils as lab
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 DIGITS = {"never": 0, "kept": 0, "kl_table": 1}  # else 3
+HEADINGS = {  # of columns that aren't called as in their file
+    "never": "never drawn",
+    "bleu4": "BLEU-4",
+    "kl": "KL",
+    "kl_table": "KL",
+    "ce": "CE",
+    "mutual_information": "told",
+    "seen": "between seen forms",
+    "hidden": "into hidden forms",
+}
 
 
 # ---- Making tables ----
@@ -46,12 +56,20 @@ def read_results(file):
     return pd.read_csv(RESULTS / file)
 
 
+def headed(names):
+    """Returns names with their headings, which a dictionary already has."""
+    if isinstance(names, dict):
+        return names
+    return {name: HEADINGS.get(name, name.replace("_", " ")) for name in names}
+
+
 def over_seeds(file, rows, columns):
     """Returns a table of texts, mean ± standard deviation over seeds, from a file in `results`.
 
-    `rows` and `columns` are dictionaries from a name in the file to a heading. A column that the
-    file lacks becomes "–". Raises KeyError for a row that it lacks.
+    `rows` and `columns` are names in the file, or dictionaries from such names to headings. A
+    column that the file lacks becomes "–". Raises KeyError for a row that it lacks.
     """
+    rows, columns = headed(rows), headed(columns)
     results = read_results(file).set_index("row").reindex(columns=list(columns))
     table = {}
     for name, label in rows.items():

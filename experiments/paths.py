@@ -46,7 +46,7 @@ class EncoderAhead(AlongThePath):
     until = 0.3  # progress
     waiting = ("decoder",)  # the parts of the model that take no extra steps
 
-    def loss(self, batch, progress, refining):
+    def loss(self, batch, progress):
         """Returns what the lab's loss does, after the extra steps."""
         if progress <= self.until:
             parts = [getattr(self.model, name) for name in self.waiting]
@@ -56,13 +56,13 @@ class EncoderAhead(AlongThePath):
                 self.take_extra_step(len(batch.source.lengths), progress)
             for part in parts:
                 part.requires_grad_(True)
-        return super().loss(batch, progress, refining)
+        return super().loss(batch, progress)
 
     def take_extra_step(self, size, progress):
         """Takes a step on words drawn at random."""
         numbers = torch.randperm(len(self.words.lengths), generator=self.rng)[:size]
         words = lab.select_words(self.words, numbers).to(self.device)
-        loss, _ = super().loss(Batch(words, words), progress, refining=False)
+        loss, _ = super().loss(Batch(words, words), progress)
         self.descend(loss, self.rate(progress), f"an extra step, progress {progress:g}")
 
 

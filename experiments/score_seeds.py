@@ -2,30 +2,32 @@
 
     .venv/bin/python -m experiments.score_seeds [part ...]
 
-- seeds: one change at a time, five seeds: 05_seeds.csv
-- ablation: `Config()` without one of its parts, three seeds: 05_ablation.csv
-- annealing: six KL schedules of the plain model at one mean weight, and four constant weights,
-  three seeds: 04_annealing.csv
-- collapse: the plain model with other highest weights, three seeds: 04_collapse.csv
-- long: a small model trained for long, with rises and constants, three seeds: 04_long.csv
-- miniature: constant and rising KL weights of a small model, trained on every tenth verb, four
-  seeds: 04_miniature.csv
-- forcing: its monotonic schedule with four teacher-forcing ratios, and the plain model with two, 84
-  epochs, three seeds: 04_forcing.csv
-- trials: the plain model with other batches, rates, sizes, and SGD, five seeds: 02_trials.csv
-- h0: the plain model with its code in c0 or in h0, three seeds: 02_h0.csv
+- seeds: the plain model, with and without gate and time, and our model, five seeds: 05_seeds.csv
+- front: both decoders, 84 epochs, several β, three seeds: 05_front.csv
+- ablation: our model without one of its parts, three seeds: 05_ablation.csv
 - hidden: models that never saw one form of every fifth verb, three seeds: 03_hidden.csv
-- secret: models of tables whose tenses have alphabets of their own, five seeds (`Config()` and a
-  training that is told the pairs three): 03_secret.csv
+- secret: models of tables whose tenses have alphabets of their own, five seeds (a training
+  that is told the pairs three): 03_secret.csv
+- annealing: five schedules of the plain model at one mean β, and four constants, three seeds:
+  04_annealing.csv
+- collapse: the plain model with other highest β, three seeds: 04_collapse.csv
+- rate: schedules of the plain model at one effective β, and with a constant learning rate at one
+  mean β, three seeds: 04_rate.csv
+- miniature: constants and rises of a small model, trained on every tenth verb, four seeds:
+  04_miniature.csv
 - ahead: a small model, trained for long, and the plain one, whose encoder keeps ahead of the
   decoder at first, three seeds: 04_ahead.csv
-- rate: KL schedules of the plain model at one effective β, and with a constant learning rate at one
-  mean β, three seeds: 04_rate.csv
+- forcing: a slow rise with four teacher-forcing ratios, and 84 epochs with two, three seeds:
+  04_forcing.csv
+- trials: the plain model with other batches, learning rates, sizes, and SGD, five seeds:
+  02_trials.csv
+- h0: the plain model with its code in c0 or in h0, three seeds: 02_h0.csv
 
-Without a part: all, in seven core-hours. A second call resumes: what is trained is kept in runs/.
-Scores are those of the last epoch and, where the encoder is refined, of the model before it, with
-10,000 draws. Shares are 0..1. `never`: rows that are never drawn; `gate_ed`: for verbs with a past
-in -ed, the share of forms whose gate opens exactly after the common prefix; `repeated`: words that
+Without a part: all, in ten core-hours. A second call resumes: what is trained is kept in runs/.
+Scores are those of the last epoch, with 10,000 draws. Shares are 0..1. `never`: rows that are never
+drawn; `unknown_from_…`: draws with an unknown word, from the prior or from the words' own
+posteriors; `gate_ed`: for verbs with a past in -ed, the share of forms whose gate opens exactly
+after the common prefix; `first_half`, `second_half`: of the hidden forms; `repeated`: words that
 are decoded as themselves; `nearest`: words whose nearest code in another tense is their own verb's.
 With LAB5_DATA=folder another table of four forms is used, and files are named after its folder.
 """
@@ -35,37 +37,62 @@ from functools import partial
 import numpy as np
 import torch
 
-import lab5_gate
 import lab5_utils as lab
 from experiments import score_parts, scores
 from experiments.paths import BothAhead, DecoderAhead, EncoderAhead, ce_and_kl
 from experiments.variants import (
+    CodeInH0,
     ConstantRate,
+    GateNotTempered,
+    GateWithoutPrice,
     PairsTold,
     WithoutHiddenForms,
     hidden_forms,
     in_secret,
 )
+from lab5_gate import GatedDecoder
 from lab5_runs import sweep
-from lab5_train import STRATEGIES, Config, Training, learning_rate
+from lab5_train import (
+    Config,
+    Training,
+    backwards,
+    constant,
+    even_rise,
+    four_cycles,
+    learning_rate,
+    short_rise,
+    slow_rise,
+    two_sigmoids,
+)
+from lab5_utils import DirectDecoder
 
-AT_THREE_TENTHS = partial(Config, strategy="monotonic", kl_weight=0.3, refine=0.0)
-PLAIN = partial(AT_THREE_TENTHS, epochs=16, decoding="direct")
-RECIPES = {
-    "plain, 16 epochs": PLAIN,
-    "gate, 16 epochs": partial(AT_THREE_TENTHS, epochs=16),
-    "plain, 84 epochs": partial(AT_THREE_TENTHS, decoding="direct"),
-    "gate, 84 epochs": AT_THREE_TENTHS,
-    "Config()": Config,
+PLAIN = Config.plain
+PLAIN_84 = partial(Config, decoder=DirectDecoder)  # with our model's epochs and β
+MODELS = {
+    "plain model": PLAIN,
+    "gate, 16 epochs": partial(PLAIN, decoder=GatedDecoder),
+    "plain, 84 epochs": PLAIN_84,
+    "our model": Config,
+}
+SHORT_RISES = (0.3, 0.4, 0.5, 0.6, 0.7)  # their β
+FRONT = {
+    f"{name}, short rise to {beta}": partial(Config, decoder=decoder, kl_weight=beta)
+    for name, decoder in {"gated": GatedDecoder, "plain": DirectDecoder}.items()
+    for beta in SHORT_RISES
+}
+FRONT |= {
+    f"gated, constant {beta}": partial(Config, schedule=constant, kl_weight=beta)
+    for beta in (0.4, 0.5, 0.6)
+}
+FRONT |= {  # with less time, or more
+    f"gated, short rise to {beta}, {epochs} epochs": partial(Config, epochs=epochs, kl_weight=beta)
+    for epochs, beta in ((16, 0.5), (126, 0.6), (168, 0.6))
 }
 ABLATION = {
-    "Config()": Config,
-    "no gate": partial(Config, decoding="direct"),
-    "no price": partial(Config, decoding="no price"),
-    "not flattened": partial(Config, decoding="not flattened"),
-    # β rises as the plain model's does, or is held, at the value where the target rate's settles
-    "no target rate": partial(Config, strategy="monotonic", kl_weight=0.76),
-    "no rise": partial(Config, strategy="constant", kl_weight=0.76),
+    "nothing changed": Config,
+    "no gate": PLAIN_84,
+    "no λ": partial(Config, decoder=GateWithoutPrice),
+    "no tempering": partial(Config, decoder=GateNotTempered),
 }
 TRIALS = {
     "nothing changed": PLAIN,
@@ -78,8 +105,9 @@ TRIALS = {
     # of 0.2, 0.5 and 1 this rate had the most conversions, seed 0
     "SGD, a rate of 0.5": partial(PLAIN, optimizer="sgd", learning_rate=0.5),
 }
-HIDDEN = {name: RECIPES[name] for name in ("plain, 16 epochs", "plain, 84 epochs", "Config()")}
-H0 = {"plain model": PLAIN, "code in h0": partial(PLAIN, decoding="code in h0")}
+HIDDEN = {"plain model": PLAIN, "plain, 84 epochs": PLAIN_84}
+HIDDEN |= {f"gated, β = {beta}": partial(Config, kl_weight=beta) for beta in (0.4, 0.5, 0.6)}
+H0 = {"plain model": PLAIN, "code in h0": partial(PLAIN, decoder=CodeInH0)}
 
 
 # ---- Schedules of notebook 04 ----
@@ -90,79 +118,75 @@ PROGRESS = [step / STEPS for step in range(1, STEPS + 1)]
 RATES = [learning_rate(PLAIN(), progress) for progress in PROGRESS]
 
 
-def at_mean_weight(strategy, rates=None):
+def at_mean_weight(schedule, rates=None):
     """Returns the plain model's recipe, with a schedule whose mean β is 0.3.
 
     Weighted by the learning rates of all steps, this is its effective β.
     """
-    shape = [STRATEGIES[strategy](progress, 0.0) for progress in PROGRESS]
-    return partial(PLAIN, strategy=strategy, kl_weight=0.3 / np.average(shape, weights=rates))
+    shape = [schedule(progress) for progress in PROGRESS]
+    return partial(PLAIN, schedule=schedule, kl_weight=0.3 / np.average(shape, weights=rates))
 
 
-ANNEALING = {
-    "constant": at_mean_weight("constant"),
-    "monotonic": at_mean_weight("slow-monotonic"),
-    "four cycles": at_mean_weight("cyclical-linear"),
-    "backwards": at_mean_weight("backwards"),
-    "two sigmoids": at_mean_weight("cyclical-sigmoid"),
-    "target rate": partial(PLAIN, strategy="target-rate", kl_weight=1.0, target_kl=7.5),
-}
+def at_constant(weight):
+    """Returns the plain model's recipe, with a constant β."""
+    return partial(PLAIN, schedule=constant, kl_weight=weight)
+
+
 SHAPES = {
-    "constant": "constant",
-    "short rise": "monotonic",
-    "slow rise": "slow-monotonic",
-    "four cycles": "cyclical-linear",
-    "two sigmoids": "cyclical-sigmoid",
-    "backwards": "backwards",
+    "constant": constant,
+    "short rise": short_rise,
+    "slow rise": slow_rise,
+    "four cycles": four_cycles,
+    "two sigmoids": two_sigmoids,
+    "backwards": backwards,
 }
 FALLING = {f"{name}, falling rate": at_mean_weight(SHAPES[name], RATES) for name in SHAPES}
 CONSTANT = {f"{name}, constant rate": at_mean_weight(SHAPES[name]) for name in SHAPES}
 CONSTANT |= {  # constants beside them
-    f"constant {weight}, constant rate": partial(PLAIN, strategy="constant", kl_weight=weight)
-    for weight in (0.2, 0.4)
+    f"constant {weight}, constant rate": at_constant(weight) for weight in (0.2, 0.4)
+}
+ANNEALING = {
+    "constant": at_mean_weight(constant),
+    "slow rise": at_mean_weight(slow_rise),
+    "four cycles": at_mean_weight(four_cycles),
+    "backwards": at_mean_weight(backwards),
+    "two sigmoids": at_mean_weight(two_sigmoids),
 }
 ANNEALING |= {  # what another weight does, without a schedule
-    f"constant {weight}": partial(PLAIN, strategy="constant", kl_weight=weight)
-    for weight in (0.15, 0.2, 0.25, 0.4)
+    f"constant {weight}": at_constant(weight) for weight in (0.15, 0.2, 0.25, 0.4)
 }
 COLLAPSE = {
     "β = 0": partial(PLAIN, kl_weight=0.0),
-    "rise to 1": partial(PLAIN, strategy="even-rise", kl_weight=1.0),
-    "constant 0.5": partial(PLAIN, strategy="constant", kl_weight=0.5),
+    "rise to 1": partial(PLAIN, schedule=even_rise, kl_weight=1.0),
+    "constant 0.5": at_constant(0.5),
     "β = 1": partial(PLAIN, kl_weight=1.0),
 }
 MINIATURE = partial(
     PLAIN, epochs=36, batch_size=32, hidden_size=96, learning_rate=0.012, tf_final=1.0
 )
 WEIGHTS = {  # a line of constants, and rises beside it
-    "constant": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
-    "slow-monotonic": (0.1, 0.15, 0.2, 0.3, 0.4),
-    "even-rise": (0.2, 0.3, 0.5),
+    "constant": (constant, (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)),
+    "slow rise": (slow_rise, (0.1, 0.15, 0.2, 0.3, 0.4)),
+    "even rise": (even_rise, (0.2, 0.3, 0.5)),
 }
 MINIATURES = {
-    f"{strategy} {weight}": partial(MINIATURE, strategy=strategy, kl_weight=weight)
-    for strategy, weights in WEIGHTS.items()
+    f"{name} {weight}": partial(MINIATURE, schedule=schedule, kl_weight=weight)
+    for name, (schedule, weights) in WEIGHTS.items()
     for weight in weights
 }
 LONG_MINIATURE = partial(MINIATURE, epochs=120)
-LONG = {
-    "rise to 1": partial(LONG_MINIATURE, strategy="slow-monotonic", kl_weight=1.0),
-    "rise to 0.5": partial(LONG_MINIATURE, strategy="slow-monotonic", kl_weight=0.5),
-    "constant 0.5": partial(LONG_MINIATURE, strategy="constant", kl_weight=0.5),
-    "constant 0.2": partial(LONG_MINIATURE, strategy="constant", kl_weight=0.2),
-}
 AHEAD = {  # trainings, and their constant β
     "none ahead": (Training, (0.5,)),
     "encoder ahead": (EncoderAhead, (0.5, 1.0)),
     "decoder ahead": (DecoderAhead, (0.5,)),
     "both ahead": (BothAhead, (0.5,)),
 }
-MONOTONIC = ANNEALING["monotonic"]
-RATIOS = {f"to {ratio:g}": partial(MONOTONIC, tf_final=ratio) for ratio in (1, 0.95, 0.5, 0.1)}
-PLAIN_84 = RECIPES["plain, 84 epochs"]
+SLOW = ANNEALING["slow rise"]
+RATIOS = {f"to {ratio:g}": partial(SLOW, tf_final=ratio) for ratio in (1, 0.95, 0.5, 0.1)}
+LONGER = partial(PLAIN, epochs=84)
 FORCING = RATIOS | {
-    "84 epochs, to 0.95": PLAIN_84,
-    "84 epochs, to 0.5": partial(PLAIN_84, tf_final=0.5),
+    "84 epochs, to 0.95": LONGER,
+    "84 epochs, to 0.5": partial(LONGER, tf_final=0.5),
 }
 
 
@@ -171,65 +195,79 @@ def score_model(model, verbs):
     """Returns the scores of a model that tables show, by name."""
     row = scores.score_conversions(model.convert, verbs)
     row |= scores.score_drawn(lab.sample_prior(model, 10_000), verbs)
-    information = lab.information(model, verbs)
-    row |= {name: information[name] for name in ("kl_table", "marginal_kl")}
-    if isinstance(model.decoder, lab5_gate.GatedDecoder):
+    row |= lab.information(model, verbs)
+    if isinstance(model.decoder, GatedDecoder):
         at_end = scores.at_common_prefix(scores.gates(model, verbs), verbs)
         in_ed = [verb[lab.PAST].endswith("ed") for verb in verbs]
         row["gate_ed"] = scores.mean(at_end[in_ed])
     return row
 
 
-def score_run(recipe, run, verbs):
-    """Returns the rows of a run: of its last epoch and, if it is refined, of the model before."""
-    rows = [{"row": recipe} | score_model(run.model, verbs)]
-    if run.before_refining is not None:
-        before = score_model(run.before_refining, verbs)
-        rows.append({"row": f"{recipe}, before refining"} | before)
-    return rows
+def score_both_draws(model, verbs):
+    """Returns these scores, and how many draws have unknown words, from two distributions."""
+    row = score_model(model, verbs)
+    mu, logvar = (part.flatten(0, 1) for part in lab.encode_verbs(model, verbs))  # (M, Z)
+    z = lab.reparameterize(mu, logvar, torch.Generator().manual_seed(0))
+    own = scores.score_drawn(model.generate(z), verbs)
+    row["unknown_from_prior"] = 1 - row["from_noise"] - row["inconsistent"]
+    row["unknown_from_posteriors"] = 1 - own["from_noise"] - own["inconsistent"]
+    return row
 
 
-def hidden_of_run(recipe, run, verbs):
-    """Returns the row of a run that never saw the hidden forms: how many it spells right."""
-    right = scores.right_conversions(run.model.convert, verbs)
-    return [{"row": recipe} | scores.score_hidden(right, hidden_forms(verbs))]
+def score_hidden_forms(model, verbs):
+    """Returns how many conversions are right of a model that never saw the hidden forms.
+
+    The hidden forms are also scored by halves, so that one half may choose, and the other score.
+    """
+    right = scores.right_conversions(model.convert, verbs)
+    hidden = hidden_forms(verbs)
+    row = scores.score_hidden(right, hidden)
+    for half, name in enumerate(("first_half", "second_half")):
+        in_half = hidden & (np.arange(len(verbs)) // 5 % 8 // 4 == half)[:, None]  # all tenses
+        row[name] = scores.score_hidden(right, in_half)["hidden"]
+    return row
 
 
-def rows_of(recipes, seeds, every=1, score=score_run, **options):
+def score_secret(model, verbs):
+    """Returns what a model repeats and converts, what its codes tell, and its draws from noise."""
+    right = lab.convert_verbs(model, verbs) == np.array(verbs)[:, None]  # (N, F, F)
+    same = np.eye(right.shape[1], dtype=bool)
+    ce, kl = ce_and_kl(model, verbs)
+    row = {
+        "repeated": right[:, same].mean(),
+        "conversions": right[:, ~same].mean(),
+        "nearest": scores.nearest_are_partners(model, verbs),
+        "ce": ce,
+        "kl": kl,
+        "mutual_information": lab.information(model, verbs)["mutual_information"],
+    }
+    return row | scores.score_drawn(lab.sample_prior(model, 10_000), verbs)
+
+
+def score_ahead(model, verbs):
+    """Returns the CE and KL of a model, and its scores."""
+    ce, kl = ce_and_kl(model, verbs)
+    return {"ce": ce, "kl": kl} | score_model(model, verbs)
+
+
+# ---- Rows ----
+def rows_of(recipes, seeds, every=1, score=score_model, **options):
     """Returns the rows of recipes and seeds, whose runs are loaded or trained, one per core."""
     verbs = lab.distinct_verbs()[::every]
     items = [(recipe, seed) for seed in range(seeds) for recipe in recipes]
     runs = sweep([recipes[recipe](seed=seed) for recipe, seed in items], verbs, **options)
-    rows = []
-    for (recipe, seed), run in zip(items, runs, strict=True):
-        rows += [row | {"seed": seed} for row in score(recipe, run, verbs)]
-    return rows
+    return [
+        {"row": recipe} | score(run.model, verbs) | {"seed": seed}
+        for (recipe, seed), run in zip(items, runs, strict=True)
+    ]
 
 
-def secret_of_run(recipe, run, verbs):
-    """Returns the row of a run: what it repeats and converts, what its codes tell, and noise."""
-    right = lab.convert_verbs(run.model, verbs) == np.array(verbs)[:, None]  # (N, F, F)
-    same = np.eye(right.shape[1], dtype=bool)
-    ce, kl = ce_and_kl(run.model, verbs)
-    row = {
-        "row": recipe,
-        "repeated": right[:, same].mean(),
-        "conversions": right[:, ~same].mean(),
-        "nearest": scores.nearest_are_partners(run.model, verbs),
-        "ce": ce,
-        "kl": kl,
-        "mutual_information": lab.information(run.model, verbs)["mutual_information"],
-    }
-    return [row | scores.score_drawn(lab.sample_prior(run.model, 10_000), verbs)]
-
-
-BOTH = {"16 epochs": PLAIN, "84 epochs": PLAIN_84}
+BOTH = {"16 epochs": PLAIN, "84 epochs": LONGER}
 SECRET = [  # what a name ends with, seeds, alphabets, recipes, training
     ("", 5, None, BOTH, Training),
     (", one alphabet", 5, "shared", {"16 epochs": PLAIN}, Training),
     (", secret", 5, "own", BOTH, Training),
-    (", secret", 3, "own", {"Config()": Config}, Training),
-    (", secret, pairs told", 3, "own", {"84 epochs": PLAIN_84}, PairsTold),
+    (", secret, pairs told", 3, "own", {"84 epochs": LONGER}, PairsTold),
 ]
 
 
@@ -243,15 +281,9 @@ def secret_rows():
             configs = [recipe(seed=seed) for recipe in recipes.values()]
             runs = sweep(configs, table, pairs=[], make_training=training)
             for name, run in zip(recipes, runs, strict=True):
-                (row,) = secret_of_run(name + ending, run, table)
-                rows.append(row | {"seed": seed})
+                scored = score_secret(run.model, table)
+                rows.append({"row": name + ending} | scored | {"seed": seed})
     return rows
-
-
-def ahead_of_run(recipe, run, verbs):
-    """Returns the row of a run, with its CE and KL."""
-    ce, kl = ce_and_kl(run.model, verbs)
-    return [{"row": recipe, "ce": ce, "kl": kl} | score_model(run.model, verbs)]
 
 
 def ahead_rows():
@@ -260,11 +292,22 @@ def ahead_rows():
     rows = []
     for size, (recipe, every) in sizes.items():
         for ahead, (training, betas) in AHEAD.items():
-            at = partial(recipe, strategy="constant")
+            at = partial(recipe, schedule=constant)
             recipes = {
                 f"{size}, {ahead}, β = {beta:g}": partial(at, kl_weight=beta) for beta in betas
             }
-            rows += rows_of(recipes, 3, every, ahead_of_run, make_training=training)
+            rows += rows_of(recipes, 3, every, score_ahead, make_training=training)
+    return rows
+
+
+def front_rows():
+    """Returns the rows of the front, with what a figure needs to know of each."""
+    rows = rows_of(FRONT, 3, score=score_both_draws)
+    for row in rows:
+        decoder, schedule = row["row"].split(", ")[:2]
+        config = FRONT[row["row"]]()
+        row |= {"decoder": decoder, "schedule": schedule.rpartition(" ")[0].removesuffix(" to")}
+        row |= {"beta": config.kl_weight, "epochs": config.epochs}
     return rows
 
 
@@ -274,12 +317,12 @@ def rate_rows():
     return falling + rows_of(CONSTANT, 3, make_training=ConstantRate)
 
 
-UNSEEN = {"score": hidden_of_run, "make_training": WithoutHiddenForms}
+UNSEEN = {"score": score_hidden_forms, "make_training": WithoutHiddenForms}
 PARTS = {
-    "seeds": ("05_seeds", partial(rows_of, RECIPES, 5)),
+    "seeds": ("05_seeds", partial(rows_of, MODELS, 5, score=score_both_draws)),
+    "front": ("05_front", front_rows),
     "annealing": ("04_annealing", partial(rows_of, ANNEALING, 3)),
     "collapse": ("04_collapse", partial(rows_of, COLLAPSE, 3)),
-    "long": ("04_long", partial(rows_of, LONG, 3, every=10)),
     "miniature": ("04_miniature", partial(rows_of, MINIATURES, 4, every=10)),
     "forcing": ("04_forcing", partial(rows_of, FORCING, 3)),
     "trials": ("02_trials", partial(rows_of, TRIALS, 5)),

@@ -67,7 +67,7 @@ def score_hidden(right, hidden):
     different = ~np.eye(hidden.shape[1], dtype=bool)
     into = hidden[:, None] & different  # (M, F, F), as `right`
     between = ~hidden[:, None] & ~hidden[:, :, None] & different
-    return {"seen": mean(right[between]), "hidden": right[into].mean()}
+    return {"seen": mean(right[between]), "hidden": mean(right[into])}
 
 
 @torch.no_grad()
@@ -82,12 +82,18 @@ def nearest_are_partners(model, verbs):
     return np.mean(shares)
 
 
+def exact_match(answers, verbs):
+    """Returns the share, 0..1, of right forms; lemmas don't count, since they were given."""
+    right = np.array(answers)[:, 1:] == np.array(verbs)[:, 1:]  # (N, F − 1)
+    return right.mean()
+
+
 def score_drawn(drawn, verbs):
     """Returns, by name, the scores from noise of verbs that were drawn."""
     gaussian = lab.gaussian_score(drawn, verbs)
     return {
-        "gaussian_exact": gaussian.exact,
-        "gaussian_inconsistent": gaussian.inconsistent,
+        "from_noise": gaussian.exact,
+        "inconsistent": gaussian.inconsistent,
         "never": len(verbs) - gaussian.distinct,
     }
 

@@ -37,9 +37,9 @@ class ConstantRate(Training):
 class StepByStep(Training):
     """A training that also keeps β, KL and CE of each step in the run's history."""
 
-    def loss(self, batch, progress, refining):
+    def loss(self, batch, progress):
         """Returns what the lab's loss does."""
-        loss, measured = super().loss(batch, progress, refining)
+        loss, measured = super().loss(batch, progress)
         self.steps.append([measured[name] for name in ("beta", "kl", "ce")])
         return loss, measured
 
@@ -93,7 +93,7 @@ class GateWithoutPrice(lab5_gate.GatedDecoder):
     price = 0.0
 
 
-class GateNotFlattened(lab5_gate.GatedDecoder):
+class GateNotTempered(lab5_gate.GatedDecoder):
     """A gate whose openings count by their likelihood from the first step on."""
 
     lowest_tau = 1.0
@@ -106,8 +106,3 @@ class CodeInH0(lab.DirectDecoder):
         """Returns the LSTM's first state, h0 and c0, each (1, B, H), for a context (B, H)."""
         h0 = context[None]
         return h0, torch.zeros_like(h0)
-
-
-lab.DECODERS["no price"] = GateWithoutPrice
-lab.DECODERS["not flattened"] = GateNotFlattened
-lab.DECODERS["code in h0"] = CodeInH0

@@ -8,8 +8,6 @@ import re
 from collections import Counter, defaultdict
 from os.path import commonprefix
 
-from lemminflect import getAllInflectionsOOV
-
 import lab5_selftaught as taught
 import lab5_utils as lab
 from lab5_utils import Verb
@@ -46,12 +44,6 @@ def spelling_rule(lemma: str) -> Verb:
     plain, doubled = regular_rows(lemma)
     short = re.fullmatch("(qu|[^aeiou])*[aeiou][bdgklmnprtvz]", lemma)  # stop, quiz; not help
     return doubled if short else plain
-
-
-def lemminflect_rules(lemma: str) -> Verb:
-    """Returns the forms of lemminflect's rules, as if the verb were not in its dictionary."""
-    forms = getAllInflectionsOOV(lemma, "VERB")
-    return (lemma, *(forms[tag][0] for tag in TAGS[1:]))
 
 
 def neighbour(word: str, training: list[Verb], tense=lab.LEMMA) -> Verb:

@@ -7,8 +7,7 @@ committed.
 The page is template.html with its style, its scripts, a map and the models: `Config()`, called our
 model, of notebook 05, the conjugator of notebook 06, and a small one that collapsed. They are
 loaded from runs/; what is missing there is trained first, in about ten minutes. Their weights are
-rounded to 8 bits. With LAB5_DATA=folder the page is that table's, build/page_folder.html. Chromium
-takes the README's picture of it:
+rounded to 8 bits. Chromium takes the README's picture of it:
 
     chromium --headless --hide-scrollbars --window-size=1120,840 \
         --force-device-scale-factor=0.8 --screenshot=figures/page.png \
@@ -18,6 +17,7 @@ takes the README's picture of it:
 import argparse
 import base64
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -28,57 +28,43 @@ import torch
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "build"
-sys.path[:0] = [str(HERE.parent)]
+sys.path.insert(0, str(HERE.parent))
 import lab5_selftaught as taught
 import lab5_utils as lab
 from experiments.score_selftaught import lemmas_of, lists_of, rarer_verbs
 from lab5_figures import draw_map, tense_names
 from lab5_runs import load_or_train
-from lab5_train import Config
+from lab5_train import Config, constant
 
 SIDES = (3.4, 2.4)  # ends of the map to the right and up, in standard deviations of noise
-COLLAPSED = Config.miniature(  # the plain model at β = 1; larger batches take half the time
-    decoding="direct", strategy="constant", kl_weight=1.0, refine=0.0, batch_size=32, epochs=16
+COLLAPSED = Config.miniature(
+    decoder=lab.DirectDecoder,
+    schedule=constant,
+    kl_weight=1.0,
+    batch_size=32,  # which takes half the time
+    epochs=16,
 )
 EXAMPLES = ["walked", "stopping", "broke", "vlogging", "photobombs", "blorp"]
 
 
 # ---- Models ----
-def is_english() -> bool:
-    """Tells whether the table is the lab's own."""
-    return lab.data_folder() == lab.HERE
+def load_models(verbs: list[lab.Verb]) -> tuple[dict, list, list]:
+    """Loads or trains the models.
 
-
-def passed(check, words):
-    """Returns what a check makes of words, or None if it refuses them, which a line explains."""
-    try:
-        return check(words)
-    except ValueError as error:
-        print(f"No conjugator: {error}")
-        return None
-
-
-def load_models(verbs: list[lab.Verb]) -> tuple[dict, list | None, list]:
-    """Loads or trains the models; a table with too few regular verbs has no conjugator.
-
-    Returns them by name, the rows that our model is sure of, or None if it can't be asked, and
-    those that taught the conjugator.
+    Returns them by name, the rows that our model is sure of, and those that taught the conjugator.
     """
     print("Loading our model, or training it if it is not in runs/.")
-    run = load_or_train(Config(), verbs)
+    ours = load_or_train(Config(), verbs).model
     collapsed = load_or_train(COLLAPSED, verbs, pairs=[]).model
-    models = {"ours": run.model.cpu(), "collapsed": collapsed.cpu()}
-    if (lists := passed(lists_of, verbs)) is None:
-        return models, None, []
     print("Finding the verbs that our model is sure of.")
-    joins = taught.sure_joins(run, lists)
-    sure = taught.rows_of(lists, joins)
-    if passed(taught.productive_classes, sure) is None:
-        return models, sure, []
+    lists = lists_of(verbs)
+    joins = taught.sure_joins(ours, lists)
     print("Loading the conjugator, or training it.")
-    held_out = lemmas_of(rarer_verbs()) if is_english() else []
+    held_out = lemmas_of(rarer_verbs())
     conjugator = taught.teach(lists, joins, seed=0, held_out=held_out)  # as in notebook 06
-    return models | {"conjugator": conjugator.model.cpu()}, sure, conjugator.rows
+    models = {"ours": ours, "collapsed": collapsed, "conjugator": conjugator.model}
+    models = {name: model.cpu() for name, model in models.items()}
+    return models, taught.rows_of(lists, joins), conjugator.rows
 
 
 def packed(model: lab.CVAE) -> dict:
@@ -122,12 +108,6 @@ def picture_of_map(model: lab.CVAE, lemmas: list[str]) -> str:
 
 
 # ---- The page ----
-def examples_of(verbs: list[lab.Verb]) -> list[str]:
-    """Returns words to try: six of the table, each in another form, unless it is the lab's own."""
-    some = verbs[:: max(1, len(verbs) // 6)][:6]
-    return EXAMPLES if is_english() else [verb[n % len(verb)] for n, verb in enumerate(some, 1)]
-
-
 def facts_of(verbs: list[lab.Verb]) -> dict:
     """Returns what the page says of a table, whatever its models are."""
     return {"tenses": tense_names(verbs), "longest": lab.MAX_LETTERS, "verbs": verbs}
@@ -141,18 +121,17 @@ def filled(data: dict, picture: str) -> str:
     return pages.get_template("template.html").render(
         data=data,
         picture=picture,
-        examples=examples_of(data["verbs"]),
-        english=is_english(),
+        examples=EXAMPLES,
         collapsed=COLLAPSED,
     )
 
 
-def page_of(verbs: list[lab.Verb], models: dict[str, lab.CVAE], sure, joined: list) -> str:
+def page_of(verbs: list[lab.Verb], models: dict[str, lab.CVAE], sure: list, joined: list) -> str:
     """Returns the page of a table and what `load_models` returns for it."""
     ours = models["ours"]
     learned = {
         "joined": joined,
-        "sure": None if sure is None else {"rows": len(sure), "right": len({*sure} & {*verbs})},
+        "sure": {"rows": len(sure), "right": len({*sure} & {*verbs})},
         "map": {"axes": axes_of(ours), "sides": SIDES},
         "models": {name: packed(model) for name, model in models.items()},
     }
@@ -164,11 +143,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--update", action="store_true", help="write page/page.html, for a commit")
     options = parser.parse_args()
-    if options.update and not is_english():
-        parser.error("LAB5_DATA is set, but the committed page is about the project's table")
-    verbs = lab.distinct_verbs(None)
-    name = "page" if is_english() else f"page_{lab.data_folder().name}"
-    path = (HERE if options.update else BUILD) / f"{name}.html"
+    if os.environ.get("LAB5_DATA"):
+        parser.error("LAB5_DATA is set, but the page is about the project's table")
+    verbs = lab.distinct_verbs()
+    path = (HERE if options.update else BUILD) / "page.html"
     path.parent.mkdir(exist_ok=True)
     models, sure, joined = load_models(verbs)
     print("Drawing the map.")

@@ -1,4 +1,4 @@
-"""Makes the report, as a PDF, and the lab as a site. Both work offline.
+"""Makes the report as a PDF, and the lab as a site. Both work offline.
 
     .venv/bin/python report/report.py [--run | --update]
 
@@ -9,7 +9,6 @@ figures/, and the PDF beside the report's text, to be committed.
 """
 
 import argparse
-import asyncio
 import atexit
 import hashlib
 import inspect
@@ -20,19 +19,22 @@ import shutil
 import signal
 import sys
 import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from subprocess import DEVNULL, check_call
+from subprocess import DEVNULL, call, check_call
 from tempfile import TemporaryDirectory
 
 import jinja2
 import joblib
 import nbformat
 import pandas as pd
+import psutil
 import pypandoc
 import typst
 from nbclient import NotebookClient
-from nbclient.exceptions import DeadKernelError
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -43,15 +45,12 @@ ROOT = HERE.parent
 BUILD = ROOT / "build"
 
 MARKDOWN = "markdown+lists_without_preceding_blankline-blank_before_blockquote-auto_identifiers"
-MYST = "commonmark_x-bracketed_spans-fenced_divs-raw_attribute"
 PLUS_MINUS = r"(?<=\d)\s±\s(?=\d)"  # is kept in one line
-REPORT = ["--citeproc", "--fail-if-warnings"]
-REPORT += ["--columns=1000"]  # a table with longer lines is stretched
-TYPST = ["--standalone", "--number-sections", "--toc", "--toc-depth=2"]
-TYPST += ["--include-in-header=layout.typ"]
-TYPST += ["-Vmainfont=Libertinus Serif", "-Vfontsize=10.5pt"]  # typst brings this font
-PAGE = ["--standalone", "--shift-heading-level-by=1", "--wrap=none"]
-PAGE += [f"--template={ROOT / 'website' / 'report.md'}"]
+PANDOC = ["--citeproc", "--fail-if-warnings"]
+PANDOC += ["--columns=1000"]  # a table with longer lines is stretched
+PANDOC += ["--standalone", "--number-sections", "--toc", "--toc-depth=2"]
+PANDOC += ["--include-in-header=layout.typ"]
+PANDOC += ["-Vmainfont=Libertinus Serif", "-Vfontsize=10.5pt"]  # typst brings this font
 SAVE_IT = r"save \[page\.html\]\(.+?\) \(.+?\) and open it"  # in the README; on the site it is open
 NOTEBOOKS = "the lab’s notebooks"  # on the page; on the site a link leads there
 
@@ -129,13 +128,6 @@ def report_text(tree):
 
 
 # ---- The PDF ----
-def convert(text, source, target, options, folder):
-    """Returns the report in another format; its pictures are looked for in a folder."""
-    options = [*REPORT, *options, f"--resource-path={folder}{os.pathsep}."]
-    text = pypandoc.convert_text(text, target, source, options, cworkdir=str(HERE))
-    return re.sub(PLUS_MINUS, "\u00a0±\u00a0", text)
-
-
 def pdf_text(tree):
     """Returns the report in Markdown, its pictures as PDFs, and a digest of all that it shows."""
     text = report_text(tree).replace(".png)", ".pdf)")
@@ -148,20 +140,17 @@ def pdf_text(tree):
 def write_report(tree):
     """Writes the report as PDF, with a tree's figures and tables; its digest is a keyword."""
     text, digest = pdf_text(tree)
-    options = [*TYPST, f'-Vkeywords="{digest}"']
-    text = convert(text, MARKDOWN, "typst-citations", options, tree / "figures")
+    pictures = f"--resource-path={tree / 'figures'}{os.pathsep}."
+    options = [*PANDOC, pictures, f'-Vkeywords="{digest}"']
+    text = pypandoc.convert_text(text, "typst-citations", MARKDOWN, options, cworkdir=str(HERE))
+    text = re.sub(PLUS_MINUS, "\u00a0±\u00a0", text)
     text = text.replace('image("../', 'image("/')
     pdf = typst.compile(text.encode(), root=str(tree), ignore_system_fonts=True)
     (BUILD / "report.pdf").write_bytes(pdf)
 
 
 # ---- The notebooks ----
-def refuse(*_):
-    """Refuses nbclient's answer to Ctrl-C, which leaves a trace; asyncio's own is clean."""
-    raise NotImplementedError
-
-
-async def run(path, folder):
+def run(path, folder):
     """Runs a notebook where it stands, and writes it with its outputs into a folder."""
     notebook = nbformat.read(path, 4)
     cells = sum(cell.cell_type == "code" for cell in notebook.cells)
@@ -171,67 +160,55 @@ async def run(path, folder):
         client.resources = {"metadata": {"path": str(path.parent)}}
         client.on_cell_executed = lambda **_: bar.update()
         try:
-            await client.async_execute(stderr=DEVNULL)
-        finally:
-            if client.km is None:  # the kernel has ended, though a stop may hide that from nbclient
-                atexit.unregister(client._cleanup_kernel)
+            client.execute(stderr=DEVNULL)
+        finally:  # nbclient forgets it if the kernel ended while it was starting
+            atexit.unregister(client._cleanup_kernel)
     nbformat.write(notebook, folder / path.name)
 
 
-async def make_page():
-    """Makes the page, with the longest trainings."""
-    script = [sys.executable, "page/page.py"]
-    page = await asyncio.create_subprocess_exec(*script, cwd=ROOT, stdout=DEVNULL, stderr=DEVNULL)
-    try:
-        if await page.wait():
-            (BUILD / "page.html").unlink(missing_ok=True)  # an old one
-            print("the page was not made: run page/page.py to see why")
-    finally:
-        if page.returncode is None:
-            page.terminate()
-            await page.wait()
+def make_page():
+    """Makes the page, with the longest trainings; returns 0 if that went well."""
+    return call([sys.executable, "page/page.py"], cwd=ROOT, stdout=DEVNULL, stderr=DEVNULL)
 
 
-async def run_all(paths, tree):
-    """Runs notebooks in two lanes; one of them makes the page first."""
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler = refuse
-    loop.set_exception_handler(lambda *_: None)  # for what nbclient leaves when it is stopped
+def wait_for(jobs):
+    """Waits until all jobs are done. Raises the first error of one of them."""
+    left = jobs
+    while left:
+        done, left = wait(left, timeout=1)  # Windows tells of Ctrl-C between two waits
+        for job in done:
+            job.result()
+
+
+def stop(jobs):
+    """Ends the processes of jobs, that is, kernels and page.py, until all jobs are done."""
+    while not all(job.done() for job in jobs):
+        for process in psutil.Process().children():
+            with suppress(psutil.NoSuchProcess):  # it ended by itself
+                process.kill()
+        time.sleep(0.5)  # a notebook that was just starting may have a kernel now
+
+
+def run_all(paths, tree):
+    """Runs notebooks two at a time; at first one of them runs beside the page."""
     os.environ["LAB5_FIGURES"] = str(tree / "figures")
-    print("Bars count cells. A bar stands still while a model is trained.")
-    cores = max(1, joblib.cpu_count() - 1)  # for a sweep, since the other lane trains, too
+    cores = max(1, joblib.cpu_count() - 1)  # for a sweep, since another job trains, too
     os.environ["LOKY_MAX_CPU_COUNT"] = str(cores)
-
-    async def run_rest():
-        while paths:
-            await run(paths.pop(0), tree / "notebooks")
-
-    async def second_lane():
-        await make_page()
-        await run_rest()
-
-    lanes = [asyncio.create_task(lane) for lane in (run_rest(), second_lane())]
-    try:
-        await asyncio.gather(*lanes)
-    finally:
-        for task in lanes:
-            if not task.cancelling():  # a second time would cut short how a kernel ends
-                task.cancel()
-        await asyncio.wait(lanes)
+    print("Bars count cells. A bar stands still while a model is trained.")
+    with ThreadPoolExecutor(2) as pool:
+        page = pool.submit(make_page)
+        jobs = [page, *(pool.submit(run, path, tree / "notebooks") for path in paths)]
+        try:
+            wait_for(jobs)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            stop(jobs)
+    if page.result():
+        (BUILD / "page.html").unlink(missing_ok=True)  # an old one
+        print("the page was not made: run page/page.py to see why")
 
 
 # ---- The site ----
-def report_page(tree):
-    """Returns the report as a page of the site: Markdown in which pandoc has filled in citations.
-
-    Titles have their names before them; pictures have a caption, which is their text, too.
-    """
-    page = convert(report_text(tree), MARKDOWN + "-implicit_figures", MYST, PAGE, tree / "figures")
-    page = re.sub(r"(?m)^(#+ .+) \{#([\w-]+)\}$", r"(\2)=\n\1", page).replace(" {.unnumbered}", "")
-    figure = r"```{figure-md}\n![\2](\3)\n\n\1 \2\n```"
-    return re.sub(r"(?m)^!\[(<span.+?</span>) (.+)\]\((\S+?)\).*$", figure, page)
-
-
 def notebook_page(path):
     """Returns a notebook as the site shows it: folded as in Jupyter, each picture with its text."""
     notebook = nbformat.read(path, 4)
@@ -254,7 +231,6 @@ def write_site(tree):
         left_out = shutil.ignore_patterns(".git", *(Path(name).name for name in ignored))
         shutil.copytree(ROOT, pages, ignore=left_out, ignore_dangling_symlinks=True)  # an editor's
         shutil.copytree(tree / "figures", pages / "figures", dirs_exist_ok=True)
-        (pages / "report" / "report.md").write_text(report_page(tree), "utf-8")
         front = (ROOT / "README.md").read_text("utf-8")
         front = re.sub(SAVE_IT, '<a href="page.html">open the page</a>', front)
         front += (ROOT / "website" / "contents.md").read_text("utf-8")
@@ -288,7 +264,7 @@ def main():
         for name in ("figures", "notebooks"):  # what no notebook makes stays as it is committed
             shutil.copytree(ROOT / name, BUILD / name, dirs_exist_ok=True)
     if options.run or options.update:
-        asyncio.run(run_all(paths, tree))
+        run_all(paths, tree)
         write_report(tree)
     if options.update:
         shutil.copy(BUILD / "report.pdf", HERE)
@@ -301,5 +277,5 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         main()
-    except (KeyboardInterrupt, DeadKernelError):  # the second, if a kernel is waited for
+    except KeyboardInterrupt:
         sys.exit("\nstopped; the same command resumes with what is trained")

@@ -127,7 +127,7 @@ MISTAKES = [  # the check, right code, wrong code
     ("02 cross_entropy", "(nats * mask).sum(1)", "nats.sum(1)"),
     ("02 cross_entropy", "return (nats * mask).sum(1)", SHARED),
     ("02 cross_entropy", "    return (nats", "    lengths += 1\n    return (nats"),
-    ("02 monotonic", "min(1.0, 10 * progress)", "math.sin(5 * math.pi * min(progress, 0.1))"),
+    ("02 short_rise", "min(1.0, 10 * progress)", "math.sin(5 * math.pi * min(progress, 0.1))"),
     ("02 teacher_forcing", "1 - (1 - 0.95) * progress", "0.95**progress"),
     ("02 choose_fed", "rand(len(z), generator=rng)", "rand(1, generator=rng).expand(len(z))"),
     ("02 choose_fed", "torch.rand(len(z), generator=rng)", "torch.rand(len(z))"),
@@ -184,7 +184,7 @@ def test_an_error_names_the_input():
 
 
 def test_a_forgotten_return_is_named():
-    fault = checks.find_fault(checks.monotonic, lambda progress: None, 0, {})
+    fault = checks.find_fault(checks.short_rise, lambda progress: None, 0, {})
     assert "returned None: is there a `return`?" in fault
 
 

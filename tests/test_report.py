@@ -1,12 +1,17 @@
 """The report and the notebooks: those of a small project, and the lab's own report."""
 
+import os
 import re
 import shutil
+import signal
+import subprocess
 import sys
+import time
 
 import nbformat
 import pytest
 from conftest import ROOT
+from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import report
@@ -49,7 +54,7 @@ def project(tmp_path, monkeypatch):
     for name in ("report", "experiments", "website"):
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / ".gitignore", tmp_path)
-    (tmp_path / "README.md").write_text("# The lab")
+    (tmp_path / "README.md").write_text("# The lab\n[The report](report/report.pdf)")
     (tmp_path / "report" / "report.md").write_text(TEXT, "utf-8")
     (tmp_path / "experiments" / "results" / "seeds.csv").write_text(SEEDS)
     write_notebook(tmp_path, "01_a", new_markdown_cell("# A"), new_code_cell(CODE))
@@ -101,8 +106,7 @@ def test_a_run_shows_what_it_made_and_leaves_the_tree_as_it_was(project, monkeyp
     assert files_of(project) == before
     site = project / "build" / "site"
     expected = {
-        "index.html": ["notebooks/02_b.html"],
-        "report/report.html": ["theirs −0.100", "<p>0.100</p>", 'alt="Letters"'],
+        "index.html": ["notebooks/02_b.html", 'report.pdf"'],
         "notebooks/01_a.html": ["42"],
         "notebooks/02_b.html": ["tag_hide-input", "claims"],
     }
@@ -121,6 +125,41 @@ def test_an_update_writes_notebooks_and_tables_and_the_pdf(project, monkeypatch)
     cell = nbformat.read(project / "notebooks" / "01_a.ipynb", 4).cells[1]
     assert cell.outputs[0].text == "42\n"
     assert cell.metadata == {}
+
+
+def test_an_error_in_a_notebook_ends_the_run_with_its_message(project, monkeypatch):
+    write_notebook(project, "01_a", new_code_cell("1 / 0"))
+    with pytest.raises(CellExecutionError, match="division by zero"):
+        make(monkeypatch, "--run")
+
+
+def runs(number):
+    """Tells whether a process runs."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_kernels_and_the_pages_process_and_says_one_line(project):
+    code = "import os, time; print(os.getpid(), file=open({!r}, 'w', buffering=1)); time.sleep(60)"
+    files = [project / "kernel", project / "page" / "process"]
+    codes = [code.format(str(file)) for file in files]
+    write_notebook(project, "01_a", new_code_cell(codes[0]))
+    (project / "page" / "page.py").write_text(codes[1])
+    script = [sys.executable, project / "report" / "report.py", "--run"]
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = subprocess.Popen(script, env=environ, stderr=subprocess.PIPE, text=True)
+    while run.poll() is None and not all(file.exists() and file.read_text() for file in files):
+        time.sleep(0.1)
+    run.send_signal(signal.SIGINT)
+    _, text = run.communicate()
+    assert run.returncode == 1
+    assert "Traceback" not in text
+    assert text.endswith("\nstopped; the same command resumes with what is trained\n")
+    assert not any(runs(int(file.read_text())) for file in files)
 
 
 @pytest.mark.parametrize("unknown", UNKNOWN)

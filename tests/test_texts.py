@@ -1,17 +1,17 @@
-"""Notebooks as committed, READMEs, and what lab5_figures exports and shows."""
+"""Notebooks as committed and on tables of one's own, READMEs, figures and claims."""
 
 import json
+import os
 import re
 
-import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
 import pytest
-from conftest import ROOT, VERBS, lab5_figures
+from conftest import ROOT, lab5_figures
+from nbclient import NotebookClient
 
 from experiments import write_tables
-from lab5_runs import Run
 
 README = (ROOT / "README.md").read_text("utf-8")
 TABLES = write_tables.make_tables()
@@ -43,6 +43,23 @@ def test_outputs_have_no_errors_and_no_paths_of_a_machine(notebook):
         assert not re.search(r"/(?:root|home|tmp|work|usr|Users)/", json.dumps(output))
 
 
+OWN = {"one": "gehen ging\n", "equal": "put put\ncut cut\n"}
+OWN["five"] = "go goes going went gone\nsee sees seeing saw seen\nдать даёт дав дал дан\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OWN)
+def test_notebooks_01_to_04_run_on_a_table_of_ones_own(tmp_path, name):
+    (tmp_path / "train.txt").write_text(OWN[name], "utf-8")
+    variables = {"LAB5_DATA": tmp_path, "LAB5_RUNS": tmp_path / "runs"}
+    variables |= {"LAB5_FIGURES": tmp_path, "LOKY_MAX_CPU_COUNT": "1"}
+    environ = os.environ | {name: str(value) for name, value in variables.items()}
+    for path in sorted(ROOT.glob("notebooks/0[1-4]_*.ipynb")):
+        notebook = nbformat.read(path, 4)
+        resources = {"metadata": {"path": path.parent}}
+        NotebookClient(notebook, resources=resources).execute(env=environ)
+
+
 # ---- READMEs ----
 def test_the_two_commands_stand_alone():
     commands = dict(re.findall(r"<!-- (\w+) command -->\n```bash\n(.+)\n```", README))
@@ -59,42 +76,17 @@ def test_each_table_stands_in_a_readme_as_its_file_has_it():
         assert texts.count(f"<!-- {name} -->\n|") == texts.count(f"|\n<!-- /{name} -->") == 1, name
 
 
-# ---- Figures, tables, panels ----
-def test_a_run_has_the_same_colour_in_all_panels():
-    histories = {"a": {"kl": [1, 2]}, "b": {"kl": [2, 1], "bleu4": [None, 0.2]}}
-    frames = {name: pd.DataFrame(columns) for name, columns in histories.items()}
-    runs = {name: Run(None, frame.rename_axis("epoch"), None) for name, frame in frames.items()}
-    fig = lab5_figures.draw_curves(runs, {"bleu4": "BLEU-4", "kl": "KL", "none": "in no run"})
-    in_bleu4, in_kl = ([line.get_color() for line in ax.lines] for ax in fig.axes)
-    assert in_bleu4 == in_kl[1:] != in_kl[:1]
-    assert [ax.lines[0].get_marker() for ax in fig.axes] == [".", ""], "one point is seen"
+# ---- Figures and claims ----
+def test_a_run_has_the_same_look_in_all_panels_and_gaps_are_left_out():
+    runs = {"a": pd.DataFrame({"KL": [1.0, 2], "BLEU-4": [0.1, None]}, [1, 2])}
+    runs["b"] = runs["a"] / 2
+    fig = lab5_figures.draw_curves(runs, dashed={"KL": (1.5, "a verb")}, decades=["KL"])
+    in_kl, in_bleu4 = ([line.get_color() for line in ax.lines] for ax in fig.axes)
+    assert in_kl[:2] == in_bleu4 and in_kl[0] != in_kl[1]
+    assert [len(line.get_xdata()) for line in fig.axes[1].lines] == [1, 1]
+    assert [ax.get_yscale() for ax in fig.axes] == ["log", "linear"]
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["a", "b"]
     plt.close(fig)
-
-
-@pytest.mark.parametrize("word, answer", [(" Walked ", "walked"), ("ab cd", "One word, please")])
-def test_a_panel_answers_kindly_and_anew(monkeypatch, word, answer):
-    def describe(word, tense):
-        words.append(word)
-        if " " in word:
-            raise ValueError
-        return word
-
-    words, bundles = [], []
-    monkeypatch.setattr(lab5_figures, "display", lambda bundle, raw: bundles.append(bundle))
-    boxes = lab5_figures.word_boxes(word, 3, VERBS)
-    lab5_figures.show_panel(describe, boxes)
-    boxes[0].value = "<GOES>"
-    assert answer in bundles[0]["text/plain"]
-    assert words == [word.strip().lower(), "<goes>"]
-    assert "&lt;goes&gt;" in str(widgets.Widget.get_manager_state()), "as text, not as HTML"
-    widgets.Widget.close_all()
-
-
-def test_a_note_says_where_a_word_stands_in_a_table():
-    verbs = [("see", "sees", "seeing", "saw"), ("saw", "saws", "sawing", "sawed")]
-    for word, note in (("saw", "saw, saws"), ("sees", "third"), ("ox", "not in")):
-        assert note in lab5_figures.note_on(word, 0, verbs)
 
 
 CLAIMS = [("a half", 0.5, 0.4, 0.6), ("a third", 0.3, 0.4, 0.6)]

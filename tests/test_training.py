@@ -72,16 +72,16 @@ def test_schedules_are_taken_step_by_step_and_the_history_holds_means(verbs):
 
 
 def test_noise_is_scored_eight_times_and_all_else_where_a_phase_ends(verbs, monkeypatch):
-    monkeypatch.setattr(lab, "score_noise", lambda model, verbs, draws: {"gaussian_exact": draws})
+    monkeypatch.setattr(lab, "score_noise", lambda model, verbs, draws: {"from_noise": draws})
     config = small(epochs=24, refine=0.3)
     training = lab5_train.Training(config, verbs[:3])
     task = lab5_train.check_task(config, verbs[:3])
     scores = {epoch: training.evaluate(epoch, task) for epoch in range(1, 25)}
     assert all("bleu4" in names for names in scores.values())
-    noise = [epoch for epoch, names in scores.items() if "gaussian_exact" in names]
+    noise = [epoch for epoch, names in scores.items() if "from_noise" in names]
     assert noise == [3, 6, 9, 12, 15, 17, 18, 21, 24]
     assert [epoch for epoch in noise if "conversions" in scores[epoch]] == [17, 24]
-    assert {scores[epoch]["gaussian_exact"] for epoch in noise} == {1000}, "as many draws each time"
+    assert {scores[epoch]["from_noise"] for epoch in noise} == {1000}, "as many draws each time"
 
 
 def test_a_table_of_another_language_is_trained_and_scored_by_its_own_pairs():
@@ -130,7 +130,7 @@ def test_the_official_score_of_a_history_counts_repeats():
     training = lab5_train.Training(task.config, task.verbs)
     with patch.object(lab, "sample_prior", lambda *_: VERBS[:1]):
         scores = training.evaluate(1, task)
-    assert (scores["gaussian_official"], scores["gaussian_exact"]) == (2, 1)
+    assert (scores["gaussian_official"], scores["from_noise"]) == (2, 1)
 
 
 # ---- Steps ----

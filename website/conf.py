@@ -9,7 +9,7 @@ from importlib.util import find_spec
 # ---- What is shown ----
 project = html_title = "The tense-conversion lab"
 root_doc = "README"
-include_patterns = ["README.md", "notebooks/0*.ipynb", "report/report.md"]
+include_patterns = ["README.md", "notebooks/0*.ipynb"]
 include_patterns += [f"{room}/README.md" for room in "assignment experiments figures tests".split()]
 
 # ---- How it is read ----

@@ -63,14 +63,13 @@ def load_models(verbs: list[lab.Verb]) -> tuple[dict, list, list]:
     held_out = lemmas_of(rarer_verbs())
     conjugator = taught.teach(lists, joins, seed=0, held_out=held_out)  # as in notebook 06
     models = {"ours": ours, "collapsed": collapsed, "conjugator": conjugator.model}
-    models = {name: model.cpu() for name, model in models.items()}
     return models, taught.rows_of(lists, joins), conjugator.rows
 
 
 def packed(model: lab.CVAE) -> dict:
     """Returns a model as network.js reads it: a row of a weight is whole numbers times a scale."""
     weights = {}
-    for name, weight in model.state_dict().items():
+    for name, weight in model.cpu().state_dict().items():
         scales = weight.abs().amax(-1, keepdim=True) / 127
         parts = {"scales": scales, "numbers": (weight / scales).round().to(torch.int8)}
         texts = {part: base64.b64encode(parts[part].numpy().tobytes()).decode() for part in parts}
@@ -119,10 +118,7 @@ def filled(data: dict, picture: str) -> str:
     pages = jinja2.Environment(loader=files, undefined=jinja2.StrictUndefined)
     pages.filters["thousands"] = "{:,}".format
     return pages.get_template("template.html").render(
-        data=data,
-        picture=picture,
-        examples=EXAMPLES,
-        collapsed=COLLAPSED,
+        data=data, picture=picture, examples=EXAMPLES, collapsed=COLLAPSED
     )
 
 

@@ -46,10 +46,9 @@ BUILD = ROOT / "build"
 
 MARKDOWN = "markdown+lists_without_preceding_blankline-blank_before_blockquote-auto_identifiers"
 PLUS_MINUS = r"(?<=\d)\s±\s(?=\d)"  # is kept in one line
-PANDOC = ["--citeproc", "--fail-if-warnings"]
+PANDOC = ["--standalone", "--citeproc", "--number-sections", "--toc", "--toc-depth=2"]
+PANDOC += ["--fail-if-warnings", "--include-in-header=layout.typ"]
 PANDOC += ["--columns=1000"]  # a table with longer lines is stretched
-PANDOC += ["--standalone", "--number-sections", "--toc", "--toc-depth=2"]
-PANDOC += ["--include-in-header=layout.typ"]
 PANDOC += ["-Vmainfont=Libertinus Serif", "-Vfontsize=10.5pt"]  # typst brings this font
 SAVE_IT = r"save \[page\.html\]\(.+?\) \(.+?\) and open it"  # in the README; on the site it is open
 NOTEBOOKS = "the lab’s notebooks"  # on the page; on the site a link leads there
@@ -166,11 +165,6 @@ def run(path, folder):
     nbformat.write(notebook, folder / path.name)
 
 
-def make_page():
-    """Makes the page, with the longest trainings; returns 0 if that went well."""
-    return call([sys.executable, "page/page.py"], cwd=ROOT, stdout=DEVNULL, stderr=DEVNULL)
-
-
 def wait_for(jobs):
     """Waits until all jobs are done. Raises the first error of one of them."""
     left = jobs
@@ -190,13 +184,14 @@ def stop(jobs):
 
 
 def run_all(paths, tree):
-    """Runs notebooks two at a time; at first one of them runs beside the page."""
+    """Runs notebooks two at a time; at first one beside the page, which trains longest."""
     os.environ["LAB5_FIGURES"] = str(tree / "figures")
     cores = max(1, joblib.cpu_count() - 1)  # for a sweep, since another job trains, too
     os.environ["LOKY_MAX_CPU_COUNT"] = str(cores)
     print("Bars count cells. A bar stands still while a model is trained.")
     with ThreadPoolExecutor(2) as pool:
-        page = pool.submit(make_page)
+        make_page = [sys.executable, "page/page.py"]
+        page = pool.submit(call, make_page, cwd=ROOT, stdout=DEVNULL, stderr=DEVNULL)
         jobs = [page, *(pool.submit(run, path, tree / "notebooks") for path in paths)]
         try:
             wait_for(jobs)

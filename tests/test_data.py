@@ -99,6 +99,16 @@ def test_a_table_decides_letters_and_forms(tmp_path):
     assert lab.vocabulary_of(verbs) == ("".join(sorted("größeĳsкी𐐨a")), 2)
 
 
+def test_an_apostrophe_a_hyphen_and_persians_joiner_stand_between_letters_alone(tmp_path):
+    verbs = [("s'asseoir", "l’ai"), ("e-mailen", "می\u200cروم")]
+    text = "\n".join(map(" ".join, verbs))
+    assert lab.load_verbs(write(tmp_path, text)) == verbs
+    for joiner in "'’-\u200c":
+        for word in (joiner, joiner + "a", "a" + joiner):
+            with pytest.raises(ValueError, match=f"verb 1: found .*; {WORD}"):
+                lab.check_verbs([("a", word)])
+
+
 def test_repeats_are_kept_by_the_loader_and_dropped_where_each_verb_counts_once(tmp_path):
     verbs = lab.load_verbs(write(tmp_path, 2 * ROW + "a b c d\n"))
     assert verbs == [WALK, WALK, ("a", "b", "c", "d")]

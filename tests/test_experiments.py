@@ -1,12 +1,10 @@
-"""Experiments: verbs that are held out, scores of what converts, tables over seeds."""
+"""Experiments: scores of what converts, variants and their controls, tables over seeds."""
 
 import copy
 import sys
 from itertools import permutations
-from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from by_letter import gate_paths
@@ -15,33 +13,7 @@ from pytest import approx
 
 import experiments
 from experiments import count_baseline, paths, score_seeds, score_selftaught, scores, variants
-from experiments.held_out import exact_match, find_root, split_verbs
 from experiments.words import is_regular, neighbour, spelling_rule
-
-
-# ---- What is held out ----
-@pytest.fixture(scope="module")
-def parts(verbs):
-    return [split_verbs(verbs, split) for split in range(10)]
-
-
-def test_parts_are_disjoint_complete_of_about_a_tenth_and_the_same_everywhere(parts, verbs):
-    for training, held_out in parts:
-        assert sorted(training + held_out) == verbs
-        assert abs(len(held_out) - len(verbs) / 10) <= 3
-    assert sorted(verb for _, held_out in parts for verb in held_out) == verbs
-    assert split_verbs(verbs + verbs) == parts[0], "repeated rows"
-
-
-FAMILIES = [{"stand", "understand"}, {"go", "undergo"}, {"take", "mistake"}]
-
-
-def test_what_a_prefix_makes_of_a_held_out_verb_is_held_out(parts):
-    for _, held_out in parts:
-        lemmas = {verb[0] for verb in held_out}
-        assert all(family & lemmas in (family, set()) for family in FAMILIES)
-    assert find_root("misunderstand", {"stand", "understand", "misunderstand"}) == "stand"
-
 
 # ---- English spelling rules ----
 REGULAR = """stop stops stopping stopped
@@ -77,7 +49,7 @@ def test_likeness_counts_no_letter_twice():
 
 
 # ---- Scores ----
-HELD_OUT = [
+ASKED = [
     ("go", "goes", "going", "went"),
     ("interview", "interviews", "interviewing", "interviewed"),
 ]
@@ -85,7 +57,7 @@ ANSWERS = [("", "goes", "going", "goed"), ("", "interviews", "interviewing", "in
 
 
 def test_the_form_that_was_given_does_not_count():
-    assert exact_match(ANSWERS, HELD_OUT) == {"forms": approx(5 / 6), "irregular_pasts": 0}
+    assert scores.exact_match(ANSWERS, ASKED) == approx(5 / 6)
 
 
 def test_rows_are_scored_by_what_they_convert(verbs):
@@ -100,65 +72,17 @@ def test_rows_are_scored_by_what_they_convert(verbs):
     assert shares["rows"] == approx(len(set(rows) & set(verbs)) / len(verbs))
 
 
-def test_what_was_kept_and_what_is_never_drawn_are_counted():
-    kept = [HELD_OUT[0], *3 * [HELD_OUT[0][::-1]]]
-    row = score_selftaught.score_rows("ours", HELD_OUT[:1], kept, HELD_OUT)
-    assert (row["kept"], row["kept_right"], row["never"]) == (4, 0.25, 1)
-
-
-def test_a_lead_is_that_on_the_same_verbs_with_students_interval():
-    names = 3 * ["self-taught"] + 3 * ["neighbour"]
-    shares = [0.9, 0.9, 0.9, 0.8, 0.7, 0.6]
-    table = pd.DataFrame({"seed": 2 * [0, 1, 2], "row": names, "forms": shares})
-    (lead,) = score_selftaught.leads(table, "forms").to_numpy()
-    assert lead == approx([0.2, -0.0484, 0.4484], abs=1e-4)
-
-
 @torch.no_grad()
 def test_a_gate_opens_where_its_path_is_likeliest():
     model = lab.make_model(small(), ENGLISH)
-    opened = scores.gates(model, HELD_OUT)
-    for verb, places in zip(HELD_OUT, opened, strict=True):
+    opened = scores.gates(model, ASKED)
+    for verb, places in zip(ASKED, opened, strict=True):
         for tense, word in enumerate(verb):
             (letters,) = ENGLISH.to_tensor([word])[0]
             context = model.decoder.context(model.encode([word], tense)[0], tense)[0]
             fed = [ENGLISH.sos, *letters.tolist()]
             paths = gate_paths(model.decoder, context, letters, fed, tense)
             assert places[tense] == torch.stack(paths).argmin()
-
-
-def test_a_refined_run_is_scored_before_refining_too(monkeypatch):
-    runs = [SimpleNamespace(model=f"refined {n}", before_refining=f"before {n}") for n in (0, 1)]
-    monkeypatch.setattr(score_seeds, "sweep", lambda configs, verbs: runs)
-    monkeypatch.setattr(score_seeds, "score_model", lambda model, verbs: {"of": model})
-    rows = [tuple(row.values()) for row in score_seeds.rows_of({"ours": small}, seeds=2)]
-    assert rows == [
-        ("ours", "refined 0", 0),
-        ("ours, before refining", "before 0", 0),
-        ("ours", "refined 1", 1),
-        ("ours, before refining", "before 1", 1),
-    ]
-
-
-def test_a_model_answers_from_lemmas_and_copies_one_whose_letter_it_lacks(verbs):
-    model = lab.make_model(small(), lab.vocabulary_of(verbs))
-    unknown = ("ñu", "ñus", "ñuing", "ñued")
-    *answered, copied = score_selftaught.answer(model, [*verbs[:40], unknown])
-    mu, _ = model.encode([verb[0] for verb in verbs[:40]], 0)
-    assert answered == model.generate(mu)
-    assert copied == ("ñu",) * 4
-
-
-def test_words_are_joined_if_their_longest_common_beginning_is_with_each_other_alone():
-    lists = [["abc", "abd", "xyz"], ["abcs", "abds", "xabc"]]
-    joins = score_selftaught.joins_of_beginnings(lists)
-    assert joins.tolist() == [[0, 0], [1, 1], [2, 2]]
-
-
-def test_rows_are_joined_by_their_places_in_the_lists():
-    lists = [["abc", "abd", "xyz"], ["abcs", "abds", "xabc"]]
-    joins = score_selftaught.joins_of([("abd", "xabc")], lists)
-    assert joins.tolist() == [[0, -1], [1, 2], [2, -1]]
 
 
 def test_rarer_verbs_are_not_in_the_table(monkeypatch, verbs):
@@ -171,11 +95,11 @@ PROGRESS = np.arange(1, 1001) / 1000
 
 
 def weights_of(recipe):
-    return [lab5_train.kl_weight(recipe(), progress, 0.0) for progress in PROGRESS]
+    return [lab5_train.kl_weight(recipe(), progress) for progress in PROGRESS]
 
 
 def test_schedules_are_compared_at_one_mean_weight():
-    for name in ("constant", "monotonic", "four cycles", "backwards", "two sigmoids"):
+    for name in ("constant", "slow rise", "four cycles", "backwards", "two sigmoids"):
         weights = weights_of(score_seeds.ANNEALING[name])
         assert np.mean(weights) == approx(0.3, abs=2e-3), name
 
@@ -203,8 +127,8 @@ def test_hidden_forms_are_never_trained_on_and_scored_from_the_others():
 
 
 def test_an_ablation_lacks_the_part_that_names_it():
-    _, price = lab.DECODERS["no price"](small(), ENGLISH).tau_and_price(1.0)
-    tau, _ = lab.DECODERS["not flattened"](small(), ENGLISH).tau_and_price(0.0)
+    _, price = variants.GateWithoutPrice(small(), ENGLISH).tau_and_price(1.0)
+    tau, _ = variants.GateNotTempered(small(), ENGLISH).tau_and_price(0.0)
     assert (price, tau) == (0, 1)
 
 
@@ -255,7 +179,7 @@ def test_extra_steps_move_the_part_that_is_ahead_in_the_first_three_tenths(kind)
     batch = training.make_epoch(1)[0]
     for progress, ahead in ((0.3, AHEAD[kind]), (0.31, set())):
         before = copy.deepcopy(training.model.state_dict())
-        training.loss(batch, progress, refining=False)
+        training.loss(batch, progress)
         after = training.model.state_dict()
         moved = {name for name in before if not before[name].equal(after[name])}
         assert {name.split(".")[0] for name in moved} == ahead
@@ -296,7 +220,7 @@ def test_a_table_is_sorted_and_read_as_means_over_seeds(tmp_path, monkeypatch):
 
 
 def test_a_path_holds_ce_and_kl_of_all_verbs_with_the_right_letters_fed():
-    config = small(decoding="direct", epochs=4, refine=0.0)
+    config = small(decoder=lab.DirectDecoder, epochs=4)
     run = lab5_runs.train(config, VERBS, make_training=paths.AlongThePath, progress=False)
     assert run.history["CE"].notna().tolist() == [False, False, True, True]
     last, model = run.history.iloc[-1], run.model

@@ -75,7 +75,7 @@ def test_kl_is_torchs():
 
 @pytest.mark.parametrize("narrower", [0, 90])
 def test_information_by_brute_force(model, table, narrower):
-    """Even where posteriors are needles, as they may be after refining."""
+    """Even where posteriors are needles, as they are without KL."""
     model = copy.deepcopy(model)
     model.encoder.logvar.bias.data -= narrower
     mu, logvar = lab.encode_verbs(model, table)  # (N, F, Z)

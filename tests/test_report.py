@@ -9,6 +9,7 @@ import sys
 import time
 
 import nbformat
+import psutil
 import pytest
 from conftest import ROOT
 from nbclient.exceptions import CellExecutionError
@@ -133,15 +134,6 @@ def test_an_error_in_a_notebook_ends_the_run_with_its_message(project, monkeypat
         make(monkeypatch, "--run")
 
 
-def runs(number):
-    """Tells whether a process runs."""
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 @pytest.mark.slow
 def test_ctrl_c_ends_kernels_and_the_pages_process_and_says_one_line(project):
     code = "import os, time; print(os.getpid(), file=open({!r}, 'w', buffering=1)); time.sleep(60)"
@@ -155,11 +147,11 @@ def test_ctrl_c_ends_kernels_and_the_pages_process_and_says_one_line(project):
     while run.poll() is None and not all(file.exists() and file.read_text() for file in files):
         time.sleep(0.1)
     run.send_signal(signal.SIGINT)
-    _, text = run.communicate()
+    _, text = run.communicate(timeout=30)
     assert run.returncode == 1
     assert "Traceback" not in text
     assert text.endswith("\nstopped; the same command resumes with what is trained\n")
-    assert not any(runs(int(file.read_text())) for file in files)
+    assert not any(psutil.pid_exists(int(file.read_text())) for file in files)
 
 
 @pytest.mark.parametrize("unknown", UNKNOWN)

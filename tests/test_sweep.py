@@ -2,10 +2,11 @@
 
 import os
 import random
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import patch
 
-import joblib
 import like_a_notebook
 import numpy as np
 import own
@@ -13,11 +14,10 @@ import pytest
 import torch
 from conftest import VERBS, equal, fingerprint, keep, lab, small, start, train, written
 
-import lab5_gate
 import lab5_runs
 import lab5_train
 
-CONFIGS = [small(seed=seed, epochs=2, refine=0.5, tf_final=0.5) for seed in range(4)]
+CONFIGS = [small(seed=seed, epochs=2, tf_final=0.5) for seed in range(4)]
 
 
 @pytest.fixture(scope="module")
@@ -26,18 +26,12 @@ def alone():
     return [train(config, VERBS) for config in CONFIGS]
 
 
-def sweep(configs, **options):
+def sweep(configs, jobs=1, **options):
     options |= {"make_training": own.Unscored, "progress": False}
-    return lab5_runs.sweep(configs, VERBS, jobs=1, **options)
+    return lab5_runs.sweep(configs, VERBS, jobs=jobs, **options)
 
 
-def last_first(jobs, return_as):
-    """Runs calls in place of joblib; the last one is the first to finish."""
-    return lambda calls: [call(*args, **options) for call, args, options in reversed(calls)]
-
-
-def test_a_sweep_is_its_single_runs_and_trains_what_is_missing(alone, runs_folder, monkeypatch):
-    monkeypatch.setattr(joblib, "Parallel", last_first)
+def test_a_sweep_is_its_single_runs_and_trains_what_is_missing(alone, runs_folder):
     keep(CONFIGS[1], VERBS)
     first = written(runs_folder)
     swept = sweep(CONFIGS)
@@ -60,22 +54,39 @@ def test_an_error_costs_no_finished_run(runs_folder, monkeypatch):
     monkeypatch.setattr(torch, "does", fail, raising=False)
     with pytest.raises(ZeroDivisionError) as caught:
         sweep(CONFIGS, scores={"mine": own.mine})
-    note = f"in configuration 3 of the sweep, counted from 0: {CONFIGS[3]}"
-    assert caught.value.__notes__ == [note]
+    assert caught.value.__notes__[-1] == f"in {CONFIGS[3]}"
     finished = written(runs_folder)
     assert len(finished) == 3
     sweep(CONFIGS, scores={"mine": own.mine})
     assert finished.items() <= written(runs_folder).items(), "only what was missing is trained"
 
 
-def test_a_worker_that_would_compute_something_else_refuses(monkeypatch):
+def test_a_worker_that_would_compute_something_else_refuses(alone, runs_folder, monkeypatch):
     task = lab5_train.check_task(CONFIGS[0], VERBS, make_training=own.Unscored)
-    ours = lab5_runs.computed_by(task)
-    sent = 0, task, None, lab5_train.target_rate, lab5_gate.GatedDecoder, ours
-    assert lab5_runs.finish_in_worker(*sent)[0] == 0
-    monkeypatch.setattr(lab5_train, "CLIP", 1.0)  # by hand, here or there
-    with pytest.raises(RuntimeError, match="a worker has other files, settings or versions"):
+    sent = lab5_runs.store_of(task), lab5_runs.computed_by(task)
+    assert equal(lab5_runs.finish_in_worker(*sent), alone[0])
+    monkeypatch.setattr(torch, "__version__", "another")
+    with pytest.raises(RuntimeError, match="a worker has other files or versions"):
         lab5_runs.finish_in_worker(*sent)
+
+
+def test_what_is_set_by_hand_is_trained_here_on_any_number_of_cores(runs_folder, capsys):
+    """Since workers import files as they are."""
+    configs = [small(seed=seed, epochs=2, schedule=own.between) for seed in range(2)]
+    with patch.object(own, "POINTS", (0.0, 0.5)):
+        expected = [train(config, VERBS) for config in configs]
+        for jobs in (1, 2):
+            assert all(map(equal, expected, sweep(configs, jobs)))
+            line = "trained anew and not kept in runs/: own.POINTS: set by hand, not in its file"
+            assert capsys.readouterr().out == f"{line}\n"
+    assert not runs_folder.exists()
+
+
+def test_each_run_of_a_sweep_is_scored_by_all_pairs_even_if_they_come_from_an_iterator(runs_folder):
+    pairs = zip(["abet"], ["abets"], [0], [1], strict=True)
+    options = {"pairs": pairs, "progress": False, "jobs": 1}
+    runs = lab5_runs.sweep(CONFIGS[:2], VERBS, **options)
+    assert all(run.history["bleu4"].notna().all() for run in runs)
 
 
 @pytest.mark.slow
@@ -88,7 +99,7 @@ def test_what_a_notebook_defines_travels(tmp_path, cluster):
     output, _ = start(script, cluster, LAB5_RUNS=str(tmp_path)).communicate()
     assert output.splitlines() == [
         "trained anew and not kept in runs/: "
-        "strategy 'steep' isn't a function or a class in a file that is imported",
+        "the schedule isn't a function or a class in a file that is imported",
         f"{fingerprint(train(like_a_notebook.OURS, VERBS))} False",
         f"{fingerprint(train(like_a_notebook.THEIRS, VERBS))} True",
     ]
@@ -115,6 +126,20 @@ def test_workers_end_with_the_process_that_sweeps(tmp_path):
         process.stdout.readline()  # a worker trains
         process.kill()
         process.communicate(timeout=300)  # returns once nobody can write to it
+
+
+def count_watchdogs(model):
+    """A score: how many threads watch whether the process that swept is still there."""
+    names = [thread.name for thread in threading.enumerate()]
+    return sum("watch" in name or "end_with" in name for name in names)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="a process there doesn't tell who started it")
+def test_a_worker_has_one_watchdog_however_many_runs_it_trains(runs_folder):
+    configs = [small(seed=seed, epochs=1) for seed in range(5)]
+    runs = sweep(configs, jobs=2, scores={"watchdogs": count_watchdogs})
+    assert [run.history["watchdogs"].item() for run in runs] == [1] * 5
 
 
 def random_states():

@@ -96,11 +96,15 @@ def literals_of(file: str) -> dict[tuple[str, str], object]:
     values = {}
     for owner, body in [("", tree.body), *classes]:
         for node in body:
-            targets = getattr(node, "targets", [getattr(node, "target", None)])
-            for name in [target.id for target in targets if isinstance(target, ast.Name)]:
-                values.pop((owner, name), None)
-                with suppress(ValueError, TypeError):  # it is no literal
-                    values[owner, name] = ast.literal_eval(node.value)
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                continue  # what is set inside is its own
+            for name in [part for part in ast.walk(node) if isinstance(part, ast.Name)]:
+                if not isinstance(name.ctx, ast.Load):
+                    values.pop((owner, name.id), None)
+            if isinstance(node, ast.Assign | ast.AnnAssign):
+                for target in getattr(node, "targets", None) or [node.target]:
+                    with suppress(ValueError, TypeError, AttributeError):  # no literal, or no name
+                        values[owner, target.id] = ast.literal_eval(node.value)
     return values
 
 
@@ -110,7 +114,7 @@ def set_by_hand(task: Task) -> list[str]:
     for module in modules_of(task):
         for (owner, name), value in literals_of(module.__file__).items():
             holder = getattr(module, owner, None) if owner else module
-            now = getattr(holder, name, None)
+            now = getattr(holder, name, value)
             if isinstance(now, LITERALS) and now != value:
                 names.append(".".join(filter(None, (module.__name__, owner, name))))
     return names

@@ -16,17 +16,23 @@ MODELS = ("plain model", "plain, 84 epochs", "our model")
 
 
 # ---- Tables ----
-def best_models(suffix=""):
-    """Returns the table of the plain model, ours, what taught itself, and the count."""
-    models = over_seeds(f"05_seeds{suffix}.csv", MODELS, SCORES)
-    file = f"06_selftaught{suffix}.csv"
+def course():
+    """Returns the table of the models and the count, on the course's table."""
+    models = over_seeds("05_seeds_course.csv", MODELS, SCORES)
+    count = over_seeds("06_selftaught_course.csv", ["the count"], SCORES).assign(seeds="–")
+    return pd.concat([models, count])[[*SCORES.values(), "seeds"]]  # on a phone the first are seen
+
+
+def results():
+    """Returns the table of the models, of what taught itself, and of the count."""
     spelled = {f"spelled_{name}": heading for name, heading in SCORES.items()}
-    taught = over_seeds(file, ["self-taught"], spelled)
-    count = over_seeds(file, ["the count"], SCORES).assign(seeds="–")
-    return pd.concat([models, taught, count])[[*SCORES.values(), "seeds"]]  # on a phone: the first
+    models = over_seeds("05_seeds.csv", MODELS, SCORES)
+    taught = over_seeds("06_selftaught.csv", ["self-taught"], spelled)
+    count = over_seeds("06_selftaught.csv", ["the count"], SCORES).assign(seeds="–")
+    return pd.concat([models, taught, count])[[*SCORES.values(), "seeds"]]
 
 
-TABLES = {"results": best_models, "course": lambda: best_models("_course")}
+TABLES = {"results": results, "course": course}
 
 
 def make_tables():

@@ -213,6 +213,13 @@ def restart(tmp_path, monkeypatch):
         yield restart
 
 
+SET_LATER = "X = 1\nX += 1\nfor X in range(9):\n    Y = X\nT = 0\ndel T\nclass C:\n    __x = 1\n"
+
+
+def test_what_a_file_sets_later_itself_is_not_set_by_hand(restart):
+    assert reason(tiny(schedule=restart(mine=MINE + SET_LATER).rise)) == ""
+
+
 def test_an_edited_formula_is_another_run_and_an_edited_text_the_same(restart):
     keys = {}
     for edit in [("", ""), *SAME, *OTHER]:

@@ -68,32 +68,6 @@ def test_who_waits_for_a_run_says_so_and_goes_on_bit_for_bit_where_another_was_k
     assert digest == fingerprint(train(CONFIG, VERBS, scores=MINE))
 
 
-ASKS_IN_TWO_THREADS = """
-import time
-from concurrent.futures import ThreadPoolExecutor
-from test_survival import MINE, VERBS, keep, small, torch
-
-def ask_too(model):
-    others.append(threads.submit(keep, small(epochs=1), VERBS))
-    time.sleep(0.5)  # so that the other thread asks first
-    return keep(small(epochs=1), VERBS).history["ce"].item()
-
-torch.does, others, threads = ask_too, [], ThreadPoolExecutor(1)
-run = keep(small(epochs=1, seed=1), VERBS, scores=MINE)
-print(run.history["mine"].equals(others[0].result().history["ce"]))
-"""
-
-
-@pytest.mark.slow
-def test_two_threads_that_ask_for_a_run_do_not_block_each_other(tmp_path):
-    """Even if one of them asks within a training, as a score does that compares with a baseline."""
-    with start("-c", ASKS_IN_TWO_THREADS, LAB5_RUNS=str(tmp_path)) as process:
-        try:
-            assert process.communicate(timeout=300)[0] == "True\n"
-        finally:
-            process.kill()
-
-
 # ---- Files ----
 def test_a_damaged_file_is_named_and_the_run_trained_anew(runs_folder, capsys):
     config = small(epochs=2)

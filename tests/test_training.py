@@ -106,11 +106,13 @@ def test_own_scores_are_taken_after_every_epoch_alike():
         "width": lambda model: torch.tensor(model.train().latent_size),
         "drawn": lambda model: torch.rand(()),
         "still learns": lambda model: model.training or torch.is_grad_enabled(),
+        "baseline": lambda model: train(small(epochs=1), VERBS).history["ce"].item(),
     }
     history = train(small(epochs=2), VERBS, scores=scores).history
     assert history["width"].tolist() == [16, 16]
     assert history["drawn"].nunique() == 1, "each time with the same random numbers"
     assert not history["still learns"].any()
+    assert history["baseline"].nunique() == 1, "a score may train"
 
 
 def test_no_score_may_have_the_name_of_a_column():

@@ -205,19 +205,19 @@ class Config:
 
     @classmethod
     def miniature(cls, **changes) -> Config:
-        """Returns settings with which a model roughly learns a tenth of the verbs in ten seconds.
+        """Returns the plain model in small, which learns every tenth verb in six seconds.
 
-        Keywords change them; with epochs=60 most conversions are right.
+        Keywords change it.
         """
         values = {
-            "epochs": 24,
-            "batch_size": 16,
-            "hidden_size": 64,
-            "embedding_size": 16,
-            "learning_rate": 0.01,
-            "kl_weight": 0.1,  # at 0.5 so small a model's code stays empty
+            "epochs": 80,
+            "batch_size": 32,
+            "hidden_size": 96,
+            "learning_rate": 0.012,
+            "kl_weight": 0.1,  # at the constant 0.5 so small a model's code stays empty
+            "tf_final": 1.0,
         }
-        return cls(**(values | changes))
+        return cls.plain(**(values | changes))
 
 
 # ---- The same bits each time ----

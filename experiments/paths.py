@@ -1,4 +1,4 @@
-"""What notebook 04 asks of models while they train, and trainings whose encoder keeps ahead."""
+"""What notebook 04 asks of models while they train, and trainings in which a part is ahead."""
 
 import torch
 
@@ -36,26 +36,24 @@ class AlongThePath(Training):
         return scores | {"CE": ce, "KL": kl, "converted": converted}
 
 
-class EncoderAhead(AlongThePath):
-    """A training whose encoder takes five steps for each of its decoder's, in the first 3/10.
+UNTIL = 0.3  # progress, as far as a part is ahead, or waits
+
+
+class EncoderAhead(Training):
+    """A training whose encoder takes five steps for each of its decoder's at first.
 
     The extra steps are on other words. Source: after He et al. 2019.
     """
 
-    steps = 5
-    until = 0.3  # progress
-    waiting = ("decoder",)  # the parts of the model that take no extra steps
+    decoder_learns = False  # in the extra steps
 
     def loss(self, batch, progress):
         """Returns what the lab's loss does, after the extra steps."""
-        if progress <= self.until:
-            parts = [getattr(self.model, name) for name in self.waiting]
-            for part in parts:
-                part.requires_grad_(False)
-            for _ in range(self.steps - 1):
+        if progress <= UNTIL:
+            self.model.decoder.requires_grad_(self.decoder_learns)
+            for _ in range(4):
                 self.take_extra_step(len(batch.source.lengths), progress)
-            for part in parts:
-                part.requires_grad_(True)
+            self.model.decoder.requires_grad_(True)
         return super().loss(batch, progress)
 
     def take_extra_step(self, size, progress):
@@ -66,13 +64,25 @@ class EncoderAhead(AlongThePath):
         self.descend(loss, self.rate(progress), f"an extra step, progress {progress:g}")
 
 
-class DecoderAhead(EncoderAhead):
-    """A control: the decoder takes the extra steps."""
-
-    waiting = ("encoder",)
-
-
 class BothAhead(EncoderAhead):
-    """A control: both take the extra steps, so that there are as many."""
+    """A control, with as many steps, of both parts."""
 
-    waiting = ()
+    decoder_learns = True
+
+
+class DecoderWaits(Training):
+    """A control without extra steps: at first the decoder takes one step in five, at random."""
+
+    waiting = "decoder"
+
+    def loss(self, batch, progress):
+        """Returns what the lab's loss does."""
+        learns = progress > UNTIL or torch.rand(1, generator=self.rng).item() < 1 / 5
+        getattr(self.model, self.waiting).requires_grad_(learns)
+        return super().loss(batch, progress)
+
+
+class EncoderWaits(DecoderWaits):
+    """A control, in which the encoder waits."""
+
+    waiting = "encoder"

@@ -6,17 +6,16 @@
 - front: both decoders, 84 epochs, several β, three seeds: 05_front.csv
 - ablation: our model without one of its parts, three seeds: 05_ablation.csv
 - hidden: models that never saw one form of every fifth verb, three seeds: 03_hidden.csv
-- secret: models of tables whose tenses have alphabets of their own, five seeds (a training
-  that is told the pairs three): 03_secret.csv
-- annealing: five schedules of the plain model at one mean β, and four constants, three seeds:
-  04_annealing.csv
-- collapse: the plain model with other highest β, three seeds: 04_collapse.csv
+- controls: small models, with all that could have refuted why they convert, five seeds:
+  03_controls.csv
+- secret: the plain model, trained for 84 epochs, in plain English and in secret alphabets, five
+  seeds: 03_secret.csv
+- annealing: schedules and constants of the plain model, five seeds: 04_annealing.csv
 - rate: schedules of the plain model at one effective β, and with a constant learning rate at one
   mean β, three seeds: 04_rate.csv
 - miniature: constants and rises of a small model, trained on every tenth verb, four seeds:
   04_miniature.csv
-- ahead: a small model, trained for long, and the plain one, whose encoder keeps ahead of the
-  decoder at first, three seeds: 04_ahead.csv
+- ahead: a small model, one part of which is ahead or waits at first, five seeds: 04_ahead.csv
 - forcing: a slow rise with four teacher-forcing ratios, and 84 epochs with two, three seeds:
   04_forcing.csv
 - trials: the plain model with other batches, learning rates, sizes, and SGD, five seeds:
@@ -33,25 +32,29 @@ With LAB5_DATA=folder another table of four forms is used, and files are named a
 """
 
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 import lab5_utils as lab
 from experiments import score_parts, scores
-from experiments.paths import BothAhead, DecoderAhead, EncoderAhead, ce_and_kl
+from experiments.paths import BothAhead, DecoderWaits, EncoderAhead, EncoderWaits
 from experiments.variants import (
     CodeInH0,
     ConstantRate,
+    FromTo,
     GateNotTempered,
     GateWithoutPrice,
     PairsTold,
+    PartsPerTense,
     WithoutHiddenForms,
+    disjoint,
     hidden_forms,
     in_secret,
 )
 from lab5_gate import GatedDecoder
-from lab5_runs import sweep
+from lab5_runs import load_or_train, sweep
 from lab5_train import (
     Config,
     Training,
@@ -84,6 +87,7 @@ FRONT |= {
     f"gated, constant {beta}": partial(Config, schedule=constant, kl_weight=beta)
     for beta in (0.4, 0.5, 0.6)
 }
+FRONT["plain, constant 0.5"] = partial(PLAIN_84, schedule=constant)
 FRONT |= {  # with less time, or more
     f"gated, short rise to {beta}, {epochs} epochs": partial(Config, epochs=epochs, kl_weight=beta)
     for epochs, beta in ((16, 0.5), (126, 0.6), (168, 0.6))
@@ -108,6 +112,36 @@ TRIALS = {
 HIDDEN = {"plain model": PLAIN, "plain, 84 epochs": PLAIN_84}
 HIDDEN |= {f"gated, β = {beta}": partial(Config, kl_weight=beta) for beta in (0.4, 0.5, 0.6)}
 H0 = {"plain model": PLAIN, "code in h0": partial(PLAIN, decoder=CodeInH0)}
+
+
+# ---- Why it converts: notebook 03 ----
+class Control(NamedTuple):
+    """How a small model differs: in what it reads and writes, how it is trained, and in β."""
+
+    read: str = "plain"
+    written: str = "plain"
+    make_training: type = Training
+    kl_weight: float = 0.02
+
+
+CONTROLS = {
+    "plain English": Control(),
+    "secret alphabets": Control("secret", "secret"),
+    "disjoint alphabets": Control("disjoint", "disjoint"),
+    "an encoder and a decoder per tense": Control(
+        make_training=partial(PartsPerTense, encoder=True, decoder=True)
+    ),
+    "an encoder per tense": Control(make_training=partial(PartsPerTense, encoder=True)),
+    "a decoder per tense": Control(make_training=partial(PartsPerTense, decoder=True)),
+    "only what is read is secret": Control(read="secret"),
+    "only what is read is disjoint": Control(read="disjoint"),
+    "only what is written is secret": Control(written="secret"),
+    "only what is written is disjoint": Control(written="disjoint"),
+    "secret alphabets, pairs told": Control("secret", "secret", PairsTold),
+    "plain English, β = 0": Control(kl_weight=0.0),
+    "secret alphabets, β = 0": Control("secret", "secret", kl_weight=0.0),
+}
+LONG_ENOUGH = partial(Config.miniature, epochs=160)  # all of them repeat their words
 
 
 # ---- Schedules of notebook 04 ----
@@ -146,24 +180,21 @@ CONSTANT |= {  # constants beside them
     f"constant {weight}, constant rate": at_constant(weight) for weight in (0.2, 0.4)
 }
 ANNEALING = {
-    "constant": at_mean_weight(constant),
-    "slow rise": at_mean_weight(slow_rise),
-    "four cycles": at_mean_weight(four_cycles),
-    "backwards": at_mean_weight(backwards),
-    "two sigmoids": at_mean_weight(two_sigmoids),
+    f"constant {weight}": at_constant(weight) for weight in (0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 }
-ANNEALING |= {  # what another weight does, without a schedule
-    f"constant {weight}": at_constant(weight) for weight in (0.15, 0.2, 0.25, 0.4)
+ANNEALING |= {
+    name: at_mean_weight(SHAPES[name])
+    for name in ("slow rise", "four cycles", "two sigmoids", "backwards")
 }
-COLLAPSE = {
-    "β = 0": partial(PLAIN, kl_weight=0.0),
-    "rise to 1": partial(PLAIN, schedule=even_rise, kl_weight=1.0),
-    "constant 0.5": at_constant(0.5),
-    "β = 1": partial(PLAIN, kl_weight=1.0),
+ANNEALING |= {
+    f"{name} to {weight:g}": partial(PLAIN, schedule=schedule, kl_weight=weight)
+    for name, schedule, weight in (
+        ("short rise", short_rise, 0.0),
+        ("short rise", short_rise, 1.0),
+        ("even rise", even_rise, 1.0),
+    )
 }
-MINIATURE = partial(
-    PLAIN, epochs=36, batch_size=32, hidden_size=96, learning_rate=0.012, tf_final=1.0
-)
+MINIATURE = partial(Config.miniature, epochs=36)
 WEIGHTS = {  # a line of constants, and rises beside it
     "constant": (constant, (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)),
     "slow rise": (slow_rise, (0.1, 0.15, 0.2, 0.3, 0.4)),
@@ -174,13 +205,14 @@ MINIATURES = {
     for name, (schedule, weights) in WEIGHTS.items()
     for weight in weights
 }
-LONG_MINIATURE = partial(MINIATURE, epochs=120)
-AHEAD = {  # trainings, and their constant β
-    "none ahead": (Training, (0.5,)),
-    "encoder ahead": (EncoderAhead, (0.5, 1.0)),
-    "decoder ahead": (DecoderAhead, (0.5,)),
-    "both ahead": (BothAhead, (0.5,)),
+AHEAD = {
+    "none ahead": Training,
+    "encoder waits": EncoderWaits,
+    "decoder waits": DecoderWaits,
+    "both ahead": BothAhead,
+    "encoder ahead": EncoderAhead,
 }
+AT_HALF = partial(Config.miniature, epochs=120, schedule=constant, kl_weight=0.5)
 SLOW = ANNEALING["slow rise"]
 RATIOS = {f"to {ratio:g}": partial(SLOW, tf_final=ratio) for ratio in (1, 0.95, 0.5, 0.1)}
 LONGER = partial(PLAIN, epochs=84)
@@ -228,26 +260,17 @@ def score_hidden_forms(model, verbs):
     return row
 
 
-def score_secret(model, verbs):
-    """Returns what a model repeats and converts, what its codes tell, and its draws from noise."""
-    right = lab.convert_verbs(model, verbs) == np.array(verbs)[:, None]  # (N, F, F)
+def score_codes(model, verbs, targets=None):
+    """Returns what a model repeats and converts, and what its codes tell of words."""
+    spelled = lab.convert_verbs(model, verbs)  # (N, F, F)
+    right = spelled == np.array(targets or verbs)[:, None]
     same = np.eye(right.shape[1], dtype=bool)
-    ce, kl = ce_and_kl(model, verbs)
-    row = {
+    return {
         "repeated": right[:, same].mean(),
         "conversions": right[:, ~same].mean(),
         "nearest": scores.nearest_are_partners(model, verbs),
-        "ce": ce,
-        "kl": kl,
         "mutual_information": lab.information(model, verbs)["mutual_information"],
     }
-    return row | scores.score_drawn(lab.sample_prior(model, 10_000), verbs)
-
-
-def score_ahead(model, verbs):
-    """Returns the CE and KL of a model, and its scores."""
-    ce, kl = ce_and_kl(model, verbs)
-    return {"ce": ce, "kl": kl} | score_model(model, verbs)
 
 
 # ---- Rows ----
@@ -262,42 +285,44 @@ def rows_of(recipes, seeds, every=1, score=score_model, **options):
     ]
 
 
-BOTH = {"16 epochs": PLAIN, "84 epochs": LONGER}
-SECRET = [  # what a name ends with, seeds, alphabets, recipes, training
-    ("", 5, None, BOTH, Training),
-    (", one alphabet", 5, "shared", {"16 epochs": PLAIN}, Training),
-    (", secret", 5, "own", BOTH, Training),
-    (", secret, pairs told", 3, "own", {"84 epochs": LONGER}, PairsTold),
-]
+def control_rows():
+    """Returns the rows of small models and of their controls, with seeds that chose nothing."""
+    plain = lab.distinct_verbs()[::10]
+    rows = []
+    for seed in range(3, 8):
+        tables = {"plain": plain, "secret": in_secret(plain, seed), "disjoint": disjoint(plain)}
+        for name, control in CONTROLS.items():
+            read, written = tables[control.read], tables[control.written]
+            make_training = control.make_training
+            if read is not written:
+                make_training = partial(FromTo, targets=written)
+            config = LONG_ENOUGH(seed=seed, kl_weight=control.kl_weight)
+            run = load_or_train(config, read, pairs=[], make_training=make_training)
+            rows.append({"row": name} | score_codes(run.model, read, written) | {"seed": seed})
+    return rows
 
 
 def secret_rows():
-    """Returns the rows of models whose tenses have alphabets of their own, and of controls."""
-    verbs = lab.distinct_verbs()
+    """Returns the rows of models that were trained for 84 epochs at the plain model's β."""
+    plain = lab.distinct_verbs()
     rows = []
-    for ending, seeds, alphabets, recipes, training in SECRET:
-        for seed in range(seeds):
-            table = in_secret(verbs, seed, shared=alphabets == "shared") if alphabets else verbs
-            configs = [recipe(seed=seed) for recipe in recipes.values()]
-            runs = sweep(configs, table, pairs=[], make_training=training)
-            for name, run in zip(recipes, runs, strict=True):
-                scored = score_secret(run.model, table)
-                rows.append({"row": name + ending} | scored | {"seed": seed})
+    for seed in range(5):
+        for name, table in {
+            "plain English": plain,
+            "secret alphabets": in_secret(plain, seed),
+        }.items():
+            run = load_or_train(LONGER(seed=seed), table, pairs=[])
+            rows.append({"row": name} | score_codes(run.model, table) | {"seed": seed})
     return rows
 
 
 def ahead_rows():
-    """Returns the rows of trainings of two sizes, in which one part may keep ahead."""
-    sizes = {"miniature": (LONG_MINIATURE, 10), "full size": (PLAIN, 1)}
+    """Returns the rows of trainings of a small model, one part of which may be ahead or wait."""
     rows = []
-    for size, (recipe, every) in sizes.items():
-        for ahead, (training, betas) in AHEAD.items():
-            at = partial(recipe, schedule=constant)
-            recipes = {
-                f"{size}, {ahead}, β = {beta:g}": partial(at, kl_weight=beta) for beta in betas
-            }
-            rows += rows_of(recipes, 3, every, score_ahead, make_training=training)
-    return rows
+    for name, training in AHEAD.items():
+        rows += rows_of({f"{name}, β = 0.5": AT_HALF}, 5, 10, make_training=training)
+    at_one = {"encoder ahead, β = 1": partial(AT_HALF, kl_weight=1.0)}
+    return rows + rows_of(at_one, 5, 10, make_training=EncoderAhead)
 
 
 def front_rows():
@@ -321,13 +346,13 @@ UNSEEN = {"score": score_hidden_forms, "make_training": WithoutHiddenForms}
 PARTS = {
     "seeds": ("05_seeds", partial(rows_of, MODELS, 5, score=score_both_draws)),
     "front": ("05_front", front_rows),
-    "annealing": ("04_annealing", partial(rows_of, ANNEALING, 3)),
-    "collapse": ("04_collapse", partial(rows_of, COLLAPSE, 3)),
+    "annealing": ("04_annealing", partial(rows_of, ANNEALING, 5, score=score_both_draws)),
     "miniature": ("04_miniature", partial(rows_of, MINIATURES, 4, every=10)),
     "forcing": ("04_forcing", partial(rows_of, FORCING, 3)),
     "trials": ("02_trials", partial(rows_of, TRIALS, 5)),
     "h0": ("02_h0", partial(rows_of, H0, 3)),
     "hidden": ("03_hidden", partial(rows_of, HIDDEN, 3, **UNSEEN)),
+    "controls": ("03_controls", control_rows),
     "secret": ("03_secret", secret_rows),
     "ahead": ("04_ahead", ahead_rows),
     "rate": ("04_rate", rate_rows),

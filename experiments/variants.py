@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import torch
+from torch import nn
 
 import lab5_gate
 import lab5_utils as lab
@@ -12,16 +13,29 @@ from lab5_train import WARM_UP, Batch, Training, make_batches
 
 
 # ---- Tables ----
-def in_secret(verbs, seed, shared=False):
+def in_secret(verbs, seed):
     """Returns verbs whose forms, but for the first, are written in secret alphabets.
 
-    Each tense has one of its own, a permutation of the table's letters, or all of them share one,
-    and then the first form is written in it, too.
+    Each tense has one of its own, a permutation of the table's letters.
     """
     letters = lab.vocabulary_of(verbs).alphabet
     rng = random.Random(seed)
     keys = [str.maketrans(letters, "".join(rng.sample(letters, len(letters)))) for _ in verbs[0]]
-    keys = len(keys) * keys[:1] if shared else [{}, *keys[1:]]
+    return translated(verbs, [{}, *keys[1:]])
+
+
+def disjoint(verbs):
+    """Returns verbs whose forms, but for the first, have letters that no other tense has."""
+    letters = lab.vocabulary_of(verbs).alphabet
+    keys = [{}]
+    for tense in range(1, len(verbs[0])):
+        first = ord("가") + tense * len(letters)  # of 11,172 syllables, a letter each
+        keys.append({ord(letter): first + n for n, letter in enumerate(letters)})
+    return translated(verbs, keys)
+
+
+def translated(verbs, keys):
+    """Returns verbs, each form of which is translated by the key of its tense."""
     return [tuple(map(str.translate, verb, keys)) for verb in verbs]
 
 
@@ -64,6 +78,34 @@ class PairsTold(Training):
         return batches
 
 
+class FromTo(Training):
+    """A control, which reads the words of its verbs, and writes those of other verbs."""
+
+    def __init__(self, config, verbs, targets):
+        vocabulary = lab.vocabulary_of([*verbs, *targets])
+        super().__init__(config, verbs, lab.make_model(config, vocabulary))
+        self.targets = lab.words_of(targets, vocabulary)
+
+    def make_epoch(self, epoch):
+        """Returns the batches of an epoch, in which every form is once a source."""
+        batches = []
+        for n in make_batches(self.words.lengths, self.config.batch_size, self.rng):
+            pair = (lab.select_words(words, n) for words in (self.words, self.targets))
+            batches.append(Batch(*(words.to(self.device) for words in pair)))
+        return batches
+
+
+class PartsPerTense(Training):
+    """A control, in which each tense has an encoder of its own, or a decoder, or both."""
+
+    def __init__(self, config, verbs, encoder=False, decoder=False):
+        vocabulary = lab.vocabulary_of(verbs)
+        make_encoder = EncoderPerTense if encoder else lab.Encoder
+        make_decoder = DecoderPerTense if decoder else config.decoder
+        model = lab.CVAE(make_encoder(config, vocabulary), make_decoder(config, vocabulary))
+        super().__init__(config, verbs, model)
+
+
 def hidden_forms(verbs):
     """Returns a mask (N, F) of one form of every fifth verb, each tense in turn.
 
@@ -86,7 +128,55 @@ class WithoutHiddenForms(Training):
         self.words = lab.select_words(self.words, torch.from_numpy(seen))
 
 
-# ---- Decoders ----
+# ---- Encoders and decoders ----
+class PerTense(nn.Module):
+    """A part of a model for each tense; the parts share no weight."""
+
+    def __init__(self, make_part, config, vocabulary):
+        super().__init__()
+        self.parts = nn.ModuleList(make_part(config, vocabulary) for _ in range(vocabulary.forms))
+
+    def by_tense(self, tense, call):
+        """Returns the tensors (B, ...) that `call(part, numbers)` returns of a tense's words."""
+        numbers = [torch.nonzero(tense == n).flatten() for n in range(len(self.parts))]
+        calls = [call(part, n) for part, n in zip(self.parts, numbers, strict=True) if len(n)]
+        order = torch.cat(numbers).argsort()
+        return [torch.cat(tensors)[order] for tensors in zip(*calls, strict=True)]
+
+
+class EncoderPerTense(PerTense):
+    """An encoder for each tense."""
+
+    def __init__(self, config, vocabulary):
+        super().__init__(lab.Encoder, config, vocabulary)
+        self.mu = self.parts[0].mu  # tells its size
+
+    def forward(self, words):
+        """Returns mu and logvar of the posteriors of B words, each (B, Z)."""
+        return self.by_tense(words.tense, lambda part, n: part(lab.select_words(words, n)))
+
+
+class DecoderPerTense(PerTense):
+    """A direct decoder for each tense."""
+
+    def __init__(self, config, vocabulary):
+        super().__init__(lab.DirectDecoder, config, vocabulary)
+        self.vocabulary = vocabulary
+
+    def nats(self, z, target, free_running, progress):
+        """Returns what B words cost in nats (B,), each decoded from its z (B, Z)."""
+
+        def call(part, n):
+            return part.nats(z[n], lab.select_words(target, n), free_running[n], progress)
+
+        return lab.Nats(*self.by_tense(target.tense, call))
+
+    def spell(self, z, tense):
+        """Returns letters (B, steps), decoded greedily from each z (B, Z) in its tense (B,)."""
+        (letters,) = self.by_tense(tense, lambda part, n: [part.spell(z[n], tense[n])])
+        return letters
+
+
 class GateWithoutPrice(lab5_gate.GatedDecoder):
     """A gate that may open as early as it likes."""
 

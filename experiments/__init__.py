@@ -16,7 +16,7 @@ HEADINGS = {  # of columns that aren't called as in their file
     "kl": "KL",
     "kl_table": "KL",
     "ce": "CE",
-    "mutual_information": "told",
+    "mutual_information": "information",
     "seen": "between seen forms",
     "hidden": "into hidden forms",
 }

@@ -88,6 +88,8 @@ FRONT |= {
     for beta in (0.4, 0.5, 0.6)
 }
 FRONT["plain, constant 0.5"] = partial(PLAIN_84, schedule=constant)
+FRONT["plain, constant 0.3, 16 epochs"] = partial(PLAIN, schedule=constant)
+FRONT["plain, even rise to 1, 16 epochs"] = partial(PLAIN, schedule=even_rise, kl_weight=1.0)
 FRONT |= {  # with less time, or more
     f"gated, short rise to {beta}, {epochs} epochs": partial(Config, epochs=epochs, kl_weight=beta)
     for epochs, beta in ((16, 0.5), (126, 0.6), (168, 0.6))
@@ -346,7 +348,7 @@ UNSEEN = {"score": score_hidden_forms, "make_training": WithoutHiddenForms}
 PARTS = {
     "seeds": ("05_seeds", partial(rows_of, MODELS, 5, score=score_both_draws)),
     "front": ("05_front", front_rows),
-    "annealing": ("04_annealing", partial(rows_of, ANNEALING, 5, score=score_both_draws)),
+    "annealing": ("04_annealing", partial(rows_of, ANNEALING, 5)),
     "miniature": ("04_miniature", partial(rows_of, MINIATURES, 4, every=10)),
     "forcing": ("04_forcing", partial(rows_of, FORCING, 3)),
     "trials": ("02_trials", partial(rows_of, TRIALS, 5)),

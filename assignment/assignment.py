@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import cloudpickle
+import numpy as np
 import pandas as pd
 
 YOURS = Path("yours.pkl")  # what notebook 02 keeps
@@ -41,6 +42,16 @@ def your_model():
         return list(zip(*forms, strict=True))
 
     return SimpleNamespace(latent_size=32, convert=model.convert, generate=generate)
+
+
+def convert_all(model, verbs):
+    """Returns what a model spells, words (N, F, F), by verb, source tense and target tense."""
+    tenses, count = range(len(verbs[0])), len(verbs)
+    spelled = [  # (F, F, N)
+        [model.convert(list(words), [source] * count, [target] * count) for target in tenses]
+        for source, words in enumerate(zip(*verbs, strict=True))
+    ]
+    return np.array(spelled).transpose(2, 0, 1)
 
 
 def our_curves():

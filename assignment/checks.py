@@ -72,6 +72,8 @@ def results(check, answer, case):
 
 def brief(value):
     """Returns a value in the form that is kept in JSON: a tensor's kind, shape and numbers."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     if isinstance(value, list | tuple):
         return [brief(part) for part in value]
     if isinstance(value, float | np.floating):
@@ -497,3 +499,17 @@ def gaussian_score(answer, case):
     generated = rows[:3] + rows[:1] * 3 + mixed + [("zzz",) * len(rows[0])]
     share, distinct = call(answer, generated, rows + rows[:2])  # a table may repeat rows
     return {"the share": float(share), "the number of different rows": float(distinct)}
+
+
+def repeated_and_converted(answer, case):
+    """A word is repeated where both tenses are the same, and converted where they differ.
+
+    It is right if it is its verb's form of the target tense. Both are shares of words, not verbs.
+    """
+    rows = VERBS[31 + case :: 300]
+    forms = np.array(rows)  # (N, F)
+    spelled = np.repeat(forms[:, None], forms.shape[1], axis=1)  # (N, F, F), all right
+    spelled[:, 1 + case] = forms[:, 1 + case, None]  # the source, whatever the target
+    spelled[: 1 + case, :, 0] = forms[-1, 0]  # a form of another verb
+    repeated, converted = call(answer, spelled, rows)
+    return {"the share repeated": float(repeated), "the share converted": float(converted)}

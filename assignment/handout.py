@@ -88,6 +88,9 @@ CODE = {
     "keep": """print("steps:", len(curves))  # an untrained model is not kept
 assignment.keep_model(model, train)  # for 03 and 04""",
     "model": "model = assignment.your_model()  # as 02 trained it, with generate",
+    "shares": """spelled = assignment.convert_all(model, verbs)  # (N, F, F)
+repeated, converted = repeated_and_converted(spelled, verbs)
+print(f"repeated: {repeated:.3f}, converted: {converted:.3f}")""",
 }
 
 

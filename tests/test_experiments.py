@@ -125,14 +125,64 @@ def test_an_ablation_lacks_the_part_that_names_it():
     assert (price, tau) == (0, 1)
 
 
-def test_secret_alphabets_are_one_a_tense_but_for_the_first_or_one_for_all():
+def test_alphabets_keep_the_first_tense_and_give_each_other_tense_letters_of_its_own():
     letters = ENGLISH.alphabet
-    (own,) = variants.in_secret([4 * (letters,)], seed=0)
-    assert own[0] == letters
-    assert len(set(own)) == 4
-    assert {"".join(sorted(key)) for key in own} == {letters}, "one to one"
-    (shared,) = variants.in_secret([4 * (letters,)], seed=0, shared=True)
-    assert len({letters, *shared}) == 2
+    (secret,) = variants.in_secret([4 * (letters,)], seed=0)
+    assert len(set(secret)) == 4
+    assert {"".join(sorted(key)) for key in secret} == {letters}, "one to one"
+    (disjoint,) = variants.disjoint([4 * (letters,)])
+    assert len(set("".join(disjoint))) == 4 * len(letters), "no letter twice"
+    assert secret[0] == disjoint[0] == letters
+    assert lab.check_verbs([secret, disjoint]) == [secret, disjoint]
+
+
+def test_a_training_from_one_table_to_another_writes_the_same_form_of_the_same_verb():
+    targets = variants.disjoint(VERBS)
+    training = variants.FromTo(small(), VERBS, targets)
+    met = []
+    for batch in training.make_epoch(1):
+        words = [training.model.vocabulary.to_words(part.letters) for part in batch]
+        met += zip(*words, *(part.tense.tolist() for part in batch), strict=True)
+    assert sorted(met) == sorted(
+        (form, target, tense, tense)
+        for pair in zip(VERBS, targets, strict=True)
+        for tense, (form, target) in enumerate(zip(*pair, strict=True))
+    )
+
+
+def test_codes_are_scored_by_words_and_against_what_is_to_be_written(monkeypatch):
+    spelled = np.array([[["a", "b"], ["a", "x"]]])  # (N, F, F)
+    monkeypatch.setattr(lab, "convert_verbs", lambda model, verbs: spelled)
+    monkeypatch.setattr(lab, "information", lambda model, verbs: {"mutual_information": 0})
+    monkeypatch.setattr(scores, "nearest_are_partners", lambda model, verbs: 0)
+    for targets, shares in ((None, (0.5, 1)), ([("a", "x")], (1, 0.5))):
+        row = score_seeds.score_codes(None, [("a", "b")], targets)
+        assert (row["repeated"], row["conversions"]) == shares
+
+
+def test_with_a_part_per_tense_words_go_through_that_of_their_tense_alone():
+    make_training = score_seeds.CONTROLS["an encoder and a decoder per tense"].make_training
+    model = make_training(small(), VERBS).model
+    encoder, decoder = model.encoder, model.decoder
+    words = lab.words_of(VERBS, model.vocabulary)
+    free = torch.arange(len(words.lengths)) % 3 == 0  # some words of each tense
+    mu, logvar = encoder(words)
+    nats, spelled = decoder.nats(mu, words, free, 1.0), decoder.spell(mu, words.tense)
+    for tense in range(4):
+        (n,) = torch.where(words.tense == tense)
+        own = lab.select_words(words, n)
+        found = (mu[n], logvar[n], nats.ce[n], spelled[n])
+        right = encoder.parts[tense](own)
+        right += (decoder.parts[tense].nats(mu[n], own, free[n], 1.0).ce,)
+        right += (decoder.parts[tense].spell(mu[n], own.tense),)
+        assert all(map(torch.equal, found, right))
+        model.zero_grad()
+        nats.ce[n].sum().backward(retain_graph=True)
+        learns = set()
+        for name, weight in model.named_parameters():  # such as encoder.parts.0.lstm.bias_hh_l0
+            if weight.grad is not None and weight.grad.any():
+                learns.add(tuple(name.split(".")[0:3:2]))
+        assert learns == {("encoder", str(tense)), ("decoder", str(tense))}
 
 
 def test_partners_are_nearest_if_no_other_code_of_their_tense_is_nearer(monkeypatch):
@@ -147,11 +197,15 @@ def test_a_constant_rate_warms_up_and_stays_at_half():
     assert rates == approx([0.0025, 0.005, 0.005, 0.005])
 
 
-AHEAD = {
-    paths.EncoderAhead: {"encoder"},
-    paths.DecoderAhead: {"decoder"},
-    paths.BothAhead: {"encoder", "decoder"},
-}
+def parts_moved(training, act, *arguments):
+    """Returns which parts of the model an action moves."""
+    before = copy.deepcopy(training.model.state_dict())
+    act(*arguments)
+    after = training.model.state_dict()
+    return {name.split(".")[0] for name in before if not before[name].equal(after[name])}
+
+
+AHEAD = {paths.EncoderAhead: {"encoder"}, paths.BothAhead: {"encoder", "decoder"}}
 
 
 @pytest.mark.parametrize("kind", AHEAD)
@@ -159,12 +213,21 @@ def test_extra_steps_move_the_part_that_is_ahead_in_the_first_three_tenths(kind)
     training = kind(small(), VERBS)
     batch = training.make_epoch(1)[0]
     for progress, ahead in ((0.3, AHEAD[kind]), (0.31, set())):
-        before = copy.deepcopy(training.model.state_dict())
-        training.loss(batch, progress)
-        after = training.model.state_dict()
-        moved = {name for name in before if not before[name].equal(after[name])}
-        assert {name.split(".")[0] for name in moved} == ahead
+        assert parts_moved(training, training.loss, batch, progress) == ahead
         assert all(weight.requires_grad for weight in training.model.parameters())
+
+
+@pytest.mark.parametrize("kind", [paths.EncoderWaits, paths.DecoderWaits])
+def test_a_part_that_waits_takes_one_step_in_five_in_the_first_three_tenths(kind):
+    training = kind(small(decoder=lab.DirectDecoder), VERBS)
+    batch = training.make_epoch(1)[0]
+    for progress, fewest, most in ((0.3, 2, 10), (0.31, 25, 25)):
+        moves = []
+        for _ in range(25):
+            loss, _ = training.loss(batch, progress)
+            moves.append(parts_moved(training, training.descend, loss, 0.01, "a step"))
+        assert fewest <= sum(kind.waiting in moved for moved in moves) <= most
+        assert all(moved - {kind.waiting} for moved in moves), "the other part learns"
 
 
 def test_a_training_that_is_told_the_pairs_meets_each_form_once_and_any_form_of_its_verb():

@@ -161,6 +161,10 @@ MISTAKES = [  # the check, right code, wrong code
     ("03 bleu4", "min(found.count(run), wanted.count(run))", "(run in wanted)"),
     ("03 gaussian_score", "if verb in known]", "for row in verbs if row == verb]"),
     ("03 gaussian_score", "in generated if verb in known]", "in verbs if verb in generated]"),
+    ("03 repeated_and_converted", "right[:, same].mean()", "right[:, same].all(1).mean()"),
+    ("03 repeated_and_converted", "right[:, ~same].mean()", "right.mean()"),
+    ("03 repeated_and_converted", "np.array(verbs)[:, None]", "np.array(verbs)[:, :, None]"),
+    ("03 repeated_and_converted", "spelled == np", "np.isin(spelled, verbs)  # np"),
     ("04 four_cycles", " or 1.0", ""),
 ]
 
@@ -209,6 +213,12 @@ ONE_BY_ONE = """if len(z) > 1:
         state = self.first_state(z, tense)
         letter"""
 NAMED = "tf_ratio=tf_ratio, decoder=model.decoder, z=z, words=words, rng=rng)"
+BY_WORD = """hits = {True: [], False: []}
+    for words, verb in zip(spelled.tolist(), verbs, strict=True):
+        for (source, row), target in itertools.product(enumerate(words), range(len(verb))):
+            hits[source == target].append(row[target] == verb[target])
+    return tuple(sum(part) / len(part) for part in hits.values())
+    right = spelled =="""
 RIGHT = [  # the same, written differently
     ("02", "[z, self.condition(tense)]", "[self.condition(tense), z]"),
     ("02", "state = self.first_state(z, tense)\n        letter", ONE_BY_ONE),
@@ -219,6 +229,7 @@ RIGHT = [  # the same, written differently
     ("02", "model.decoder(z, words.tense, fed)", "model.decoder(fed=fed, z=z, tense=words.tense)"),
     ("02", "nn.utils.clip_grad_norm_(model.parameters(), 5.0)", CLIPPED),
     ("02", "return ce.item(), kl.item()", "return np.float32(ce.item()), np.float32(kl.item())"),
+    ("03", "right = spelled ==", BY_WORD),
     ("04", "4 * progress % 1", "math.fmod(progress, 0.25) * 4"),
 ]
 
@@ -235,7 +246,7 @@ def test_no_answer_is_handed_out(folder, written):
     bodies = re.findall(r"BEGIN SOLUTION\n(.*?)### END", written, re.S)
     lines = {line.strip() for body in bodies for line in body.split("\n") if len(line) > 40}
     texts = "".join(path.read_text("utf-8") for path in folder.iterdir())
-    assert len(bodies) == 25
+    assert len(bodies) == 26
     assert not [line for line in lines if line in texts and "vocabulary.sos" not in line]
     assert not re.search("SOLUTION|HIDDEN|GatedDecoder|class Encoder:", texts)
 
@@ -279,7 +290,7 @@ def test_blank_notebooks_run_to_their_ends_without_a_point_on_other_verbs_too(tm
     subprocess.run([sys.executable, SCRIPT, other], check=True, env=environ)
     outputs = run(other, {})
     verdicts = [text for name, text in outputs.items() if "check-" in name]
-    assert len(verdicts) == 18
+    assert len(verdicts) == 19
     assert all("still blank" in text for text in verdicts)
     assert all("notebook: 0 of" in text for name, text in outputs.items() if "total" in name)
 
@@ -298,7 +309,8 @@ def test_filled_in_a_model_goes_from_notebook_to_notebook(folder, sources, tmp_p
         (tmp_path / name).write_text(text, "utf-8")
     outputs = run(tmp_path, SHORTER)
     assert not [name for name, text in outputs.items() if "'error'" in text]
-    assert "exact: " in outputs["03 c32"]
+    assert "from noise: " in outputs["03 c32"]
+    assert "repeated: " in outputs["03 shares"]
     assert "rising to 1" in outputs["04 curves"]
 
 

@@ -26,7 +26,7 @@ theirs {{ rows("seeds.csv", row="theirs").right }}
 
 {{ table("made.csv") }}
 
-![{{ new("figure", "a") }} Letters](../figures/01_letters.png)
+![{{ new("figure", "a") }} Letters](../figures/01_word_lengths.png)
 """
 SEEDS = "seed,row,right,lost\n0,ours,0.25,\n1,ours,0.5,\n0,theirs,-0.1,7\n"
 CODE = """import os
@@ -48,7 +48,7 @@ def project(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         (tmp_path / name / "README.md").write_text("# A page")
     for suffix in ("png", "pdf"):
-        shutil.copy(ROOT / "figures" / f"01_letters.{suffix}", tmp_path / "figures")
+        shutil.copy(ROOT / "figures" / f"01_word_lengths.{suffix}", tmp_path / "figures")
     (tmp_path / "figures" / "made.csv").write_text("who,share,draws\nwe,0.25,4\n")
     (tmp_path / "page").mkdir()
     (tmp_path / "page" / "page.html").write_text("<title>live</title>")
@@ -89,11 +89,11 @@ def test_the_report_is_filled_from_what_is_committed(project, monkeypatch):
     assert files_of(project) == before
     assert "Of 2: 0.375 ± 0.177 right, – lost; [Figure\u00a01](#figure-a);\ntheirs −0.100" in text
     assert "| we | 0.250 | 4 |" in text
-    assert "01_letters.pdf" in text
+    assert "01_word_lengths.pdf" in text
     assert digest.encode() in (project / "build" / "report.pdf").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["report/references.bib", "figures/01_letters.pdf"])
+@pytest.mark.parametrize("name", ["report/references.bib", "figures/01_word_lengths.pdf"])
 def test_the_digest_of_the_report_changes_with_all_that_it_is_made_of(project, name):
     before = report.pdf_text(project)
     (project / name).write_bytes((project / name).read_bytes() + b"\n% changed")

@@ -55,9 +55,7 @@ CONFIG = f"""c = get_config()
 c.ExecutePreprocessor.timeout = 1800  # seconds a cell may take; training takes more than 30
 c.ClearSolutions.code_stub = {{"python": {STUB!r}}}
 """
-SETUP = """import copy
-import math
-import random
+SETUP = """import math
 from collections import Counter
 from math import exp, log
 from os.path import commonprefix
@@ -66,7 +64,6 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import torch
 from torch import nn
 from torch.nn import functional as F

@@ -215,8 +215,9 @@ ONE_BY_ONE = """if len(z) > 1:
 NAMED = "tf_ratio=tf_ratio, decoder=model.decoder, z=z, words=words, rng=rng)"
 BY_WORD = """hits = {True: [], False: []}
     for words, verb in zip(spelled.tolist(), verbs, strict=True):
-        for (source, row), target in itertools.product(enumerate(words), range(len(verb))):
-            hits[source == target].append(row[target] == verb[target])
+        for source, row in enumerate(words):
+            for target, form in enumerate(verb):
+                hits[source == target].append(row[target] == form)
     return tuple(sum(part) / len(part) for part in hits.values())
     right = spelled =="""
 RIGHT = [  # the same, written differently

@@ -24,13 +24,15 @@
 
 Without a part: all, in ten core-hours. A second call resumes: what is trained is kept in runs/.
 Scores are those of the last epoch, with 10,000 draws. Shares are 0..1. `never`: rows that are never
-drawn; `unknown_from_…`: draws with an unknown word, from the prior or from the words' own
-posteriors; `gate_ed`: for verbs with a past in -ed, the share of forms whose gate opens exactly
-after the common prefix; `first_half`, `second_half`: of the hidden forms; `repeated`: words that
-are decoded as themselves; `nearest`: words whose nearest code in another tense is their own verb's.
+drawn; `unknown_…`: draws with an unknown word, from the prior, from the words' own posteriors, or
+around their means with one width for all models; `gate_ed`: for verbs with a past in -ed, the share
+of forms whose gate opens exactly after the common prefix; `first_half`, `second_half`: of the
+hidden forms; `repeated`: words that are decoded as themselves; `nearest`: words whose nearest code
+in another tense is their own verb's.
 With LAB5_DATA=folder another table of four forms is used, and files are named after its folder.
 """
 
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -133,12 +135,21 @@ CONTROLS = {
     "an encoder and a decoder per tense": Control(
         make_training=partial(PartsPerTense, encoder=True, decoder=True)
     ),
+    "an encoder and a decoder per tense, which start alike": Control(
+        make_training=partial(PartsPerTense, encoder=True, decoder=True, alike=True)
+    ),
     "an encoder per tense": Control(make_training=partial(PartsPerTense, encoder=True)),
     "a decoder per tense": Control(make_training=partial(PartsPerTense, decoder=True)),
-    "only what is read is secret": Control(read="secret"),
-    "only what is read is disjoint": Control(read="disjoint"),
-    "only what is written is secret": Control(written="secret"),
-    "only what is written is disjoint": Control(written="disjoint"),
+    "only what is read is secret": Control(read="secret", make_training=FromTo),
+    "only what is read is disjoint": Control(read="disjoint", make_training=FromTo),
+    "only what is written is secret": Control(written="secret", make_training=FromTo),
+    "only what is written is disjoint": Control(written="disjoint", make_training=FromTo),
+    "an encoder per tense, what is written is disjoint": Control(
+        written="disjoint", make_training=partial(PartsPerTense, encoder=True)
+    ),
+    "a decoder per tense, what is read is disjoint": Control(
+        read="disjoint", make_training=partial(PartsPerTense, decoder=True)
+    ),
     "secret alphabets, pairs told": Control("secret", "secret", PairsTold),
     "plain English, β = 0": Control(kl_weight=0.0),
     "secret alphabets, β = 0": Control("secret", "secret", kl_weight=0.0),
@@ -225,6 +236,9 @@ FORCING = RATIOS | {
 
 
 # ---- Scores ----
+WIDTH = 0.5  # a standard deviation, with which all models are asked what lies around their means
+
+
 def score_model(model, verbs):
     """Returns the scores of a model that tables show, by name."""
     row = scores.score_conversions(model.convert, verbs)
@@ -238,13 +252,15 @@ def score_model(model, verbs):
 
 
 def score_both_draws(model, verbs):
-    """Returns these scores, and how many draws have unknown words, from two distributions."""
+    """Returns these scores, and how many draws have unknown words, from three distributions."""
     row = score_model(model, verbs)
     mu, logvar = (part.flatten(0, 1) for part in lab.encode_verbs(model, verbs))  # (M, Z)
-    z = lab.reparameterize(mu, logvar, torch.Generator().manual_seed(0))
-    own = scores.score_drawn(model.generate(z), verbs)
     row["unknown_from_prior"] = 1 - row["from_noise"] - row["inconsistent"]
-    row["unknown_from_posteriors"] = 1 - own["from_noise"] - own["inconsistent"]
+    as_wide = torch.full_like(logvar, math.log(WIDTH**2))
+    for name, spread in {"from_posteriors": logvar, "at_one_width": as_wide}.items():
+        z = lab.reparameterize(mu, spread, torch.Generator().manual_seed(0))
+        drawn = scores.score_drawn(model.generate(z), verbs)
+        row[f"unknown_{name}"] = 1 - drawn["from_noise"] - drawn["inconsistent"]
     return row
 
 
@@ -297,7 +313,7 @@ def control_rows():
             read, written = tables[control.read], tables[control.written]
             make_training = control.make_training
             if read is not written:
-                make_training = partial(FromTo, targets=written)
+                make_training = partial(make_training, targets=written)
             config = LONG_ENOUGH(seed=seed, kl_weight=control.kl_weight)
             run = load_or_train(config, read, pairs=[], make_training=make_training)
             rows.append({"row": name} | score_codes(run.model, read, written) | {"seed": seed})
@@ -324,7 +340,9 @@ def ahead_rows():
     for name, training in AHEAD.items():
         rows += rows_of({f"{name}, β = 0.5": AT_HALF}, 5, 10, make_training=training)
     at_one = {"encoder ahead, β = 1": partial(AT_HALF, kl_weight=1.0)}
-    return rows + rows_of(at_one, 5, 10, make_training=EncoderAhead)
+    rows += rows_of(at_one, 5, 10, make_training=EncoderAhead)
+    longer = {"none ahead, 480 epochs, β = 0.5": partial(AT_HALF, epochs=480)}
+    return rows + rows_of(longer, 5, 10)
 
 
 def front_rows():

@@ -81,10 +81,11 @@ class PairsTold(Training):
 class FromTo(Training):
     """A control, which reads the words of its verbs, and writes those of other verbs."""
 
-    def __init__(self, config, verbs, targets):
-        vocabulary = lab.vocabulary_of([*verbs, *targets])
-        super().__init__(config, verbs, lab.make_model(config, vocabulary))
-        self.targets = lab.words_of(targets, vocabulary)
+    def __init__(self, config, verbs, targets, model=None):
+        if model is None:
+            model = lab.make_model(config, lab.vocabulary_of([*verbs, *targets]))
+        super().__init__(config, verbs, model)
+        self.targets = lab.words_of(targets, model.vocabulary)
 
     def make_epoch(self, epoch):
         """Returns the batches of an epoch, in which every form is once a source."""
@@ -95,15 +96,23 @@ class FromTo(Training):
         return batches
 
 
-class PartsPerTense(Training):
-    """A control, in which each tense has an encoder of its own, or a decoder, or both."""
+class PartsPerTense(FromTo):
+    """A control, in which each tense has an encoder of its own, or a decoder, or both.
 
-    def __init__(self, config, verbs, encoder=False, decoder=False):
-        vocabulary = lab.vocabulary_of(verbs)
+    With `alike` the parts of the tenses start with the same weights.
+    """
+
+    def __init__(self, config, verbs, targets=None, encoder=False, decoder=False, alike=False):
+        targets = targets or verbs
+        vocabulary = lab.vocabulary_of([*verbs, *targets])
         make_encoder = EncoderPerTense if encoder else lab.Encoder
         make_decoder = DecoderPerTense if decoder else config.decoder
         model = lab.CVAE(make_encoder(config, vocabulary), make_decoder(config, vocabulary))
-        super().__init__(config, verbs, model)
+        if alike:
+            for first, *others in (model.encoder.parts, model.decoder.parts):
+                for part in others:
+                    part.load_state_dict(first.state_dict())
+        super().__init__(config, verbs, targets, model)
 
 
 def hidden_forms(verbs):

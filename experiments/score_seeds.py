@@ -124,7 +124,7 @@ class Control(NamedTuple):
 
     read: str = "plain"
     written: str = "plain"
-    make_training: type = Training
+    make_training: type = FromTo
     kl_weight: float = 0.02
 
 
@@ -140,10 +140,10 @@ CONTROLS = {
     ),
     "an encoder per tense": Control(make_training=partial(PartsPerTense, encoder=True)),
     "a decoder per tense": Control(make_training=partial(PartsPerTense, decoder=True)),
-    "only what is read is secret": Control(read="secret", make_training=FromTo),
-    "only what is read is disjoint": Control(read="disjoint", make_training=FromTo),
-    "only what is written is secret": Control(written="secret", make_training=FromTo),
-    "only what is written is disjoint": Control(written="disjoint", make_training=FromTo),
+    "only what is read is secret": Control(read="secret"),
+    "only what is read is disjoint": Control(read="disjoint"),
+    "only what is written is secret": Control(written="secret"),
+    "only what is written is disjoint": Control(written="disjoint"),
     "an encoder per tense, what is written is disjoint": Control(
         written="disjoint", make_training=partial(PartsPerTense, encoder=True)
     ),
@@ -200,12 +200,9 @@ ANNEALING |= {
     for name in ("slow rise", "four cycles", "two sigmoids", "backwards")
 }
 ANNEALING |= {
-    f"{name} to {weight:g}": partial(PLAIN, schedule=schedule, kl_weight=weight)
-    for name, schedule, weight in (
-        ("short rise", short_rise, 0.0),
-        ("short rise", short_rise, 1.0),
-        ("even rise", even_rise, 1.0),
-    )
+    "short rise to 0": partial(PLAIN, kl_weight=0.0),
+    "short rise to 1": partial(PLAIN, kl_weight=1.0),
+    "even rise to 1": partial(PLAIN, schedule=even_rise, kl_weight=1.0),
 }
 MINIATURE = partial(Config.miniature, epochs=36)
 WEIGHTS = {  # a line of constants, and rises beside it
@@ -218,12 +215,14 @@ MINIATURES = {
     for name, (schedule, weights) in WEIGHTS.items()
     for weight in weights
 }
-AHEAD = {
-    "none ahead": Training,
-    "encoder waits": EncoderWaits,
-    "decoder waits": DecoderWaits,
-    "both ahead": BothAhead,
-    "encoder ahead": EncoderAhead,
+AHEAD = {  # a training, and what it changes in the recipe
+    "none ahead, β = 0.5": (Training, {}),
+    "none ahead, 480 epochs, β = 0.5": (Training, {"epochs": 480}),
+    "encoder waits, β = 0.5": (EncoderWaits, {}),
+    "decoder waits, β = 0.5": (DecoderWaits, {}),
+    "both ahead, β = 0.5": (BothAhead, {}),
+    "encoder ahead, β = 0.5": (EncoderAhead, {}),
+    "encoder ahead, β = 1": (EncoderAhead, {"kl_weight": 1.0}),
 }
 AT_HALF = partial(Config.miniature, epochs=120, schedule=constant, kl_weight=0.5)
 SLOW = ANNEALING["slow rise"]
@@ -311,9 +310,7 @@ def control_rows():
         tables = {"plain": plain, "secret": in_secret(plain, seed), "disjoint": disjoint(plain)}
         for name, control in CONTROLS.items():
             read, written = tables[control.read], tables[control.written]
-            make_training = control.make_training
-            if read is not written:
-                make_training = partial(make_training, targets=written)
+            make_training = partial(control.make_training, targets=written)
             config = LONG_ENOUGH(seed=seed, kl_weight=control.kl_weight)
             run = load_or_train(config, read, pairs=[], make_training=make_training)
             rows.append({"row": name} | score_codes(run.model, read, written) | {"seed": seed})
@@ -325,10 +322,8 @@ def secret_rows():
     plain = lab.distinct_verbs()
     rows = []
     for seed in range(5):
-        for name, table in {
-            "plain English": plain,
-            "secret alphabets": in_secret(plain, seed),
-        }.items():
+        tables = {"plain English": plain, "secret alphabets": in_secret(plain, seed)}
+        for name, table in tables.items():
             run = load_or_train(LONGER(seed=seed), table, pairs=[])
             rows.append({"row": name} | score_codes(run.model, table) | {"seed": seed})
     return rows
@@ -337,12 +332,9 @@ def secret_rows():
 def ahead_rows():
     """Returns the rows of trainings of a small model, one part of which may be ahead or wait."""
     rows = []
-    for name, training in AHEAD.items():
-        rows += rows_of({f"{name}, β = 0.5": AT_HALF}, 5, 10, make_training=training)
-    at_one = {"encoder ahead, β = 1": partial(AT_HALF, kl_weight=1.0)}
-    rows += rows_of(at_one, 5, 10, make_training=EncoderAhead)
-    longer = {"none ahead, 480 epochs, β = 0.5": partial(AT_HALF, epochs=480)}
-    return rows + rows_of(longer, 5, 10)
+    for name, (training, changes) in AHEAD.items():
+        rows += rows_of({name: partial(AT_HALF, **changes)}, 5, 10, make_training=training)
+    return rows
 
 
 def front_rows():

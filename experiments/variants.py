@@ -63,23 +63,8 @@ class StepByStep(Training):
         return super().run_epoch(epoch) | {"steps": self.steps}
 
 
-class PairsTold(Training):
-    """A control, which is told what belongs together: targets are any forms of the same verb."""
-
-    def make_epoch(self, epoch):
-        """Returns the batches of an epoch, in which every form is once a source."""
-        forms = self.model.vocabulary.forms
-        batches = []
-        for source in make_batches(self.words.lengths, self.config.batch_size, self.rng):
-            verb = source // forms
-            target = forms * verb + torch.randint(forms, verb.shape, generator=self.rng)
-            pair = (lab.select_words(self.words, n).to(self.device) for n in (source, target))
-            batches.append(Batch(*pair))
-        return batches
-
-
 class FromTo(Training):
-    """A control, which reads the words of its verbs, and writes those of other verbs."""
+    """A training that reads the words of its verbs, and writes those of other verbs."""
 
     def __init__(self, config, verbs, targets, model=None):
         if model is None:
@@ -87,13 +72,28 @@ class FromTo(Training):
         super().__init__(config, verbs, model)
         self.targets = lab.words_of(targets, model.vocabulary)
 
+    def targets_of(self, numbers):
+        """Returns the numbers of the words that are written for those that are read."""
+        return numbers
+
     def make_epoch(self, epoch):
         """Returns the batches of an epoch, in which every form is once a source."""
         batches = []
         for n in make_batches(self.words.lengths, self.config.batch_size, self.rng):
-            pair = (lab.select_words(words, n) for words in (self.words, self.targets))
-            batches.append(Batch(*(words.to(self.device) for words in pair)))
+            source = lab.select_words(self.words, n)
+            target = lab.select_words(self.targets, self.targets_of(n))
+            batches.append(Batch(source.to(self.device), target.to(self.device)))
         return batches
+
+
+class PairsTold(FromTo):
+    """A control, which is told what belongs together: targets are any forms of the same verb."""
+
+    def targets_of(self, numbers):
+        """Returns the numbers of the words that are written for those that are read."""
+        forms = self.model.vocabulary.forms
+        verb = numbers // forms
+        return forms * verb + torch.randint(forms, verb.shape, generator=self.rng)
 
 
 class PartsPerTense(FromTo):
@@ -102,8 +102,7 @@ class PartsPerTense(FromTo):
     With `alike` the parts of the tenses start with the same weights.
     """
 
-    def __init__(self, config, verbs, targets=None, encoder=False, decoder=False, alike=False):
-        targets = targets or verbs
+    def __init__(self, config, verbs, targets, encoder=False, decoder=False, alike=False):
         vocabulary = lab.vocabulary_of([*verbs, *targets])
         make_encoder = EncoderPerTense if encoder else lab.Encoder
         make_decoder = DecoderPerTense if decoder else config.decoder

@@ -37,14 +37,13 @@ from lab5_runs import load_or_train
 from lab5_train import Config, constant
 
 SIDES = (3.4, 2.4)  # ends of the map to the right and up, in standard deviations of noise
-COLLAPSED = Config.miniature(
-    epochs=16,
+COLLAPSED = Config.plain(
+    batch_size=32,
     hidden_size=64,  # few parameters, which the page has to hold
     embedding_size=16,
     learning_rate=0.01,
     schedule=constant,
     kl_weight=1.0,
-    tf_final=0.95,
 )
 EXAMPLES = ["walked", "stopping", "broke", "vlogging", "photobombs", "blorp"]
 

@@ -137,7 +137,7 @@ def test_a_training_from_one_table_to_another_writes_the_same_form_of_the_same_v
 
 
 def test_with_a_part_per_tense_words_go_through_that_of_their_tense_alone():
-    training = variants.PartsPerTense(small(), VERBS, encoder=True, decoder=True)
+    training = variants.PartsPerTense(small(), VERBS, VERBS, encoder=True, decoder=True)
     encoder, decoder = training.model.encoder, training.model.decoder
     for parts in (encoder.parts, decoder.parts):
         assert len([*parts.parameters()]) == 4 * len([*parts[0].parameters()]), "none is shared"
@@ -196,7 +196,7 @@ def test_a_part_that_waits_takes_one_step_in_five_in_the_first_three_tenths(part
 
 
 def test_a_training_that_is_told_the_pairs_meets_each_form_once_and_any_form_of_its_verb():
-    training = variants.PairsTold(small(), VERBS)
+    training = variants.PairsTold(small(), VERBS, VERBS)
     spell = training.model.vocabulary.to_words
     target_of = {}
     for batch in training.make_epoch(1):

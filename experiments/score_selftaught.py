@@ -15,6 +15,7 @@ import random
 from functools import partial
 
 import torch
+from scipy.optimize import linear_sum_assignment
 
 import lab5_selftaught as taught
 import lab5_utils as lab
@@ -95,7 +96,7 @@ def score_table(seed):
     hidden = lemmas_of(rarer)
     model = load_or_train(Config(seed=seed), verbs, progress=False).model
     sure = taught.sure_joins(model, lists)
-    found = taught.find_rows(model, lists)
+    found = taught.rows_of(lists, taught.join(model, lists, sure, linear_sum_assignment))
     endings = rows_of_endings(lists)
     alike = rows_by_likeness(lists)
     counted = rows_by_counting(lists)

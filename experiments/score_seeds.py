@@ -16,8 +16,8 @@
 - miniature: constants and rises of a small model, trained on every tenth verb, four seeds:
   04_miniature.csv
 - ahead: a small model, one part of which is ahead or waits at first, five seeds: 04_ahead.csv
-- forcing: a slow rise with four teacher-forcing ratios, and 84 epochs with two, three seeds:
-  04_forcing.csv
+- forcing: a slow rise with four teacher-forcing ratios, two of them also where a word counts only
+  up to its first mistake, and 84 epochs with two, three seeds: 04_forcing.csv
 - trials: the plain model with other batches, learning rates, sizes, and SGD, five seeds:
   02_trials.csv
 - h0: the plain model with its code in c0 or in h0, three seeds: 02_h0.csv
@@ -50,6 +50,7 @@ from experiments.variants import (
     GateWithoutPrice,
     PairsTold,
     PartsPerTense,
+    UpToAMistake,
     WithoutHiddenForms,
     disjoint,
     hidden_forms,
@@ -229,6 +230,10 @@ SLOW = ANNEALING["slow rise"]
 RATIOS = {f"to {ratio:g}": partial(SLOW, tf_final=ratio) for ratio in (1, 0.95, 0.5, 0.1)}
 LONGER = partial(PLAIN, epochs=84)
 FORCING = RATIOS | {
+    f"to {ratio:g}, up to a mistake": partial(SLOW, tf_final=ratio, decoder=UpToAMistake)
+    for ratio in (0.5, 0.1)
+}
+FORCING |= {
     "84 epochs, to 0.95": LONGER,
     "84 epochs, to 0.5": partial(LONGER, tf_final=0.5),
 }

@@ -197,6 +197,17 @@ class GateNotTempered(lab5_gate.GatedDecoder):
     lowest_tau = 1.0
 
 
+class UpToAMistake(lab.DirectDecoder):
+    """A decoder from which a word that runs free learns nothing after its first wrong letter."""
+
+    def choose_fed(self, context, target, free_running):
+        """Returns the letters that are fed (B, T), and a mask (B, T) of those that count."""
+        fed, mask = super().choose_fed(context, target, free_running)
+        wrong = fed != target.letters  # (B, T)
+        mistakes_before = wrong.cumsum(1) - wrong.long()  # (B, T)
+        return fed, mask & (mistakes_before == 0)
+
+
 class CodeInH0(lab.DirectDecoder):
     """A decoder whose LSTM gets code and tense in h0 alone, as in the re-created recipe."""
 

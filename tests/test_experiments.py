@@ -116,6 +116,15 @@ def test_an_ablation_lacks_the_part_that_names_it():
     assert (price, tau) == (0, 1)
 
 
+def test_a_word_counts_up_to_and_with_its_first_mistake(monkeypatch):
+    decoder = variants.UpToAMistake(small(), ENGLISH)
+    words = lab.as_words(["walks", "walked"], 1, ENGLISH)
+    own = lab.as_words(["walled"], 1, ENGLISH)
+    monkeypatch.setattr(decoder, "greedy", lambda *_: own.letters)
+    _, mask = decoder.choose_fed(torch.zeros(2, 4), words, torch.tensor([False, True]))
+    assert mask.sum(1).tolist() == [6, 4], "walks and its EOS; wal and the k that it missed"
+
+
 def test_alphabets_keep_the_first_tense_and_give_each_other_tense_letters_of_its_own():
     letters = ENGLISH.alphabet
     (secret,) = variants.in_secret([4 * (letters,)], seed=0)

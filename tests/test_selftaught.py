@@ -202,17 +202,6 @@ def test_lemmas_that_are_held_out_are_never_made(synthetic, verbs):
     assert len(lemmas & {verb[0] for verb in synthetic[1::2]}) > 1000
 
 
-def test_a_letter_is_resampled_to_one_that_has_stood_between_the_same_two(monkeypatch):
-    monkeypatch.setattr(taught, "RESAMPLED", 1.0)
-    lemmas = [letter + "alk" for letter in "bcdfghjkmnpqrstvwxyz"] + ["wilk"]
-    rows = [tuple(lemma + ending for ending in ADDED) for lemma in lemmas]
-    synthesizer = taught.Synthesizer(rows)
-    rng = random.Random(0)
-    words = [synthesizer.resample("wa", rng) for _ in range(500)]
-    assert {word[1] for word in words} == {"a", "i"}, "w stood before either"
-    assert {word[0] for word in words} == set("bcdfghjkmnpqrstvwxyz"), "all stood before a"
-
-
 def test_rows_that_no_verb_can_be_made_of_are_refused():
     with pytest.raises(ValueError, match="rows: found at most 1 verbs with the same endings"):
         taught.Synthesizer(VERBS[-2:])

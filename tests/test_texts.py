@@ -1,12 +1,10 @@
-"""Notebooks as committed and on tables of one's own, READMEs, figures and claims."""
+"""Notebooks as committed and on tables of one's own, READMEs and claims."""
 
 import json
 import os
 import re
 
-import matplotlib.pyplot as plt
 import nbformat
-import pandas as pd
 import pytest
 from conftest import ROOT, lab5_figures
 from nbclient import NotebookClient
@@ -43,8 +41,10 @@ def test_outputs_have_no_errors_and_no_paths_of_a_machine(notebook):
         assert not re.search(r"/(?:root|home|tmp|work|usr|Users)/", json.dumps(output))
 
 
-OWN = {"one": "gehen ging\n", "equal": "put put\ncut cut\n"}
-OWN["five"] = "go goes going went gone\nsee sees seeing saw seen\nдать даёт дав дал дан\n"
+OWN = {
+    "one": "put put\n",
+    "five": "go goes going went gone\nsee sees seeing saw seen\nдать даёт дав дал дан\n",
+}
 
 
 @pytest.mark.slow
@@ -76,19 +76,7 @@ def test_each_table_stands_in_a_readme_as_its_file_has_it():
         assert texts.count(f"<!-- {name} -->\n|") == texts.count(f"|\n<!-- /{name} -->") == 1, name
 
 
-# ---- Figures and claims ----
-def test_a_run_has_the_same_look_in_all_panels_and_gaps_are_left_out():
-    runs = {"a": pd.DataFrame({"KL": [1.0, 2], "BLEU-4": [0.1, None]}, [1, 2])}
-    runs["b"] = runs["a"] / 2
-    fig = lab5_figures.draw_curves(runs, dashed={"KL": (1.5, "a verb")}, decades=["KL"])
-    in_kl, in_bleu4 = ([line.get_color() for line in ax.lines] for ax in fig.axes)
-    assert in_kl[:2] == in_bleu4 and in_kl[0] != in_kl[1]
-    assert [len(line.get_xdata()) for line in fig.axes[1].lines] == [1, 1]
-    assert [ax.get_yscale() for ax in fig.axes] == ["log", "linear"]
-    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["a", "b"]
-    plt.close(fig)
-
-
+# ---- Claims ----
 CLAIMS = [("a half", 0.5, 0.4, 0.6), ("a third", 0.3, 0.4, 0.6)]
 
 

@@ -2,7 +2,6 @@
 
 import os
 import random
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import patch
@@ -126,20 +125,6 @@ def test_workers_end_with_the_process_that_sweeps(tmp_path):
         process.stdout.readline()  # a worker trains
         process.kill()
         process.communicate(timeout=300)  # returns once nobody can write to it
-
-
-def count_watchdogs(model):
-    """A score: how many threads watch whether the process that swept is still there."""
-    names = [thread.name for thread in threading.enumerate()]
-    return sum("watch" in name or "end_with" in name for name in names)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="a process there doesn't tell who started it")
-def test_a_worker_has_one_watchdog_however_many_runs_it_trains(runs_folder):
-    configs = [small(seed=seed, epochs=1) for seed in range(5)]
-    runs = sweep(configs, jobs=2, scores={"watchdogs": count_watchdogs})
-    assert [run.history["watchdogs"].item() for run in runs] == [1] * 5
 
 
 def random_states():

@@ -41,20 +41,20 @@ def test_outputs_have_no_errors_and_no_paths_of_a_machine(notebook):
         assert not re.search(r"/(?:root|home|tmp|work|usr|Users)/", json.dumps(output))
 
 
-OWN = {
-    "one": "put put\n",
-    "five": "go goes going went gone\nsee sees seeing saw seen\nдать даёт дав дал дан\n",
-}
+OWN = "go goes going went gone\nsee sees seeing saw seen\nдать даёт дав дал дан\n"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OWN)
-def test_notebooks_01_to_04_run_on_a_table_of_ones_own(tmp_path, name):
-    (tmp_path / "train.txt").write_text(OWN[name], "utf-8")
+@pytest.mark.parametrize(
+    ("chapters", "rows"), [("0[1-4]", OWN), ("03", "put put\n")], ids=["five forms", "one verb"]
+)
+def test_notebooks_run_on_a_table_of_ones_own(tmp_path, chapters, rows):
+    """Of a table of one verb 03 has the most to lose: no neighbour, and no form to hide."""
+    (tmp_path / "train.txt").write_text(rows, "utf-8")
     variables = {"LAB5_DATA": tmp_path, "LAB5_RUNS": tmp_path / "runs"}
     variables |= {"LAB5_FIGURES": tmp_path, "LOKY_MAX_CPU_COUNT": "1"}
     environ = os.environ | {name: str(value) for name, value in variables.items()}
-    for path in sorted(ROOT.glob("notebooks/0[1-4]_*.ipynb")):
+    for path in sorted(ROOT.glob(f"notebooks/{chapters}_*.ipynb")):
         notebook = nbformat.read(path, 4)
         resources = {"metadata": {"path": path.parent}}
         NotebookClient(notebook, resources=resources).execute(env=environ)

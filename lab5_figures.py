@@ -57,7 +57,7 @@ def draw_curves(curves: dict[str, pd.DataFrame], rows=2, dashed=None, decades=()
         if dashed and column in dashed:
             height, label = dashed[column]
             ax.axhline(height, color="0.4", linestyle="--")
-            ax.text(0.95, 0.38, f"dashed:\n{label}", transform=ax.transAxes, ha="right", size=9)
+            ax.text(0.95, 0.2, f"dashed:\n{label}", transform=ax.transAxes, ha="right", size=9)
     if len(curves) > 1:
         fig.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     for ax in axes[-1]:

@@ -36,12 +36,10 @@ STARTED = time.time()  # what a file was later changed into isn't what was impor
 # ---- What a run is ----
 def parts_of(task: Task) -> dict:
     """Returns the parts of a run that one may define oneself, by what a line calls them."""
-    parts = {
-        "the schedule": task.config.schedule,
-        "the decoder": task.config.decoder,
-        "the configuration": type(task.config),
-        "the training": getattr(task.make_training, "func", task.make_training),  # of a partial
-    }
+    values = vars(task.config).items()
+    parts = {f"the {name}": value for name, value in values if callable(value)}
+    parts["the configuration"] = type(task.config)
+    parts["the training"] = getattr(task.make_training, "func", task.make_training)  # of a partial
     return parts | {f"score {name!r}": score for name, score in sorted(task.scores.items())}
 
 
@@ -79,7 +77,7 @@ def digest_of(file: str) -> str:
 
 
 def changed_files(task: Task) -> list[str]:
-    """Returns the names of the run's files that were changed since Python started."""
+    """Returns the names of the run's files that were changed since this module was imported."""
     files = [Path(module.__file__) for module in modules_of(task)]
     times = [file.stat() for file in files]  # ctime, too: an older file may come back
     newest = [max(time.st_mtime, time.st_ctime) for time in times]
@@ -194,9 +192,11 @@ class Store:
             (self.folder / "config.json").write_text(config)
             state = self.load()
             is_damaged = state is None and self.path.exists()
-            yield state
-        if is_damaged:
-            print(f"{self.path}: damaged; the run was trained anew")
+            try:
+                yield state
+            finally:
+                if is_damaged:
+                    print(f"{self.path}: damaged; the run is trained anew")
 
     def save(self, state: dict) -> None:
         """Saves a state and its SHA-256, whole or not at all. Raises OSError."""

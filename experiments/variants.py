@@ -208,6 +208,23 @@ class UpToAMistake(lab.DirectDecoder):
         return fed, mask & (mistakes_before == 0)
 
 
+class MistakesInPlace(lab.DirectDecoder):
+    """A decoder whose free-running words are fed as many wrong letters, each in a letter's place.
+
+    So nothing is shifted: wrong letters are drawn at random, and the others are the target's.
+    """
+
+    def choose_fed(self, context, target, free_running):
+        """Returns the letters that are fed (B, T), and a mask (B, T) of those that count."""
+        own, mask = super().choose_fed(context, target, free_running)
+        wrong = (own != target.letters) & mask  # (B, T)
+        share = wrong.sum(1, keepdim=True) / mask.sum(1, keepdim=True)  # (B, 1)
+        is_replaced = torch.rand(own.shape).to(share.device) < share  # (B, T)
+        letters = torch.randint_like(own, 1, self.vocabulary.size - 1)  # no EOS
+        fed = letters.where(is_replaced, target.letters)  # (B, T)
+        return fed, lab.up_to(target.lengths, own.shape[1])
+
+
 class CodeInH0(lab.DirectDecoder):
     """A decoder whose LSTM gets code and tense in h0 alone, as in the re-created recipe."""
 

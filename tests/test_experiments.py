@@ -125,6 +125,16 @@ def test_a_word_counts_up_to_and_with_its_first_mistake(monkeypatch):
     assert mask.sum(1).tolist() == [6, 4], "walks and its EOS; wal and the k that it missed"
 
 
+def test_mistakes_in_place_are_as_many_as_the_decoders_own(monkeypatch):
+    decoder = variants.MistakesInPlace(small(), ENGLISH)
+    words = lab.as_words(["walks"] * 400, 1, ENGLISH)
+    own = lab.as_words(["walls"] * 400, 1, ENGLISH)
+    monkeypatch.setattr(decoder, "greedy", lambda *_: own.letters)
+    fed, mask = decoder.choose_fed(torch.zeros(400, 4), words, torch.ones(400, dtype=torch.bool))
+    assert mask.all(), "of 6 characters 1 was wrong, and all count"
+    assert 0.8 < (fed != words.letters).sum(1).float().mean() < 1.2
+
+
 def test_alphabets_keep_the_first_tense_and_give_each_other_tense_letters_of_its_own():
     letters = ENGLISH.alphabet
     (secret,) = variants.in_secret([4 * (letters,)], seed=0)

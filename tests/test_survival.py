@@ -77,7 +77,7 @@ def test_a_damaged_file_is_named_and_the_run_trained_anew(runs_folder, capsys):
     for damaged in (content[:-1], content[:5000] + b"\xff" + content[5001:], b""):
         file.write_bytes(damaged)
         assert equal(keep(config, VERBS), run)
-        assert capsys.readouterr().out == f"{file}: damaged; the run was trained anew\n"
+        assert capsys.readouterr().out == f"{file}: damaged; the run is trained anew\n"
     keep(config, VERBS)
     assert capsys.readouterr().out == "", "it is whole again"
 

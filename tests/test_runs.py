@@ -92,6 +92,9 @@ def test_nor_is_a_run_kept_whose_other_parts_no_file_defines():
         """A decoder inside a function."""
 
     assert reason(tiny(decoder=Inside)).startswith("the decoder isn't a function")
+    own_field = tiny()
+    vars(own_field)["act"] = lambda hidden: hidden
+    assert reason(own_field).startswith("the act isn't a function")
     training = functools.partial(lambda *args: own.Unscored(*args))
     assert reason(tiny(), make_training=training).startswith("the training isn't a function")
     scores = {"mine": functools.partial(own.mine)}

@@ -98,7 +98,7 @@ def test_what_a_notebook_defines_travels(tmp_path, cluster):
     output, _ = start(script, cluster, LAB5_RUNS=str(tmp_path)).communicate()
     assert output.splitlines() == [
         "trained anew and not kept in runs/: "
-        "the schedule isn't a function or a class in a file that is imported",
+        "the decoder isn't a function or a class in a file that is imported",
         f"{fingerprint(train(like_a_notebook.OURS, VERBS))} False",
         f"{fingerprint(train(like_a_notebook.THEIRS, VERBS))} True",
     ]

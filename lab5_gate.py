@@ -1,18 +1,32 @@
-"""Our decoder, which starts to spell a verb before it is told the tense.
+"""The two parts of our model: an encoder that reads backwards, and a decoder with a tense gate.
 
-Read it after `lab5_utils`; shapes and units are the same. Notebook 05 shows why the gate helps, and
-where it opens.
+Read it after `lab5_utils`; shapes and units are the same. Notebook 06 shows what each part buys.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lab5_utils import EOS, Decoder, Nats, Vocabulary, Words, letter_nats
+from lab5_utils import EOS, Decoder, Encoder, Nats, Vocabulary, Words, letter_nats
+
+
+class BackwardEncoder(Encoder):
+    """An encoder that reads a word from its last letter to its first, and then EOS.
+
+    So the beginning, which the forms of most verbs share, is read last. Source: Sutskever et al.
+    2014.
+    """
+
+    def forward(self, words: Words) -> tuple[Tensor, Tensor]:
+        """Returns mu and logvar of the posteriors of B words, each (B, Z)."""
+        place = torch.arange(words.letters.shape[1], device=words.letters.device)  # (T,)
+        end = words.lengths[:, None] - 1  # (B, 1), the place of EOS
+        mirrored = torch.where(place < end, end - 1 - place, place)  # (B, T)
+        return super().forward(words._replace(letters=words.letters.gather(1, mirrored)))
 
 
 class GatedDecoder(Decoder):
-    """A decoder that spells blind, that is, without the tense, until a gate opens; then it is told.
+    """A decoder that spells a verb without the tense until a gate opens; then it is given it.
 
     Before the gate EOS doesn't end the word but opens the gate. Nothing in the data says where to
     open it, so the likelihood of a word is the sum over all places.
@@ -32,9 +46,17 @@ class GatedDecoder(Decoder):
         )
         self.from_z = nn.Linear(config.latent_size, H)
 
-    def context(self, z, tense) -> Tensor:
-        """Returns the context (B, H), given z (B, Z); the tense plays no part."""
-        return self.from_z(z)
+    def first_state(self, z, tense):
+        """Returns h0 and c0, each (1, B, H), given z (B, Z), and closed gates (1, B, 1)."""
+        c0 = self.from_z(z)[None]  # (1, B, H); the tense plays no part yet
+        closed = torch.zeros_like(c0[..., :1], dtype=torch.bool)
+        return c0.tanh(), c0, closed
+
+    def forward(self, z, tense, fed) -> Tensor:
+        """Returns the hidden states (B, T, H) from which letters and gate are chosen."""
+        h0, c0, _ = self.first_state(z, tense)
+        hidden, _ = self.lstm(self.embed(fed), (h0, c0))
+        return hidden  # (B, T, H)
 
     def logits_after_gate(self, hidden, blind, tense) -> Tensor:
         """Returns the logits (B, T, V − 1) after the gate, given hidden states and blind logits."""
@@ -44,20 +66,15 @@ class GatedDecoder(Decoder):
         without_eos = F.pad(blind[..., 1:], (1, 0))
         return without_eos + self.gate_mlp(torch.cat([hidden, condition], 2))
 
-    def start(self, context: Tensor):
-        """Returns the LSTM's first state and closed gates (1, B, 1), given a context (B, H)."""
-        closed = torch.zeros_like(context[None, :, :1], dtype=torch.bool)
-        return self.initial_state(context), closed
-
     def step(self, letter: Tensor, state, tense: Tensor):
         """Reads a letter per word (b, 1); returns logits (b, V − 1) of the next, and the state."""
-        lstm_state, opened = state
-        hidden, lstm_state = self.lstm(self.embedding(letter), lstm_state)  # (b, 1, H)
+        h, c, opened = state
+        hidden, (h, c) = self.lstm(self.embedding(letter), (h, c))  # (b, 1, H)
         blind = self.letter(hidden)  # (b, 1, V − 1)
         after = self.logits_after_gate(hidden, blind, tense)
         opened = opened | (blind.argmax(2) == EOS)  # (1, b, 1)
         logits = after[:, 0].where(opened[0], blind[:, 0])
-        return logits, (lstm_state, opened)
+        return logits, (h, c, opened)
 
     def nats(self, z, target: Words, free_running, progress) -> Nats:
         """Returns what B words cost in nats (B,), each decoded from its z (B, Z).
@@ -66,9 +83,9 @@ class GatedDecoder(Decoder):
         weighted more evenly, so that each of them gets gradients (tempering, Ueda & Nakano 1998).
         Later every letter after the gate costs λ more (Graves 2016).
         """
-        context = self.context(z, target.tense)  # (B, H)
-        fed, mask = self.choose_fed(context, target, free_running)
-        before, after, opens = self.letter_costs(self(fed, context), target, mask)
+        fed, mask = self.choose_fed(z, target, free_running)
+        hidden = self(z, target.tense, fed)  # (B, T, H)
+        before, after, opens = self.letter_costs(hidden, target, mask)
         tau, price = self.tau_and_price(progress)
         paths = path_nats(before, after + price * mask, opens)
         minimized = sum_over_paths(paths, mask, tau)

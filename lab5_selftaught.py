@@ -64,7 +64,7 @@ def nats_of(model: CVAE, codes: Tensor, words: Words) -> Tensor:
     by_length = words.lengths.argsort()  # so that a batch has little padding
     for start in range(0, len(nats), lab.CHUNK):
         numbers = by_length[start : start + lab.CHUNK]
-        target = lab.select_words(words, numbers).to(model.device)
+        target = lab.select(words, numbers).to(model.device)
         is_free = torch.zeros(len(numbers), dtype=torch.bool, device=model.device)
         nats[numbers] = model.decoder.nats(codes[numbers], target, is_free, 1.0).ce.cpu()
     return nats
@@ -157,16 +157,6 @@ def rows_of(lists: Lists, joins: np.ndarray) -> list[Verb]:
     """Returns the complete rows, in which every form was joined."""
     whole = joins[(joins >= 0).all(1)]
     return [tuple(lists[t][n] for t, n in enumerate(row)) for row in whole]
-
-
-def find_rows(model: CVAE, lists) -> list[Verb]:
-    """Returns the rows that our model finds in lists of words, with each word in one row.
-
-    Raises the errors of `check_lists` and `sure_joins`.
-    """
-    lists = check_lists(lists)
-    joins = sure_joins(model, lists)
-    return rows_of(lists, join(model, lists, joins, linear_sum_assignment))
 
 
 # ---- Cuts and classes ----
@@ -313,6 +303,7 @@ CONJUGATOR = {  # the lab's encoder and direct decoder, without KL; tuned on our
     "batch_size": 40,  # pairs of forms per step
     "hidden_size": 192,
     "latent_size": 64,  # room for unseen verbs
+    "encoder": lab.Encoder,
     "decoder": lab.DirectDecoder,
     "kl_weight": 0.0,
     "tf_final": 1.0,
@@ -370,8 +361,8 @@ class Conjugation(Training):
         words = words.to(self.device)
         batches = []
         for n in make_batches(size, self.config.batch_size, self.rng):
-            source = lab.select_words(words, first[n] + tense[n])
-            batches.append(Batch(source, lab.select_words(words, first[n] + other[n])))
+            source = lab.select(words, first[n] + tense[n])
+            batches.append(Batch(source, lab.select(words, first[n] + other[n])))
         return batches
 
     def evaluate(self, epoch: int, task) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """Scripts that make the tables in `results`. Each is run as `python -m experiments.NAME`."""
 
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -23,21 +22,28 @@ HEADINGS = {  # of columns that aren't called as in their file
 
 
 # ---- Making tables ----
-def score_parts(parts):
-    """Writes the tables of the parts that the command line names, or else of all.
-
-    By its name, a part has the file of its table and a function that returns the table's rows.
-    """
-    asked = sys.argv[1:] or list(parts)
-    if unknown := ", ".join(sorted(set(asked) - set(parts))):
-        sys.exit(f"{unknown}: not one of {', '.join(parts)}")
+def path_of(table):
+    """Returns the file of a table, which ends in the folder's name if verbs aren't the lab's."""
     folder = lab.data_folder()
     suffix = "" if folder == lab.HERE else f"_{folder.name}"
-    for name in asked:
-        file, rows_of = parts[name]
-        table = pd.DataFrame(rows_of()).round(6)
-        table.sort_values(["row", "seed"]).to_csv(RESULTS / f"{file}{suffix}.csv", index=False)
-        print(table.to_string())
+    return RESULTS / f"{table}{suffix}.csv"
+
+
+def has_row(table, row, seed):
+    """Tells whether a table has a row with a seed."""
+    path = path_of(table)
+    return path.exists() and (row, seed) in set(
+        pd.read_csv(path)[["row", "seed"]].itertuples(index=False, name=None)
+    )
+
+
+def add_rows(table, rows, key=("row", "seed")):
+    """Writes rows into a table, in place of those with the same key, which sorts it."""
+    path = path_of(table)
+    key = list(key)
+    known = pd.read_csv(path) if path.exists() else None
+    both = pd.concat([known, pd.DataFrame(rows).round(6)])
+    both.drop_duplicates(key, keep="last").sort_values(key).to_csv(path, index=False)
 
 
 # ---- Reading tables ----

@@ -59,7 +59,7 @@ class EncoderAhead(Training):
     def take_extra_step(self, size, progress):
         """Takes a step on words drawn at random."""
         numbers = torch.randperm(len(self.words.lengths), generator=self.rng)[:size]
-        words = lab.select_words(self.words, numbers).to(self.device)
+        words = lab.select(self.words, numbers).to(self.device)
         loss, _ = super().loss(Batch(words, words), progress)
         self.descend(loss, self.rate(progress), f"an extra step, progress {progress:g}")
 

@@ -1,4 +1,4 @@
-"""The scores that several tables have: of conversions, of verbs from noise, and of gates."""
+"""Scores of conversions, of verbs from noise, of gates, and those of a run that tables show."""
 
 from itertools import permutations
 from os.path import commonprefix
@@ -8,7 +8,10 @@ import torch
 
 import lab5_gate
 import lab5_utils as lab
+from experiments.variants import hidden_forms
 from experiments.words import is_regular
+
+DRAWS = 10_000  # from noise
 
 
 # ---- Conversions ----
@@ -105,9 +108,8 @@ def gates(model, verbs):
     words = lab.words_of(verbs, model.vocabulary).to(model.device)
     mu, _ = model.encode_words(words)  # (N F, Z)
     decoder = model.decoder
-    context = decoder.context(mu, words.tense)
     mask = lab.up_to(words.lengths, words.letters.shape[1])
-    costs = decoder.letter_costs(decoder(words.letters, context), words, mask)
+    costs = decoder.letter_costs(decoder(mu, words.tense, words.letters), words, mask)
     paths = lab5_gate.path_nats(*costs).masked_fill(~mask, torch.inf)
     return paths.argmin(1).view(len(verbs), -1).cpu().numpy()
 
@@ -116,3 +118,47 @@ def at_common_prefix(opened, verbs):
     """Returns a mask (N, F) of gates that open exactly after the common prefix of a verb."""
     ends = np.array([len(commonprefix(verb)) for verb in verbs])
     return opened == ends[:, None]
+
+
+# ---- Runs; each score is given a run, the verbs that it reads, and those that it writes ----
+def score_model(model, verbs):
+    """Returns the scores of a model, by name."""
+    row = score_conversions(model.convert, verbs)
+    row |= score_drawn(lab.sample_prior(model, DRAWS), verbs)
+    row["lemma_first"] = lab.gaussian_score(lab.sample_lemma_first(model, DRAWS), verbs).exact
+    row |= lab.information(model, verbs)
+    del row["mutual_information"]  # the rest of KL
+    if isinstance(model.decoder, lab5_gate.GatedDecoder):
+        at_end = at_common_prefix(gates(model, verbs), verbs)
+        in_ed = [verb[lab.PAST].endswith("ed") for verb in verbs]
+        row["gate_ed"] = mean(at_end[in_ed])
+    return row
+
+
+def score_run(run, verbs, _):
+    """Returns the scores of a run's model."""
+    return score_model(run.model, verbs)
+
+
+def score_best(run, verbs, _):
+    """Returns these scores, and those of the epoch with the highest BLEU-4."""
+    best = run.history["bleu4"].idxmax()
+    row = score_model(run.model, verbs) | {"best_epoch": best}
+    return row | {f"best_{name}": run.history[name][best] for name in ("bleu4", "gaussian")}
+
+
+def score_hidden_forms(run, verbs, _):
+    """Returns how many conversions are right of a model that never saw the hidden forms."""
+    return score_hidden(right_conversions(run.model.convert, verbs), hidden_forms(verbs))
+
+
+def score_codes(run, verbs, targets):
+    """Returns what a model repeats and converts, and what its codes tell of words."""
+    right = lab.convert_verbs(run.model, verbs) == np.array(targets)[:, None]  # (N, F, F)
+    same = np.eye(right.shape[1], dtype=bool)
+    return {
+        "repeated": right[:, same].mean(),
+        "conversions": right[:, ~same].mean(),
+        "nearest": nearest_are_partners(run.model, verbs),
+        "mutual_information": lab.information(run.model, verbs)["mutual_information"],
+    }

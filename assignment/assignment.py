@@ -56,6 +56,6 @@ def convert_all(model, verbs):
 
 def our_curves():
     """Returns the curves of our own four trainings, and their words, by name, for 04."""
-    curves = pd.read_csv("04_curves.csv", index_col="epoch").groupby("training", sort=False)
+    curves = pd.read_csv("05_curves.csv", index_col="epoch").groupby("training", sort=False)
     words = {name: curve["words"].iloc[-1].split() for name, curve in curves}
     return {name: curve[["β", "KL", "CE"]] for name, curve in curves}, words

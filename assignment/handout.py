@@ -47,7 +47,7 @@ NOTEBOOKS = [
     *sorted(HERE.glob("04_*[a-z].ipynb")),
 ]
 FILES = ["LICENSE", "notebooks/plain_model.svg", "notebooks/forcing.svg"]
-FILES += [f"assignment/{name}" for name in ("04_curves.csv", "checks.py", "assignment.py")]
+FILES += [f"assignment/{name}" for name in ("05_curves.csv", "checks.py", "assignment.py")]
 TEXTS = tomllib.loads((HERE / "texts.toml").read_text("utf-8"))
 PACKAGES = ("torch", "numpy", "nltk", "pandas", "matplotlib", "seaborn", "jupyter", "cloudpickle")
 STUB = f"raise NotImplementedError({checks.BLANK!r})"

@@ -19,7 +19,7 @@ MODELS = ("plain model", "plain, 84 epochs", "our model")
 def course():
     """Returns the table of the models and the count, on the course's table."""
     models = over_seeds("05_seeds_course.csv", MODELS, SCORES)
-    count = over_seeds("06_selftaught_course.csv", ["the count"], SCORES).assign(seeds="–")
+    count = over_seeds("07_selftaught_course.csv", ["the count"], SCORES).assign(seeds="–")
     return pd.concat([models, count])[[*SCORES.values(), "seeds"]]  # on a phone the first are seen
 
 
@@ -27,8 +27,8 @@ def results():
     """Returns the table of the models, of what taught itself, and of the count."""
     spelled = {f"spelled_{name}": heading for name, heading in SCORES.items()}
     models = over_seeds("05_seeds.csv", MODELS, SCORES)
-    taught = over_seeds("06_selftaught.csv", ["self-taught"], spelled)
-    count = over_seeds("06_selftaught.csv", ["the count"], SCORES).assign(seeds="–")
+    taught = over_seeds("07_selftaught.csv", ["self-taught"], spelled)
+    count = over_seeds("07_selftaught.csv", ["the count"], SCORES).assign(seeds="–")
     return pd.concat([models, taught, count])[[*SCORES.values(), "seeds"]]
 
 

@@ -70,15 +70,15 @@ def nats_of(model: CVAE, codes: Tensor, words: Words) -> Tensor:
     return nats
 
 
-def costs_between(model: CVAE, one: Words, other: Words, asked, limit=np.inf) -> np.ndarray:
+def costs_between(model: CVAE, one: Words, other: Words, wanted, limit=np.inf) -> np.ndarray:
     """Returns what N words and M others cost from each other's codes, in nats (N, M).
 
     That is the cost of one given the code of the other, plus the reverse. Only the pairs in the
-    mask `asked` (N, M) are computed; the others, and those that reach the limit, cost infinity.
+    mask `wanted` (N, M) are computed; the others, and those that reach the limit, cost infinity.
     """
     codes, other_codes = model.encode_words(one)[0], model.encode_words(other)[0]
-    costs = np.full(asked.shape, np.inf, dtype=np.float32)
-    i, j = asked.nonzero()  # (P,) each
+    costs = np.full(wanted.shape, np.inf, dtype=np.float32)
+    i, j = wanted.nonzero()  # (P,) each
     costs[i, j] = nats_of(model, codes[i], Words(*(part[j] for part in other))).numpy()
     i, j = (costs < limit).nonzero()  # what reaches it one way needs no other way
     costs[i, j] += nats_of(model, other_codes[j], Words(*(part[i] for part in one))).numpy()
@@ -134,9 +134,9 @@ def join(model: CVAE, lists: Lists, joins, choose: Choose, near=None, limit=np.i
         others = np.setdiff1d(np.arange(len(joins)), joins[:, tense])
         one = lab.as_words([lists[LEMMA][n] for n in lemmas], LEMMA, model.vocabulary)
         other = lab.as_words([lists[tense][n] for n in others], tense, model.vocabulary)
-        may_ask = np.ones((len(joins), len(joins)), dtype=bool) if near is None else near[tense]
-        asked = may_ask[np.ix_(lemmas, others)]
-        i, j = choose(costs_between(model, one, other, asked, limit))
+        candidates = np.ones((len(joins), len(joins)), dtype=bool) if near is None else near[tense]
+        wanted = candidates[np.ix_(lemmas, others)]
+        i, j = choose(costs_between(model, one, other, wanted, limit))
         joined[lemmas[i], tense] = others[j]
     return joined
 
@@ -405,13 +405,15 @@ def teach(lists: Lists, sure: np.ndarray, seed: int, held_out=()) -> SelfTaught:
     return SelfTaught(rows, learn(rows, alphabet, seed, held_out, lessons))
 
 
-def self_taught(lists, seed=0, held_out=()) -> SelfTaught:
+def self_taught(lists, seed=0, held_out=(), model=None) -> SelfTaught:
     """Returns the rows found in lists of words, one per tense, and a model that learned them.
 
-    All trainings are kept in runs/. No synthetic verb has a lemma in `held_out`. Raises the errors
-    of `check_lists` and `check_words` before any training, and later those of `productive_classes`.
+    A `model` of ours that has read these words tells what they cost; by default one is trained. All
+    trainings are kept in runs/. No synthetic verb has a lemma in `held_out`. Raises the errors of
+    `check_lists` and `check_words` before any training, and later those of `productive_classes`,
+    and ValueError for a letter that the model lacks.
     """
     lists = check_lists(lists)
     held_out = lab.check_words(held_out, "held_out")
-    model = load_or_train(Config(seed=seed), table_of(lists), pairs=[]).model
+    model = model or load_or_train(Config(seed=seed), table_of(lists), pairs=[]).model
     return teach(lists, sure_joins(model, lists), seed, held_out)

@@ -20,19 +20,19 @@ MOST = 100_000  # signatures after a stem; what has more, in a table of many for
 
 
 def common_signatures(lists):
-    """Returns (count, stem, signature) of verbs whose forms are all in the lists."""
+    """Returns (uses, stem, signature) of verbs whose forms are all in the lists."""
     endings = defaultdict(lambda: [[] for _ in lists])  # after each stem, by tense
     for tense, words in enumerate(lists):
         for word in words:
             for end in range(max(SHORTEST_STEM, len(word) - LONGEST_ENDING), len(word) + 1):
                 endings[word[:end]][tense].append(word[end:])
     verbs = []
-    for stem, found in endings.items():
-        if math.prod(map(len, found)) > MOST:
+    for stem, by_tense in endings.items():
+        if math.prod(map(len, by_tense)) > MOST:
             continue
-        verbs += [(stem, ends) for ends in product(*found) if not commonprefix(ends)]
-    count = Counter(signature for _, signature in verbs)
-    return [(count[ends], stem, ends) for stem, ends in verbs if count[ends] > 1]
+        verbs += [(stem, ends) for ends in product(*by_tense) if not commonprefix(ends)]
+    uses = Counter(signature for _, signature in verbs)
+    return [(uses[ends], stem, ends) for stem, ends in verbs if uses[ends] > 1]
 
 
 def shared_beginnings(word, words):

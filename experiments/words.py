@@ -1,6 +1,6 @@
 """Baselines that know English spelling, or copy the nearest neighbour's inflection.
 
-No model is told any of this. The spelling rules also say which verbs count as regular.
+No model is given any of this. The spelling rules also say which verbs are regular.
 """
 
 import functools

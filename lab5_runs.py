@@ -1,7 +1,14 @@
 """Runs of the lab: trained once, kept in runs/, resumed bit for bit, and swept over the cores.
 
-Read it top to bottom, after `lab5_train`, which has the training itself. What makes a run, and when
-it is kept, is told in `tests/README.md`, *To keep what you train*.
+Read it top to bottom, after `lab5_train`, which has the training itself. This is the rule:
+
+    A run is what files say, as they stood when this module was imported, but for comments: the
+    lab's four modules, and the file of each part that is handed over (encoder, decoder, schedule,
+    configuration, training, scores), if it lies in the project's folder or in experiments/; with
+    its configuration, its data and the versions. A part from anywhere else, such as a notebook's,
+    or a file that has changed since, makes a run that is trained anew and not kept; a line says
+    so, and names it. What is changed in memory (a function that is patched, a number that is set)
+    isn't seen: hand over what you want to change. After an edit restart Python.
 """
 
 import ast
@@ -14,9 +21,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from hashlib import sha256
-from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,12 +31,22 @@ import pandas as pd
 import torch
 from filelock import FileLock, Timeout
 
-import lab5_train
 import lab5_utils as lab
-from lab5_train import Config, Task, check_task, reproducible, run_epochs, show_progress
+from lab5_train import (
+    Config,
+    Task,
+    Training,
+    check_task,
+    reproducible,
+    run_epochs,
+    show_progress,
+)
 
 RUNS = lab.folder_named("LAB5_RUNS", "runs")  # one folder per run
-STARTED = time.time()  # what a file was later changed into isn't what was imported
+FOLDERS = [lab.HERE, lab.HERE / "experiments"]
+FILES = [file for folder in FOLDERS for file in folder.glob("*.py")]
+IMPORTED = {file.relative_to(lab.HERE): file.read_bytes() for file in FILES}
+LABS = {Path(f"lab5_{name}.py") for name in ("utils", "gate", "train", "runs")}
 
 
 # ---- What a run is ----
@@ -39,109 +55,48 @@ def parts_of(task: Task) -> dict:
     values = vars(task.config).items()
     parts = {f"the {name}": value for name, value in values if callable(value)}
     parts["the configuration"] = type(task.config)
-    parts["the training"] = getattr(task.make_training, "func", task.make_training)  # of a partial
-    return parts | {f"score {name!r}": score for name, score in sorted(task.scores.items())}
+    make_training = task.make_training
+    is_partial = isinstance(make_training, functools.partial)
+    parts["the training"] = make_training.func if is_partial else make_training
+    return parts | {f"the score {name!r}": score for name, score in sorted(task.scores.items())}
 
 
-def module_of(part):
-    """Returns the module whose file defines a part under its name, or None if no file does."""
+def file_of(part) -> Path | None:
+    """Returns the project's file that defines a part under its name, or None if none does."""
     module = sys.modules.get(getattr(part, "__module__", None))
     is_named = getattr(module, getattr(part, "__qualname__", ""), None) is part
-    is_in_file = str(getattr(module, "__file__", "")).endswith(".py")
-    return module if is_named and is_in_file and module.__name__ != "__main__" else None
+    file = Path(getattr(module, "__file__", None) or "/").resolve()
+    is_ours = is_named and file.is_relative_to(lab.HERE)
+    return file.relative_to(lab.HERE) if is_ours else None
 
 
-def modules_of(task: Task) -> list:
-    """Returns the modules of a run: the lab's, and those of its parts and of their base classes."""
-    parts = parts_of(task).values()
-    defined = [base for part in parts for base in getattr(part, "__mro__", [part])]
-    modules = {lab, lab5_train, *map(module_of, defined)} - {None}
-    return sorted(modules, key=lambda module: module.__name__)
+def files_of(task: Task) -> list[Path]:
+    """Returns the files that define a run, as far as they are the project's."""
+    files = LABS.union(map(file_of, parts_of(task).values()))
+    return sorted(files & IMPORTED.keys())
 
 
-@functools.cache  # once in each process, since a file may be edited while a sweep goes on
-def read_code(file: str) -> ast.Module:
-    """Returns the code of a file, without comments and docstrings."""
-    tree = ast.parse(Path(file).read_bytes())
-    for node in ast.walk(tree):
-        may_be_documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-        if may_be_documented and ast.get_docstring(node) is not None:
-            del node.body[0]
-    return tree
+def code_of(content: bytes) -> str:
+    """Returns what a file of Python says, without its comments."""
+    return ast.dump(ast.parse(content))
 
 
-@functools.cache
-def digest_of(file: str) -> str:
-    """Returns the SHA-256 of a file's code."""
-    return sha256(ast.dump(read_code(file)).encode()).hexdigest()
-
-
-def changed_files(task: Task) -> list[str]:
-    """Returns the names of the run's files that were changed since this module was imported."""
-    files = [Path(module.__file__) for module in modules_of(task)]
-    times = [file.stat() for file in files]  # ctime, too: an older file may come back
-    newest = [max(time.st_mtime, time.st_ctime) for time in times]
-    return [file.name for file, time in zip(files, newest, strict=True) if time > STARTED]
-
-
-LITERALS = Real | str | bytes | tuple | list | dict | set | None
-
-
-def literals_of(file: str) -> dict[tuple[str, str], object]:
-    """Returns what a file sets to a literal last, by class (empty for none) and name."""
-    tree = read_code(file)
-    classes = [(node.name, node.body) for node in tree.body if isinstance(node, ast.ClassDef)]
-    values = {}
-    for owner, body in [("", tree.body), *classes]:
-        for node in body:
-            if isinstance(node, ast.ClassDef | ast.FunctionDef):
-                continue  # what is set inside is its own
-            for name in [part for part in ast.walk(node) if isinstance(part, ast.Name)]:
-                if not isinstance(name.ctx, ast.Load):
-                    values.pop((owner, name.id), None)
-            if isinstance(node, ast.Assign | ast.AnnAssign):
-                for target in getattr(node, "targets", None) or [node.target]:
-                    with suppress(ValueError, TypeError, AttributeError):  # no literal, or no name
-                        values[owner, target.id] = ast.literal_eval(node.value)
-    return values
-
-
-def set_by_hand(task: Task) -> list[str]:
-    """Returns the names of numbers, texts and the like that are no longer what their file says."""
-    names = []
-    for module in modules_of(task):
-        for (owner, name), value in literals_of(module.__file__).items():
-            holder = getattr(module, owner, None) if owner else module
-            now = getattr(holder, name, value)
-            if isinstance(now, LITERALS) and now != value:
-                names.append(".".join(filter(None, (module.__name__, owner, name))))
-    return names
-
-
-def reason_to_stay(task: Task) -> str:
-    """Returns why a run is neither kept nor trained by a worker, which imports files as they are.
-
-    The text is empty if there is no such reason.
-    """
-    if changed := changed_files(task):
-        return f"{', '.join(changed)}: changed since Python started; restart it"
-    by_hand = set_by_hand(task)
-    return f"{', '.join(by_hand)}: set by hand, not in its file" if by_hand else ""
-
-
-def reason_not_to_keep(task: Task) -> str:
+def why_not_kept(task: Task) -> str:
     """Returns why a run is not kept, or an empty text if it is."""
     for called, part in parts_of(task).items():
-        if module_of(part) is None:
-            return f"{called} isn't a function or a class in a file that is imported"
-    return reason_to_stay(task)
+        if file_of(part) not in IMPORTED:
+            return f"{called} isn't defined in a file of the project's folder or of experiments/"
+    for file in files_of(task):
+        if code_of((lab.HERE / file).read_bytes()) != code_of(IMPORTED[file]):
+            return f"{file} has changed since it was imported; restart Python"
+    return ""
 
 
-def computed_by(task: Task) -> list:
+def computed_by(files: list[Path]) -> list:
     """Returns what decides on a run's bits besides what is asked: versions and files."""
-    versions = sys.version_info[:2], str(torch.__version__), str(torch.get_default_dtype())
-    files = {module.__name__: digest_of(module.__file__) for module in modules_of(task)}
-    return [versions, files]
+    versions = [*sys.version_info[:2], str(torch.__version__), str(torch.get_default_dtype())]
+    codes = "".join(code_of(IMPORTED[file]) for file in files)
+    return [versions, [file.as_posix() for file in files], sha256(codes.encode()).hexdigest()]
 
 
 def full_name(part) -> str:
@@ -159,7 +114,7 @@ def run_key(task: Task) -> str:
     names = {called: full_name(part) for called, part in parts_of(task).items()}
     arguments = [getattr(task.make_training, name, None) for name in ("args", "keywords")]
     asked = names, arguments, described(task.config), task.table, task.pairs
-    content = json.dumps([computed_by(task), asked], sort_keys=True)
+    content = json.dumps([computed_by(files_of(task)), asked], sort_keys=True)
     return sha256(content.encode()).hexdigest()
 
 
@@ -177,26 +132,28 @@ class Store:
         """The file that holds the last epoch."""
         return self.folder / "run.pt"
 
+    def open(self) -> None:
+        """Makes the folder, and lays the configuration into it; else that is a reason, too."""
+        if self.reason:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            config = json.dumps(described(self.task.config), indent=1)
+            (self.folder / "config.json").write_text(config)
+        except OSError as error:
+            self.reason = f"{RUNS} can't be written ({error.strerror})"
+
     @contextmanager
     def locked(self):
-        """Yields what is saved to one process at a time; another waits, and says so.
-
-        That a file was damaged is said at last, since a bar clears what was printed before.
-        """
+        """Yields what is saved to one process at a time; another waits, and says so."""
         if self.reason:
             yield None
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         with acquired(FileLock(self.folder / "lock")):
-            config = json.dumps(described(self.task.config), indent=1)
-            (self.folder / "config.json").write_text(config)
             state = self.load()
-            is_damaged = state is None and self.path.exists()
-            try:
-                yield state
-            finally:
-                if is_damaged:
-                    print(f"{self.path}: damaged; the run is trained anew")
+            if state is None and self.path.exists():
+                print(f"{self.path}: damaged; the run is trained anew")
+            yield state
 
     def save(self, state: dict) -> None:
         """Saves a state and its SHA-256, whole or not at all. Raises OSError."""
@@ -231,11 +188,6 @@ def acquired(lock: FileLock):
         return lock.acquire()
 
 
-def store_of(task: Task) -> Store:
-    """Returns the store of a run, which keeps it if files define it all."""
-    return Store(task, reason_not_to_keep(task))
-
-
 def say_what_is_not_kept(stores: list[Store]) -> None:
     """Prints each reason for which a run wasn't kept, once."""
     for reason in sorted({store.reason for store in stores} - {""}):
@@ -251,7 +203,7 @@ class Run(NamedTuple):
     config: Config
 
 
-def run_of(training, config: Config) -> Run:
+def run_of(training: Training, config: Config) -> Run:
     """Returns the run of a finished training."""
     history = pd.DataFrame(training.history).set_index("epoch")
     return Run(training.model.eval(), history, config)
@@ -272,6 +224,7 @@ def load_run(store: Store) -> Run | None:
 def finish_run(store: Store, progress=False) -> Run:
     """Returns a run after training what is missing of it; each epoch is saved."""
     task = store.task
+    store.open()
     try:
         # the lock comes last, or threads could block; a score that trains has no gradients
         with reproducible(task.config.seed), torch.enable_grad(), store.locked() as state:
@@ -287,32 +240,37 @@ def finish_run(store: Store, progress=False) -> Run:
     return run_of(training, task.config)
 
 
-def train(config: Config, verbs=None, *, progress=True, scores=None, **options) -> Run:
+def train(
+    config: Config, verbs=None, *, progress=True, scores=None, pairs=None, make_training=Training
+) -> Run:
     """Returns a run: the model after the last epoch, and a history with one row per epoch.
 
     It is trained on verbs, each of them once; by default, on those of `load_verbs()`. A row of the
     history holds what `Training.loss` measures, the learning rate of the last step, BLEU-4, and in
     some rows all that `score` returns. `progress` shows a bar. `scores` adds columns of your own:
     it is a dictionary of functions of the model, by name, which are called after every epoch.
-    Options are `pairs` for BLEU-4 (by default, those of `lab.test_pairs`), and
-    `make_training(config, verbs)`, which may train something else.
+    `pairs` are those for BLEU-4 (by default, those of `lab.test_pairs`), and
+    `make_training(config, verbs)` may train something else.
 
     Before any work it raises the errors of `lab.check_verbs` and `lab.check_pairs`, and ValueError
     for a score with the name of a column of the lab's; later, OSError, FloatingPointError, and
     ValueError for a schedule that leaves 0..1, or for a score with the name of another column.
     """
-    task = check_task(config, verbs, scores=scores, **options)
+    task = check_task(config, verbs, pairs, scores, make_training)
     return finish_run(Store(task, reason="nobody asked for it"), progress)
 
 
-def load_or_train(config: Config, verbs=None, *, progress=True, **options) -> Run:
+def load_or_train(
+    config: Config, verbs=None, *, progress=True, scores=None, pairs=None, make_training=Training
+) -> Run:
     """Returns the run of this configuration, with these data and files, from runs/, or trains it.
 
     Every epoch is saved, so that the same call resumes a run, on a CPU bit for bit. Takes and
     raises what `train` does, and TypeError if a training is given what can't name a run, such as a
     tensor.
     """
-    store = store_of(check_task(config, verbs, **options))
+    task = check_task(config, verbs, pairs, scores, make_training)
+    store = Store(task, why_not_kept(task))
     run = load_run(store) or finish_run(store, progress)
     say_what_is_not_kept([store])
     return run
@@ -335,40 +293,47 @@ def end_with_parent() -> None:
         threading.Thread(target=watch, daemon=True).start()
 
 
-def finish_in_worker(store: Store, ours: list) -> Run:
+def finish_in_worker(store: Store, files: list[Path], ours: list) -> Run:
     """Returns a run, finished in a worker. Raises RuntimeError if its files aren't ours."""
     end_with_parent()
-    if computed_by(store.task) != ours:
+    if computed_by(files) != ours:
         raise RuntimeError("a worker has other files or versions: restart Python")
     return finish_run(store)
 
 
 def finish_side_by_side(stores: list[Store], jobs: int) -> Iterator[Run]:
     """Returns runs in the order of their stores, each after training what is missing of it."""
-    if any(reason_to_stay(store.task) for store in stores):
-        return map(finish_run, stores)
     jobs = min(joblib.effective_n_jobs(jobs), max(1, len(stores)))
     finish = joblib.delayed(finish_in_worker)
-    calls = [finish(store, computed_by(store.task)) for store in stores]
+    files = [files_of(store.task) for store in stores]
+    calls = [finish(store, own, computed_by(own)) for store, own in zip(stores, files, strict=True)]
     return joblib.Parallel(jobs, return_as="generator")(calls)
 
 
-def sweep(configs, verbs=None, *, pairs=None, jobs=-1, progress=True, **options) -> list[Run]:
+def sweep(
+    configs, verbs=None, *, progress=True, scores=None, pairs=None, make_training=Training, jobs=-1
+) -> list[Run]:
     """Returns the runs of configurations, in their order, each loaded from runs/ or trained.
 
-    One run is trained per core, or on a cluster (`joblib.parallel_config`). Takes and raises what
-    `load_or_train` does, and RuntimeError if a worker has other files or versions. What was
-    finished before an error is kept, if it is kept at all.
+    Equal configurations are one run. One is trained per core, or on a cluster
+    (`joblib.parallel_config`). Takes and raises what `load_or_train` does, and RuntimeError if a
+    worker has other files or versions. What was finished before an error is kept, if it is kept at
+    all.
     """
+    configs = list(configs)
     verbs = lab.check_verbs(verbs)
     pairs = None if pairs is None else list(pairs)  # an iterator would be empty after one run
-    tasks = [check_task(config, verbs, pairs, **options) for config in configs]
-    stores = [store_of(task) for task in tasks]
+    unlike = [config for n, config in enumerate(configs) if config not in configs[:n]]
+    tasks = [check_task(config, verbs, pairs, scores, make_training) for config in unlike]
+    stores = [Store(task, why_not_kept(task)) for task in tasks]
     runs = [load_run(store) for store in stores]
     missing = [n for n, run in enumerate(runs) if run is None]
+    for n in missing:
+        stores[n].open()  # here, so that a line can say what isn't kept
     finished = finish_side_by_side([stores[n] for n in missing], jobs)
     finished = show_progress(finished, "runs", len(missing), hidden=not progress)
     for n, run in zip(missing, finished, strict=True):
-        runs[n] = run._replace(config=tasks[n].config)  # whose functions are no copies
+        runs[n] = run
     say_what_is_not_kept(stores)
-    return runs
+    # with the configurations that were given, since a worker returns copies of their functions
+    return [runs[unlike.index(config)]._replace(config=config) for config in configs]

@@ -32,9 +32,10 @@ def path_of(table):
 def has_row(table, row, seed):
     """Tells whether a table has a row with a seed."""
     path = path_of(table)
-    return path.exists() and (row, seed) in set(
-        pd.read_csv(path)[["row", "seed"]].itertuples(index=False, name=None)
-    )
+    if not path.exists():
+        return False
+    known = pd.read_csv(path)
+    return ((known["row"] == row) & (known["seed"] == seed)).any()
 
 
 def add_rows(table, rows, key=("row", "seed")):

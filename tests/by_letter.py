@@ -12,6 +12,15 @@ def assert_close(ours, expected, tolerance=1e-5):
     torch.testing.assert_close(ours, expected, atol=tolerance, rtol=tolerance)
 
 
+def first_state(decoder, z, tense):
+    """Returns h and c before the first letter (H,), of a code (Z,) in a tense."""
+    if isinstance(decoder, lab5_gate.GatedDecoder):
+        c = decoder.from_z(z)
+    else:
+        c = decoder.from_z(torch.cat([z, decoder.condition.weight[tense]]))
+    return (c, 0 * c) if isinstance(decoder, lab.CodeInH0) else (c.tanh(), c)
+
+
 def read(network, letters, h, c):
     """Returns the hidden state (H,) after each letter, by the equations of an LSTM."""
     lstm = network.lstm
@@ -33,12 +42,12 @@ def after_gate(decoder, h, tense):
     return torch.cat([added[:1], blind[1:] + added[1:]])
 
 
-def spell(decoder, context, steps, tense):
+def spell(decoder, state, steps, tense):
     """Returns what a decoder is fed if it runs free: SOS, then its own letters, up to EOS."""
     fed = [decoder.vocabulary.sos]
     opened = False
     while len(fed) < steps:
-        h = read(decoder, fed, context.tanh(), context)[-1]
+        h = read(decoder, fed, *state)[-1]
         scores = decoder.letter(h)
         if isinstance(decoder, lab5_gate.GatedDecoder):
             opened = opened or scores.argmax() == lab.EOS
@@ -50,24 +59,24 @@ def spell(decoder, context, steps, tense):
     return fed
 
 
-def nats_of(decoder, context, word, fed, tense, progress):
+def nats_of(decoder, state, word, fed, tense, progress):
     """Returns the nats that training lowers, and those of the letters that count."""
     if not isinstance(decoder, lab5_gate.GatedDecoder):
-        states = read(decoder, fed, context.tanh(), context)
+        states = read(decoder, fed, *state)
         scores = torch.stack([decoder.letter(h) for h in states])
         ce = F.cross_entropy(scores, word[: len(fed)], reduction="sum")
         return ce, ce
     tau, price = decoder.tau_and_price(progress)
-    priced = gate_paths(decoder, context, word, fed, tense, price)
-    return over_paths(priced, tau), over_paths(gate_paths(decoder, context, word, fed, tense))
+    priced = gate_paths(decoder, state, word, fed, tense, price)
+    return over_paths(priced, tau), over_paths(gate_paths(decoder, state, word, fed, tense))
 
 
-def gate_paths(decoder, context, word, fed, tense, price=0.0):
+def gate_paths(decoder, state, word, fed, tense, price=0.0):
     """Returns the nats of a word's paths, one per letter that the gate may open at."""
     before = []
     after = []
     opens = []
-    for h, target in zip(read(decoder, fed, context.tanh(), context), word, strict=False):
+    for h, target in zip(read(decoder, fed, *state), word, strict=False):
         scores = decoder.letter(h)
         before.append(F.cross_entropy(scores, target))
         opens.append(F.cross_entropy(scores, torch.tensor(lab.EOS)))

@@ -16,14 +16,14 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("LAB5_FIGURES", str(ROOT / "build" / "figures"))
 sys.path[:0] = [str(ROOT / name) for name in ("", "tests", "assignment", "report")]
 
-import own  # noqa: E402
-
 import lab5_figures  # noqa: E402, F401 (the path above comes first; tests import it from here)
 import lab5_runs  # noqa: E402
 import lab5_selftaught as taught  # noqa: E402, F401 (likewise)
 import lab5_train  # noqa: E402
 import lab5_utils as lab  # noqa: E402
+from experiments import own  # noqa: E402
 
+os.environ.setdefault("TQDM_DISABLE", "1")  # no bars in notebooks' outputs; here there are
 torch.set_num_threads(1)  # on two busy cores a second thread costs more than it brings
 
 VERBS = lab.load_verbs()[:10]  # five steps an epoch

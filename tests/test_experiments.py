@@ -1,18 +1,19 @@
 """Experiments: scores of what converts, variants and their controls, tables over seeds."""
 
+import argparse
 import copy
-import sys
+import dataclasses
 from itertools import permutations
 
 import numpy as np
 import pytest
 import torch
-from by_letter import gate_paths
-from conftest import ENGLISH, VERBS, lab, lab5_runs, lab5_train, small
+from by_letter import first_state, gate_paths
+from conftest import ENGLISH, VERBS, lab, lab5_runs, small, written
 from pytest import approx
 
 import experiments
-from experiments import count_baseline, paths, score_seeds, score_selftaught, scores, variants
+from experiments import count_baseline, paths, recipes, score_seeds, scores, variants
 from experiments.words import is_regular, neighbour, spelling_rule
 
 # ---- English spelling rules ----
@@ -72,26 +73,10 @@ def test_a_gate_opens_where_its_path_is_likeliest():
     for verb, places in zip(VERBS[:2], scores.gates(model, VERBS[:2]), strict=True):
         for tense, word in enumerate(verb):
             (letters,) = ENGLISH.to_tensor([word])[0]
-            context = model.decoder.context(model.encode([word], tense)[0], tense)[0]
+            state = first_state(model.decoder, model.encode([word], tense)[0][0], tense)
             fed = [ENGLISH.sos, *letters.tolist()]
-            nats = gate_paths(model.decoder, context, letters, fed, tense)
+            nats = gate_paths(model.decoder, state, letters, fed, tense)
             assert places[tense] == torch.stack(nats).argmin()
-
-
-def test_rarer_verbs_are_not_in_the_table(monkeypatch, verbs):
-    others = [tuple(form + "zz" for form in verb) for verb in verbs[:500]]
-    monkeypatch.setattr(score_selftaught, "agreed_verbs", lambda: verbs + others)
-    assert set(score_selftaught.rarer_verbs()) == set(others)
-
-
-def test_schedules_are_compared_at_one_mean_weight_and_at_one_effective_weight():
-    rates = [lab5_train.learning_rate(score_seeds.PLAIN(), n / 1000) for n in range(1, 1001)]
-    names = ("slow rise", "four cycles", "backwards", "two sigmoids")
-    compared = [(score_seeds.ANNEALING[name], None) for name in names]
-    compared += [(recipe, rates) for recipe in score_seeds.FALLING.values()]
-    for recipe, by in compared:
-        weights = [lab5_train.kl_weight(recipe(), n / 1000) for n in range(1, 1001)]
-        assert np.average(weights, weights=by) == approx(0.3, abs=2e-3), recipe
 
 
 def test_hidden_forms_are_never_trained_on_and_scored_from_the_others():
@@ -114,25 +99,6 @@ def test_an_ablation_lacks_the_part_that_names_it():
     _, price = variants.GateWithoutPrice(small(), ENGLISH).tau_and_price(1.0)
     tau, _ = variants.GateNotTempered(small(), ENGLISH).tau_and_price(0.0)
     assert (price, tau) == (0, 1)
-
-
-def test_a_word_counts_up_to_and_with_its_first_mistake(monkeypatch):
-    decoder = variants.UpToAMistake(small(), ENGLISH)
-    words = lab.as_words(["walks", "walked"], 1, ENGLISH)
-    own = lab.as_words(["walled"], 1, ENGLISH)
-    monkeypatch.setattr(decoder, "greedy", lambda *_: own.letters)
-    _, mask = decoder.choose_fed(torch.zeros(2, 4), words, torch.tensor([False, True]))
-    assert mask.sum(1).tolist() == [6, 4], "walks and its EOS; wal and the k that it missed"
-
-
-def test_mistakes_in_place_are_as_many_as_the_decoders_own(monkeypatch):
-    decoder = variants.MistakesInPlace(small(), ENGLISH)
-    words = lab.as_words(["walks"] * 400, 1, ENGLISH)
-    own = lab.as_words(["walls"] * 400, 1, ENGLISH)
-    monkeypatch.setattr(decoder, "greedy", lambda *_: own.letters)
-    fed, mask = decoder.choose_fed(torch.zeros(400, 4), words, torch.ones(400, dtype=torch.bool))
-    assert mask.all(), "of 6 characters 1 was wrong, and all count"
-    assert 0.8 < (fed != words.letters).sum(1).float().mean() < 1.2
 
 
 def test_alphabets_keep_the_first_tense_and_give_each_other_tense_letters_of_its_own():
@@ -163,11 +129,11 @@ def test_with_a_part_per_tense_words_go_through_that_of_their_tense_alone():
     words = training.words.to(training.device)
     free = words.lengths % 2 == 0
     mu, logvar = encoder(words)
-    ce, spelled = decoder.nats(mu, words, free, 1.0).ce, decoder.spell(mu, words.tense)
+    ce, spelled = decoder.nats(mu, words, free, 1.0).ce, decoder.greedy(mu, words.tense)
     for tense, (read, write) in enumerate(zip(encoder.parts, decoder.parts, strict=True)):
         n = torch.nonzero(words.tense == tense).flatten()
-        own = lab.select_words(words, n)
-        (cost, _), form = write.nats(mu[n], own, free[n], 1.0), write.spell(mu[n], own.tense)
+        own = lab.select(words, n)
+        (cost, _), form = write.nats(mu[n], own, free[n], 1.0), write.greedy(mu[n], own.tense)
         right = (*read(own), cost, form)
         assert all(map(torch.equal, (mu[n], logvar[n], ce[n], spelled[n]), right))
 
@@ -176,12 +142,6 @@ def test_partners_are_nearest_if_no_other_code_of_their_tense_is_nearer(monkeypa
     codes = torch.tensor([[[0.0], [0.1]], [[1.0], [0.3]]])  # (N, F, Z)
     monkeypatch.setattr(lab, "encode_verbs", lambda model, verbs: (codes, None))
     assert scores.nearest_are_partners(None, None) == 3 / 4  # 0.3 is nearer to 0 than to 1
-
-
-def test_a_constant_rate_warms_up_and_stays_at_half():
-    training = variants.ConstantRate(small(learning_rate=0.01), VERBS)
-    rates = [training.rate(progress) for progress in (0.01, 0.02, 0.5, 1)]
-    assert rates == approx([0.0025, 0.005, 0.005, 0.005])
 
 
 def parts_moved(training, act, *arguments):
@@ -227,18 +187,56 @@ def test_a_training_that_is_told_the_pairs_meets_each_form_once_and_any_form_of_
 
 
 # ---- Tables ----
-def test_a_table_is_sorted_and_read_as_means_over_seeds(tmp_path, monkeypatch):
-    rows = [("b", 0, 1), ("a", 1, 4), ("a", 0, 3)]
-    rows = [dict(zip(("row", "seed", "score"), row, strict=True)) for row in rows]
+def test_a_row_takes_the_place_of_the_one_before_and_tables_are_means_over_seeds(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(experiments, "RESULTS", tmp_path)
-    monkeypatch.setattr(sys, "argv", ["script"])
-    experiments.score_parts({"a part": ("table", lambda: rows)})
-    assert (tmp_path / "table.csv").read_text() == "row,seed,score\na,0,3\na,1,4\nb,0,1\n"
+    rows = [("b", 0, 1.0), ("a", 1, 4.0), ("a", 0, 9.0), ("a", 0, 3.0)]
+    for row in rows:
+        experiments.add_rows("table", [dict(zip(("row", "seed", "score"), row, strict=True))])
+    assert (tmp_path / "table.csv").read_text() == "row,seed,score\na,0,3.0\na,1,4.0\nb,0,1.0\n"
+    assert experiments.has_row("table", "a", 1)
+    assert not experiments.has_row("table", "b", 1)
+    assert not experiments.has_row("none", "b", 1)
     table = experiments.over_seeds("table.csv", {"a": "A", "b": "B"}, {"score": "s", "none": "n"})
     columns = {"seeds": [2, 1], "s": ["3.500 ± 0.707", "1.000"], "n": ["–"] * 2}
     assert table.to_dict("list") == columns
     with pytest.raises(KeyError, match="'c'"):
         experiments.over_seeds("table.csv", {"c": "C"}, {})
+
+
+def test_only_rows_that_a_table_lacks_are_trained_unless_again_is_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+    experiments.add_rows("06_seeds", [{"row": "our model", "seed": 1}])
+    asked = {"parts": ["06_seeds"], "row": "our model", "seed": None, "again": False}
+    seeds = [seed for _, seed in score_seeds.asked_rows(argparse.Namespace(**asked))]
+    assert seeds == [0, 2, 3, 4]
+    seeds = [seed for _, seed in score_seeds.asked_rows(argparse.Namespace(**asked | {"again": 1}))]
+    assert seeds == [0, 1, 2, 3, 4]
+
+
+def test_no_two_rows_of_a_table_have_one_name():
+    names = [(row.part, row.name) for row in recipes.ROWS]
+    assert len(names) == len({*names})
+
+
+@pytest.mark.parametrize("name", ["03_controls", "04_hidden", "05_lab", "06_seeds"])
+def test_a_row_is_trained_and_scored_as_its_table_says(runs_folder, monkeypatch, name):
+    """In small: of ten verbs, two epochs."""
+    monkeypatch.setattr(lab, "distinct_verbs", lambda: [verb for verb in VERBS for _ in range(10)])
+    monkeypatch.setattr(scores, "DRAWS", 50)
+    row = next(row for row in reversed(recipes.ROWS) if row.part == name)
+    row = row._replace(config=dataclasses.replace(row.config, epochs=2, hidden_size=16), every=10)
+    _, numbers, history = score_seeds.finish_row(row, 7, again=False)
+    assert numbers["row"] == row.name
+    assert numbers["beta"] == row.config.kl_weight
+    assert len(history) == 2
+    assert len(written(runs_folder)) == 1, "it is kept"
+    shares = [
+        numbers[score] for score in ("conversions", "lemma_first", "hidden") if score in numbers
+    ]
+    assert shares
+    assert all(0 <= share <= 1 for share in shares)
 
 
 def test_a_path_holds_ce_and_kl_of_all_verbs_with_the_right_letters_fed():
@@ -248,9 +246,9 @@ def test_a_path_holds_ce_and_kl_of_all_verbs_with_the_right_letters_fed():
     last, model = run.history.iloc[-1], run.model
     words = lab.words_of(VERBS, model.vocabulary)
     z = lab.reparameterize(*model.encode_words(words), torch.Generator().manual_seed(0))
-    hidden = model.decoder(words.letters, model.decoder.context(z, words.tense))
+    logits = model.decoder(z, words.tense, words.letters)
     mask = lab.up_to(words.lengths, words.letters.shape[1])
-    nats = lab.letter_nats(model.decoder.letter(hidden), words.letters, mask)
+    nats = lab.letter_nats(logits, words.letters, mask)
     assert last["CE"] == approx(nats.sum(1).mean().item(), abs=1e-4)
     assert last["KL"] == approx(last["kl_table"], abs=1e-4)
     assert last["converted"] == lab.conversion_accuracy(model, VERBS[::4])

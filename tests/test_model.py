@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from by_letter import assert_close, nats_of, read, spell
+from by_letter import assert_close, first_state, nats_of, read, spell
 from conftest import ENGLISH, lab, lab5_train, small
 from torch.nn import functional as F
 
-from lab5_gate import GatedDecoder
+from lab5_gate import BackwardEncoder, GatedDecoder
 
 WORDS = ["go", "abandon", "split", "function", "be"]
 TENSE = torch.arange(5) % 4
@@ -19,7 +19,7 @@ def seeded():
         yield
 
 
-@pytest.fixture(params=[lab.DirectDecoder, GatedDecoder])
+@pytest.fixture(params=[lab.DirectDecoder, lab.CodeInH0, GatedDecoder])
 def decoder(request):
     """Returns a decoder whose own words differ from the targets, some of them shorter."""
     decoder = request.param(small(), ENGLISH)
@@ -37,13 +37,13 @@ def test_fused_nats_and_gradients_are_those_of_letter_by_letter(decoder, free, p
     z = torch.randn(5, 16).requires_grad_()
     nats = decoder.nats(z, words, torch.tensor([way == "f" for way in free]), progress)
     slow = []
-    contexts = decoder.context(z, TENSE)
-    for way, context, letters, length, tense in zip(free, contexts, *words, strict=True):
+    for way, code, letters, length, tense in zip(free, z, *words, strict=True):
+        state = first_state(decoder, code, tense)
         word = letters[:length]
         fed = [ENGLISH.sos, *word[:-1]]
         if way == "f":
-            fed = spell(decoder, context, length, tense)
-        slow.append(nats_of(decoder, context, word, fed, tense, progress))
+            fed = spell(decoder, state, length, tense)
+        slow.append(nats_of(decoder, state, word, fed, tense, progress))
     minimized, ce = map(torch.stack, zip(*slow, strict=True))
     assert_close(nats.minimized, minimized)
     assert_close(nats.ce, ce)
@@ -60,21 +60,25 @@ def test_greedy_decoding_is_letter_by_letter(decoder):
     tense = torch.arange(20) % 4
     steps = lab.MAX_LETTERS + 1
     lengths = set()
-    for n, letters in enumerate(decoder.spell(z, tense).tolist()):
-        context = decoder.context(z[n : n + 1], tense[n : n + 1])[0]
-        spelled = spell(decoder, context, steps + 1, tense[n])[1:]
+    for n, letters in enumerate(decoder.greedy(z, tense).tolist()):
+        state = first_state(decoder, z[n], tense[n])
+        spelled = spell(decoder, state, steps + 1, tense[n])[1:]
         assert letters == spelled + (steps - len(spelled)) * [lab.EOS]
         lengths.add(len(spelled))
     assert len(lengths) > 3
 
 
-def test_encoding_is_letter_by_letter_at_any_padding():
-    encoder = lab.Encoder(small(), ENGLISH)
+@pytest.mark.parametrize("kind", [lab.Encoder, BackwardEncoder])
+def test_encoding_is_letter_by_letter_at_any_padding(kind):
+    encoder = kind(small(), ENGLISH)
     words = lab.as_words(WORDS, TENSE, ENGLISH)
     ends = []
     for letters, length, tense in zip(*words, strict=True):
         h0 = torch.cat([torch.zeros(64 - 8), encoder.condition.weight[tense]])
-        ends.append(read(encoder, letters[:length], h0, torch.zeros(64))[-1])
+        word = letters[: length - 1]
+        read_in_order = word.flip(0) if kind is BackwardEncoder else word
+        steps = [*read_in_order, torch.tensor(lab.EOS)]
+        ends.append(read(encoder, steps, h0, torch.zeros(64))[-1])
     end = torch.stack(ends)
     padded = words._replace(letters=F.pad(words.letters, (0, 4), value=lab.EOS))
     for batch in (words, padded):

@@ -1,24 +1,18 @@
-"""A run is kept if it is what its files say, and another one if anything of these changes.
-
-`restart` stands for a new Python.
-"""
+"""A run is what its files say: kept if they define it all, another one if anything changes."""
 
 import functools
 import importlib
 import json
 import os
 import sys
-import time
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
-import own
 import pytest
 import torch
-from conftest import VERBS, equal, keep, lab5_runs, lab5_train, small, written
+from conftest import VERBS, equal, keep, lab, lab5_runs, lab5_train, own, small, written
 
-import lab5_gate
 import lab5_selftaught as taught
 
 
@@ -27,11 +21,8 @@ def tiny(**changes):
     return small(**{"epochs": 2, "batch_size": 20, "hidden_size": 16} | changes)
 
 
-OWN = {"decoder": own.GRUDecoder, "schedule": own.between}
-
-
-def task_of(config, verbs=VERBS, make_training=own.Unscored, **options):
-    return lab5_train.check_task(config, verbs, make_training=make_training, **options)
+def task_of(config, verbs=VERBS, pairs=None, scores=None, make_training=own.Unscored):
+    return lab5_train.check_task(config, verbs, pairs, scores, make_training)
 
 
 def key(*args, **options):
@@ -39,19 +30,24 @@ def key(*args, **options):
 
 
 def reason(*args, **options):
-    return lab5_runs.reason_not_to_keep(task_of(*args, **options))
+    return lab5_runs.why_not_kept(task_of(*args, **options))
 
 
 # ---- Kept, or not ----
+OWN = {"decoder": own.GRUDecoder, "encoder": lab.Encoder, "schedule": own.late}
+
+
 @pytest.mark.parametrize("changes", [{}, OWN], ids=["the lab's", "own"])
-def test_a_run_of_the_labs_files_or_a_file_of_ones_own_is_kept(runs_folder, capsys, changes):
+def test_a_run_of_the_labs_files_or_a_file_beside_them_is_kept(runs_folder, capsys, changes):
     scores = {"mine": own.mine}
     run = keep(tiny(**changes), VERBS, scores=scores)
     first = written(runs_folder)
     (config,) = runs_folder.glob("*/config.json")
     names = {"schedule": "lab5_train.short_rise", "decoder": "lab5_gate.GatedDecoder"}
+    names["encoder"] = "lab5_gate.BackwardEncoder"
     if changes:
-        names = {"schedule": "own.between", "decoder": "own.GRUDecoder"}
+        names = {"schedule": "experiments.own.late", "decoder": "experiments.own.GRUDecoder"}
+        names["encoder"] = "lab5_utils.Encoder"
     assert json.loads(config.read_text()) == vars(run.config) | names
     config.unlink()
     again = keep(tiny(**changes), VERBS, scores=scores)
@@ -75,63 +71,51 @@ def wrapped(progress):
     return 0.5
 
 
+ELSEWHERE = "isn't defined in a file of the project's folder or of experiments/"
+
+
 @pytest.mark.parametrize("schedule", [lambda progress: 0.5, wrapped], ids=["λ", "wrapped"])
-def test_what_no_file_defines_by_its_name_is_trained_anew_at_each_call_and_a_line_says_so(
+def test_with_a_part_from_elsewhere_a_run_is_trained_at_each_call_and_a_line_says_so(
     runs_folder, capsys, schedule
 ):
-    why = "the schedule isn't a function or a class in a file that is imported"
     for _ in range(2):
         run = keep(tiny(schedule=schedule, kl_weight=1), VERBS)
         assert run.history["kl_weight"].tolist() == [0.5, 0.5]
-        assert capsys.readouterr().out == f"trained anew and not kept in runs/: {why}\n"
+        line = f"trained anew and not kept in runs/: the schedule {ELSEWHERE}\n"
+        assert capsys.readouterr().out == line
     assert not runs_folder.exists()
 
 
-def test_nor_is_a_run_kept_whose_other_parts_no_file_defines():
+def test_each_part_is_named():
     class Inside(own.GRUDecoder):
         """A decoder inside a function."""
 
-    assert reason(tiny(decoder=Inside)).startswith("the decoder isn't a function")
-    own_field = tiny()
-    vars(own_field)["act"] = lambda hidden: hidden
-    assert reason(own_field).startswith("the act isn't a function")
+    class Mirrored(lab.Encoder):
+        """An encoder inside a function."""
+
+    assert reason(tiny(decoder=Inside)) == f"the decoder {ELSEWHERE}"
+    assert reason(tiny(encoder=Mirrored)) == f"the encoder {ELSEWHERE}"
     training = functools.partial(lambda *args: own.Unscored(*args))
-    assert reason(tiny(), make_training=training).startswith("the training isn't a function")
-    scores = {"mine": functools.partial(own.mine)}
-    assert reason(tiny(), scores=scores).startswith("score 'mine' isn't a function")
+    assert reason(tiny(), make_training=training) == f"the training {ELSEWHERE}"
+    assert reason(tiny(), scores={"mine": lambda model: 0.0}) == f"the score 'mine' {ELSEWHERE}"
 
 
-def test_a_training_is_kept_if_its_arguments_are_numbers_and_texts():
-    tensors, texts = (functools.partial(own.Unscored, a=a) for a in (torch.zeros(2), (1, ("2",))))
-    with pytest.raises(TypeError, match="Tensor"):
-        key(tiny(), make_training=tensors)
-    assert reason(tiny(), make_training=texts) == ""
-
-
-BY_HAND = {  # where a value is, and others in its place
-    "lab5_train.CLIP": (lab5_train, [0.7, np.float32(0.8)]),
-    "lab5_gate.GatedDecoder.price": (lab5_gate.GatedDecoder, [0.7]),
-    "own.GRUDecoder.drop": (own.GRUDecoder, [0]),
-    "own.POINTS": (own, [(0.0, 0.8), [0.5, 0.8]]),
-}
-
-
-@pytest.mark.parametrize("name", BY_HAND)
-def test_a_run_is_not_kept_while_a_value_is_set_by_hand(runs_folder, capsys, name):
-    holder, others = BY_HAND[name]
-    config = tiny() if name == "lab5_gate.GatedDecoder.price" else tiny(**OWN)
-    for value in others:
-        with patch.object(holder, name.rpartition(".")[2], value):
-            keep(config, VERBS)
-        assert f": {name}: set by hand, not in its file\n" in capsys.readouterr().out
-    assert not runs_folder.exists()
-    assert reason(config) == ""
+def test_where_nothing_can_be_written_a_run_is_trained_and_a_line_says_so(
+    tmp_path, capsys, monkeypatch
+):
+    (tmp_path / "runs").write_text("a file, where no folder can be made")
+    monkeypatch.setattr(lab5_runs, "RUNS", tmp_path / "runs")
+    keep(tiny(), VERBS)
+    lab5_runs.sweep([tiny()], VERBS, jobs=1, make_training=own.Unscored, progress=False)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+    assert first.startswith(f"trained anew and not kept in runs/: {tmp_path / 'runs'} can't be wri")
 
 
 # ---- One run or another ----
 def other_than(name, value):
     """Returns another value of a hyperparameter."""
-    others = {"schedule": own.late, "decoder": own.GRUDecoder}
+    others = {"schedule": own.late, "encoder": lab.Encoder, "decoder": own.GRUDecoder}
     others |= {"optimizer": "sgd", "ce_per": "character"}
     return others.get(name) or (value / 2 if isinstance(value, float) else value + 1)
 
@@ -142,23 +126,29 @@ def test_every_field_of_a_configuration_names_a_run():
     assert len(keys - {key(tiny())}) == len(changed)
 
 
+class One(own.Unscored):
+    """A training with an attribute that a partial has, too."""
+
+    func = staticmethod(lab5_train.constant)
+
+
+class Another(One):
+    """Another one."""
+
+
 CONJUGATIONS = [functools.partial(taught.Conjugation, alphabet=letters) for letters in ("a", "ab")]
 OPTIONS = [{}, {"verbs": VERBS[:4]}, {"verbs": VERBS[:1] + VERBS}, {"pairs": []}]
 OPTIONS += [{"scores": {name: own.mine}} for name in ("a", "b")]
-OPTIONS += [{"make_training": training} for training in (lab5_train.Training, *CONJUGATIONS)]
+OPTIONS += [{"make_training": kind} for kind in (lab5_train.Training, One, Another, *CONJUGATIONS)]
 
 
 def test_all_that_is_asked_names_a_run():
     assert len({key(tiny(), **options) for options in OPTIONS}) == len(OPTIONS)
 
 
-def test_so_do_versions():
-    keys = {key(tiny())}
-    with patch.object(torch, "__version__", "another"):
-        keys.add(key(tiny()))
-    with patch.object(torch, "get_default_dtype", lambda: torch.float64):
-        keys.add(key(tiny()))
-    assert len(keys) == 3
+def test_what_cannot_name_a_run_is_refused():
+    with pytest.raises(TypeError, match="Tensor"):
+        key(tiny(), make_training=functools.partial(own.Unscored, a=torch.zeros(2)))
 
 
 def test_equal_numbers_are_one_run():
@@ -167,104 +157,63 @@ def test_equal_numbers_are_one_run():
 
 
 # ---- Files of one's own ----
-MINE = '''"""A file."""
-
-from base import Half
-
-POWER = 2
-
-
-class Rise(Half):
-    """A schedule."""
-
-    def __call__(self, progress):
-        """Returns a share."""
-        return self.half(progress**POWER)  # of it
-
-
-def rise(progress):
-    return Rise()(progress)
-
-
-class MyTraining(Half):
-    pass
+MINE = '''def rise(progress):
+    """Returns a share."""
+    return progress**2  # of it
 '''
-BASE = "class Half:\n    def half(self, x):\n        return x / 2\n"
-SAME = [("A file", "One file"), ("A schedule", "It"), ("Returns", "Gives"), ("# of it", "# half")]
-OTHER = [("POWER = 2", "POWER = 3"), ("progress**POWER", "progress")]
 
 
 @pytest.fixture
 def restart(tmp_path, monkeypatch):
-    """Returns a function that writes two files and then imports the first, as a new Python does."""
+    """Returns a function that writes a file into the project and imports it, as a new Python does.
+
+    The project is a folder of the test's own, with the lab's files.
+    """
+    for file in lab5_runs.LABS:
+        (tmp_path / file).write_bytes((lab.HERE / file).read_bytes())
+    monkeypatch.setattr(lab, "HERE", tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
-    def restart(**texts):
-        for name, text in ({"mine": MINE, "base": BASE} | texts).items():
-            (tmp_path / f"{name}.py").write_text(text)
-            sys.modules.pop(name, None)
+    def restart(text, is_there=True):
+        (tmp_path / "mine.py").write_text(text)
+        files = [*lab5_runs.LABS, *([Path("mine.py")] if is_there else [])]
+        contents = {file: (tmp_path / file).read_bytes() for file in files}
+        monkeypatch.setattr(lab5_runs, "IMPORTED", contents)
+        sys.modules.pop("mine", None)
         importlib.invalidate_caches()
-        lab5_runs.read_code.cache_clear()
-        lab5_runs.digest_of.cache_clear()
-        module = importlib.import_module("mine")
-        monkeypatch.setattr(lab5_runs, "STARTED", time.time())
-        time.sleep(0.05)  # a file's time is less exact
-        return module
+        return importlib.import_module("mine").rise
 
-    with patch.dict(sys.modules):
+    with patch.dict(sys.modules), patch.object(lab5_runs, "file_of", file_of_a_test):
         yield restart
 
 
-SET_LATER = "X = 1\nX += 1\nfor X in range(9):\n    Y = X\nT = 0\ndel T\nclass C:\n    __x = 1\n"
+def file_of_a_test(part, file_of=lab5_runs.file_of):
+    """Returns the file of a part as if the lab's files lay in the test's folder."""
+    module = Path(sys.modules[part.__module__].__file__)
+    return Path(module.name) if module.name in {*map(str, lab5_runs.LABS)} else file_of(part)
 
 
-def test_what_a_file_sets_later_itself_is_not_set_by_hand(restart):
-    assert reason(tiny(schedule=restart(mine=MINE + SET_LATER).rise)) == ""
+QUIET = {"make_training": lab5_train.Training}
 
 
-def test_an_edited_formula_is_another_run_and_an_edited_text_the_same(restart):
-    keys = {}
-    for edit in [("", ""), *SAME, *OTHER]:
-        keys[edit] = key(tiny(schedule=restart(mine=MINE.replace(*edit)).rise))
-    assert {keys["", ""]} == {keys[edit] for edit in SAME}
-    assert len({keys["", ""], *(keys[edit] for edit in OTHER)}) == 3
-
-
-@pytest.mark.parametrize("line", ["from lab5_runs import *", "import time; T0 = time.time()"])
-def test_a_run_is_the_same_in_a_new_python_whatever_its_file_imports(restart, line):
-    keys = set()
-    for _ in range(2):
-        config = tiny(schedule=restart(mine=f"{MINE}{line}\n").rise)
-        assert reason(config) == ""
-        keys.add(key(config))
-    assert len(keys) == 1
-
-
-def test_the_file_of_a_base_class_is_part_of_a_run(restart):
-    keys = set()
-    for base in (BASE, BASE.replace("x / 2", "x / 3")):
-        training = restart(base=base).MyTraining
-        keys.add(key(tiny(), make_training=training))
-    assert len(keys) == 2
-
-
-CHANGED = "mine.py: changed since Python started; restart it"
+def test_an_edited_formula_is_another_run_and_an_edited_comment_the_same(restart):
+    texts = [MINE, MINE.replace("# of it", "# half"), MINE.replace("**2", "**3")]
+    first, comment, formula = (key(tiny(schedule=restart(text)), **QUIET) for text in texts)
+    assert first == comment != formula
 
 
 def test_what_is_edited_while_python_runs_is_not_kept(restart):
-    mine = restart()
-    assert reason(tiny(schedule=mine.rise)) == ""
-    Path(mine.__file__).write_text(MINE.replace("POWER = 2", "POWER = 3"))
-    assert reason(tiny(schedule=mine.rise)) == CHANGED
-    assert reason(tiny()) == "", "which doesn't use the file"
+    schedule = restart(MINE)
+    assert reason(tiny(schedule=schedule), **QUIET) == ""
+    os.utime(lab.HERE / "mine.py", (4e9, 4e9))  # a clock that is wrong
+    assert reason(tiny(schedule=schedule), **QUIET) == ""
+    (lab.HERE / "mine.py").write_text(MINE.replace("**2", "**3"))
+    changed = "mine.py has changed since it was imported; restart Python"
+    assert reason(tiny(schedule=schedule), **QUIET) == changed
+    assert reason(tiny(), **QUIET) == "", "which doesn't use the file"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="there a file doesn't tell when it came")
-def test_nor_is_an_older_file_that_comes_back(restart, tmp_path):
-    mine = restart()
-    older = tmp_path / "older.py"
-    older.write_text(MINE.replace("POWER = 2", "POWER = 3"))
-    os.utime(older, (1e9, 1e9))
-    older.replace(mine.__file__)
-    assert reason(tiny(schedule=mine.rise)) == CHANGED
+def test_nor_is_a_file_that_came_later(restart):
+    schedule = restart(MINE, is_there=False)
+    assert reason(tiny(schedule=schedule), **QUIET) == f"the schedule {ELSEWHERE}"

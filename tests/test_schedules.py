@@ -3,9 +3,8 @@
 import math
 
 import numpy as np
-import own
 import pytest
-from conftest import VERBS, lab, lab5_runs, lab5_train, small
+from conftest import VERBS, lab, lab5_runs, lab5_train, own, small
 from pytest import approx
 
 
@@ -25,11 +24,11 @@ RECIPE = {  # its weight by epoch, and its maximum
 
 
 @pytest.mark.parametrize("schedule", RECIPE)
-def test_the_classic_schedules_at_500_epochs(schedule):
+def test_the_labs_schedules_at_500_epochs(schedule):
     weight, maximum = RECIPE[schedule]
     config = small(schedule=schedule, kl_weight=maximum)
     for epoch in range(1, 501):
-        assert lab5_train.kl_weight(config, epoch / 500) == approx(weight(epoch), abs=1e-9)
+        assert lab5_train.kl_weight_at(config, epoch / 500) == approx(weight(epoch), abs=1e-9)
 
 
 RISES = {  # at 0.05, 0.15, 0.25, 0.5, 0.9 and 1
@@ -91,6 +90,7 @@ BAD_VALUES = [
     ("kl_weight", [-1e-9, math.inf, 10**400, np.float32("nan"), "0.5"]),
     ("tf_final", [1.1]),
     ("schedule", [None, 1, "short_rise"]),
+    ("encoder", ["forwards", lab.DirectDecoder, lab.Encoder.forward]),
     ("decoder", ["direct", lab.Encoder, lambda *sizes: None]),
     ("optimizer", ["Adam"]),
     ("ce_per", ["letter"]),

@@ -6,10 +6,9 @@ import io
 import pickle
 from pathlib import Path
 
-import own
 import pytest
 import torch
-from conftest import VERBS, equal, fingerprint, keep, small, start, train, written
+from conftest import VERBS, equal, fingerprint, keep, own, small, start, train, written
 
 from lab5_gate import GatedDecoder
 

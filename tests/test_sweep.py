@@ -2,16 +2,12 @@
 
 import os
 import random
-import time
-from concurrent.futures import ThreadPoolExecutor
-from unittest.mock import patch
 
 import like_a_notebook
 import numpy as np
-import own
 import pytest
 import torch
-from conftest import VERBS, equal, fingerprint, keep, lab, small, start, train, written
+from conftest import VERBS, equal, fingerprint, keep, lab, own, small, start, train, written
 
 import lab5_runs
 import lab5_train
@@ -62,23 +58,18 @@ def test_an_error_costs_no_finished_run(runs_folder, monkeypatch):
 
 def test_a_worker_that_would_compute_something_else_refuses(alone, runs_folder, monkeypatch):
     task = lab5_train.check_task(CONFIGS[0], VERBS, make_training=own.Unscored)
-    sent = lab5_runs.store_of(task), lab5_runs.computed_by(task)
+    files = lab5_runs.files_of(task)
+    sent = lab5_runs.Store(task, ""), files, lab5_runs.computed_by(files)
     assert equal(lab5_runs.finish_in_worker(*sent), alone[0])
     monkeypatch.setattr(torch, "__version__", "another")
     with pytest.raises(RuntimeError, match="a worker has other files or versions"):
         lab5_runs.finish_in_worker(*sent)
 
 
-def test_what_is_set_by_hand_is_trained_here_on_any_number_of_cores(runs_folder, capsys):
-    """Since workers import files as they are."""
-    configs = [small(seed=seed, epochs=2, schedule=own.between) for seed in range(2)]
-    with patch.object(own, "POINTS", (0.0, 0.5)):
-        expected = [train(config, VERBS) for config in configs]
-        for jobs in (1, 2):
-            assert all(map(equal, expected, sweep(configs, jobs)))
-            line = "trained anew and not kept in runs/: own.POINTS: set by hand, not in its file"
-            assert capsys.readouterr().out == f"{line}\n"
-    assert not runs_folder.exists()
+def test_equal_configurations_are_trained_once(alone, runs_folder):
+    first, second = sweep([CONFIGS[0], small(**vars(CONFIGS[0]))], jobs=2)
+    assert first.model is second.model
+    assert equal(first, alone[0])
 
 
 def test_each_run_of_a_sweep_is_scored_by_all_pairs_even_if_they_come_from_an_iterator(runs_folder):
@@ -98,7 +89,7 @@ def test_what_a_notebook_defines_travels(tmp_path, cluster):
     output, _ = start(script, cluster, LAB5_RUNS=str(tmp_path)).communicate()
     assert output.splitlines() == [
         "trained anew and not kept in runs/: "
-        "the decoder isn't a function or a class in a file that is imported",
+        "the encoder isn't defined in a file of the project's folder or of experiments/",
         f"{fingerprint(train(like_a_notebook.OURS, VERBS))} False",
         f"{fingerprint(train(like_a_notebook.THEIRS, VERBS))} True",
     ]
@@ -142,14 +133,3 @@ def test_the_same_bits_whatever_ran_before_and_all_left_as_found(alone):
     assert random_states() == before
     assert torch.get_num_threads() == 3
     torch.set_num_threads(1)
-
-
-def test_threads_of_one_process_take_turns():
-    def draw(seed):
-        with lab5_train.reproducible(seed):
-            time.sleep(0.1)  # another thread may come in here
-            return torch.rand(2).tolist()
-
-    alone = [draw(seed) for seed in range(3)]
-    with ThreadPoolExecutor(3) as threads:
-        assert list(threads.map(draw, range(3))) == alone

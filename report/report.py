@@ -51,6 +51,7 @@ PANDOC += ["--fail-if-warnings", "--include-in-header=layout.typ"]
 PANDOC += ["--columns=1000"]  # a table with longer lines is stretched
 PANDOC += ["-Vmainfont=Libertinus Serif", "-Vfontsize=10.5pt"]  # typst brings this font
 SAVE_IT = r"save \[page\.html\]\(.+?\) \(.+?\) and open it"  # in the README; on the site it is open
+ROOMS = ".devcontainer assignment experiments figures notebooks page report tests".split()
 NOTEBOOKS = "the lab’s notebooks"  # on the page; on the site a link leads there
 
 
@@ -159,7 +160,7 @@ def run(path, folder):
         client.resources = {"metadata": {"path": str(path.parent)}}
         client.on_cell_executed = lambda **_: bar.update()
         try:
-            client.execute(stderr=DEVNULL)
+            client.execute(stderr=DEVNULL, env=os.environ | {"TQDM_DISABLE": "1"})  # no other bars
         finally:  # nbclient forgets it if the kernel ended while it was starting
             atexit.unregister(client._cleanup_kernel)
     nbformat.write(notebook, folder / path.name)
@@ -222,9 +223,11 @@ def write_site(tree):
     shutil.rmtree(site, ignore_errors=True)
     with TemporaryDirectory() as folder:
         pages = Path(folder) / "pages"  # the lab as the site shows it
-        ignored = (ROOT / ".gitignore").read_text("utf-8").split()
-        left_out = shutil.ignore_patterns(".git", *(Path(name).name for name in ignored))
-        shutil.copytree(ROOT, pages, ignore=left_out, ignore_dangling_symlinks=True)  # an editor's
+        pages.mkdir()
+        for file in filter(Path.is_file, ROOT.iterdir()):
+            shutil.copy(file, pages)
+        for room in ROOMS:
+            shutil.copytree(ROOT / room, pages / room, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(tree / "figures", pages / "figures", dirs_exist_ok=True)
         front = (ROOT / "README.md").read_text("utf-8")
         front = re.sub(SAVE_IT, '<a href="page.html">open the page</a>', front)

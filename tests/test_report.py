@@ -44,7 +44,7 @@ def write_notebook(project, name, *cells):
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """Returns a small project; the script works on it as if it stood there."""
-    for name in ("notebooks", "figures", "assignment", "tests"):
+    for name in (".devcontainer", "notebooks", "figures", "assignment", "tests"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "README.md").write_text("# A page")
     for suffix in ("png", "pdf"):

@@ -83,8 +83,6 @@ def test_each_run_of_a_sweep_is_scored_by_all_pairs_even_if_they_come_from_an_it
 @pytest.mark.parametrize("cluster", ["", "dask"])
 def test_what_a_notebook_defines_travels(tmp_path, cluster):
     """With the bits of single runs; those of the lab's files alone are kept."""
-    if cluster:
-        pytest.importorskip("distributed", reason="optional: see requirements.txt")
     script = like_a_notebook.__file__
     output, _ = start(script, cluster, LAB5_RUNS=str(tmp_path)).communicate()
     assert output.splitlines() == [

@@ -61,14 +61,6 @@ def test_notebooks_run_on_a_table_of_ones_own(tmp_path, chapters, rows):
 
 
 # ---- READMEs ----
-def test_the_two_commands_stand_alone():
-    commands = dict(re.findall(r"<!-- (\w+) command -->\n```bash\n(.+)\n```", README))
-    install = "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt && "
-    assert commands["run"] == f"{install}.venv/bin/python report/report.py --run"
-    assert commands["test"].startswith(f"{install}.venv/bin/python -m pytest tests notebooks ")
-    assert "--nbval " in commands["test"], "compares outputs, and is not lax"
-
-
 def test_each_table_stands_in_a_readme_as_its_file_has_it():
     texts = README + (ROOT / "experiments" / "README.md").read_text("utf-8")
     assert write_tables.with_tables(texts, TABLES) == texts

@@ -1,14 +1,8 @@
 """Runs of the lab: trained once, kept in runs/, resumed bit for bit, and swept over the cores.
 
-Read it top to bottom, after `lab5_train`, which has the training itself. This is the rule:
-
-    A run is what files say, as they stood when this module was imported, but for comments: the
-    lab's four modules, and the file of each part that is handed over (encoder, decoder, schedule,
-    configuration, training, scores), if it lies in the project's folder or in experiments/; with
-    its configuration, its data and the versions. A part from anywhere else, such as a notebook's,
-    or a file that has changed since, makes a run that is trained anew and not kept; a line says
-    so, and names it. What is changed in memory (a function that is patched, a number that is set)
-    isn't seen: hand over what you want to change. After an edit restart Python.
+Read it top to bottom, after `lab5_train`, which has the training itself. What a run is, and when it
+is kept, is a rule of five lines in `tests/README.md`, *To keep what you train*. What is changed in
+memory isn't seen: after an edit restart Python.
 """
 
 import ast

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,6 +19,7 @@ FIGURES = lab.folder_named("LAB5_FIGURES", lab.data_folder() / "figures")
 WIDTH = 5.0  # of a figure, in inches
 STYLES = ["-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1))]  # of lines
 MARKS = "s^DvXPo"
+LOST = 0.6  # share of conversions below which figures of schedules end, since codes are lost there
 
 
 def set_style() -> None:
@@ -111,6 +113,59 @@ def draw_map(ax: plt.Axes, xs, ys, names: np.ndarray) -> None:
             ax.text(xs[column], ys[row], letter.upper(), **look, **centred)
 
 
+def draw_codes(columns: dict[str, tuple[lab.Verb, np.ndarray]]) -> plt.Figure:
+    """Returns a figure of codes as bars: a column for each name, and in it a row for each form.
+
+    A name has a verb and the codes of its forms (F, Z).
+    """
+    forms = len(next(iter(columns.values()))[0])
+    size = (1.5 * WIDTH, 0.5 + 0.6 * forms)
+    shared = {"sharex": True, "sharey": True, "squeeze": False}
+    fig, grid = plt.subplots(forms, len(columns), figsize=size, **shared)
+    for axes, (name, (verb, codes)) in zip(grid.T, columns.items(), strict=True):
+        for tense, (ax, form, code) in enumerate(zip(axes, verb, codes, strict=True)):
+            ax.bar(range(1, len(code) + 1), code, color=f"C{tense}", edgecolor="none")
+            ax.axhline(0, color="0.7", linewidth=0.8)
+            ax.grid(visible=False)
+            ax.set_ylabel(form, rotation=0, ha="right", va="center")
+        axes[0].set_title(name)
+        axes[-1].set_xlabel("which number of the code")
+    return fig
+
+
+def draw_film(films: dict[str, np.ndarray], verbs: list[lab.Verb], epochs=(1, 8, 80)) -> plt.Figure:
+    """Returns frames of films, a row for each: the codes of verbs on two axes after some epochs.
+
+    A film has the points (E, n, F, 2) of n verbs, those of `experiments.language.film`. Their
+    lemmas are written beside their first forms, but for the first frame, which is too dense.
+    """
+    size = (1.5 * WIDTH, 0.5 + 2.4 * len(films))
+    shared = {"sharex": "row", "sharey": "row", "squeeze": False}
+    fig, grid = plt.subplots(len(films), len(epochs), figsize=size, **shared)
+    for row, (name, points) in zip(grid, films.items(), strict=True):
+        row[0].set_ylabel(name)
+        for ax, epoch in zip(row, epochs, strict=True):
+            draw_frame(ax, points[epoch - 1], verbs, named=epoch != epochs[0])
+            ax.set(xticks=[], yticks=[], title=f"after epoch {epoch}")
+    marks, names = grid[0, 0].get_legend_handles_labels()
+    fig.legend(marks, names, loc="outside lower center", ncols=len(names))
+    return fig
+
+
+def draw_frame(ax: plt.Axes, points: np.ndarray, verbs: list[lab.Verb], named: bool) -> None:
+    """Draws points (n, F, 2), a mark for each tense, and a line that joins the forms of a verb."""
+    ax.margins(x=0.22, y=0.12)
+    ring = [*range(points.shape[1]), 0]
+    ax.plot(*points[:, ring].T, color="0.8", linewidth=0.8)
+    for tense, name in enumerate(tense_names(verbs)):
+        mark = ("o" + MARKS)[tense % len(MARKS)]
+        ax.plot(*points[:, tense].T, mark, color=f"C{tense}", markersize=4, label=name)
+    if named:
+        place = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center", "size": 8}
+        for verb, point in zip(verbs, points[:, lab.LEMMA], strict=True):
+            ax.annotate(verb[lab.LEMMA], point, **place).set_in_layout(False)
+
+
 def draw_plane(ax: plt.Axes, verbs: list[lab.Verb], beyond: float) -> None:
     """Draws a plane of KL and CE, with the triangle that no model can enter."""
     floor = math.log(len(verbs))  # the nats that name a verb
@@ -122,26 +177,22 @@ def draw_plane(ax: plt.Axes, verbs: list[lab.Verb], beyond: float) -> None:
 
 
 def draw_paths(runs: dict[str, Run], verbs: list[lab.Verb]) -> plt.Figure:
-    """Returns a figure with the paths of runs through the plane, and their KL and conversions.
+    """Returns a figure with the paths of runs through the plane, and their KL over the epochs.
 
-    Their trainings are those of `experiments.paths`.
+    Both are means of an epoch. A vertical line marks three tenths of the training.
     """
-    places = [["plane", "KL"], ["plane", "converted"]]
-    fig, axes = plt.subplot_mosaic(places, figsize=(WIDTH, 3.8), width_ratios=[4, 3])
-    paths = {name: run.history[["KL", "CE", "converted"]].dropna() for name, run in runs.items()}
-    last = max(path["CE"].iloc[-1] for path in paths.values())
-    draw_plane(axes["plane"], verbs, beyond=max(10.5, 1.2 * last))
-    for (name, path), style in zip(paths.items(), STYLES, strict=False):
-        (curve,) = axes["plane"].plot(path["KL"], path["CE"], linestyle=style, label=name)
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.2), width_ratios=[4, 3])
+    last = max(run.history["ce"].iloc[-1] for run in runs.values())
+    draw_plane(axes[0], verbs, beyond=max(10.5, 1.2 * last))
+    for (name, run), style in zip(runs.items(), STYLES, strict=False):
+        path = run.history[["kl", "ce"]]
+        (curve,) = axes[0].plot(path["kl"], path["ce"], linestyle=style, label=name)
         look = {"color": curve.get_color()}
-        axes["plane"].plot(*path[["KL", "CE"]].iloc[-1], "o", **look, clip_on=False, zorder=3)
-        for column in ("KL", "converted"):
-            axes[column].plot(path[column], linestyle=style, **look)
-    for column, label in {"KL": "KL, nats", "converted": "conversions"}.items():
-        axes[column].axvline(0.3 * max(path.index), color="0.4", linewidth=1)
-        axes[column].set(ylabel=label, ylim=(0, None))
-    axes["converted"].set_xlabel("epoch")
-    fig.legend(*axes["plane"].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        axes[0].plot(*path.iloc[-1], "o", **look, clip_on=False, zorder=3)
+        axes[1].plot(path["kl"], linestyle=style, **look)
+    axes[1].axvline(0.3 * len(path), color="0.4", linewidth=1)
+    axes[1].set(xlabel="epoch", ylabel="KL, nats", ylim=(0, None))
+    fig.legend(loc="outside lower center", ncols=2)
     return fig
 
 
@@ -173,16 +224,52 @@ def draw_front(front: pd.DataFrame) -> plt.Figure:
     return fig
 
 
-def draw_line(ax: plt.Axes, constants: pd.DataFrame, models: pd.DataFrame, x: str, y: str) -> None:
-    """Draws the line of constants, a score by β, and a mark for each model at its kind of β.
+def draw_heights(ax: plt.Axes, scores: pd.DataFrame, looks: dict[str, dict]) -> None:
+    """Draws conversions over verbs from noise: a line per schedule, and on it a mark per β.
 
-    `constants` has the column `y`, by β, and `models` the columns `x` and `y`, by name.
+    `scores` has a row per training, with the columns schedule, beta, conversions and from_noise;
+    `looks` has what `plt.errorbar` takes, by schedule. Marks are means over seeds, and bars their
+    standard deviations.
     """
-    ax.plot(constants[y], ".-", color="0.6", linewidth=1, label="constants")
-    for n, (name, model) in enumerate(models.iterrows()):
-        look = {"color": f"C{n}", "markersize": 5.5, "clip_on": False, "zorder": 3}
-        ax.plot(model[x], model[y], MARKS[n % len(MARKS)], label=name, **look)
-    ax.set(xlabel=x, ylabel=y, ylim=(0, None))
+    by_height = scores.groupby(["schedule", "beta"])[["from_noise", "conversions"]]
+    means, sds = by_height.mean(), by_height.std().fillna(0)
+    for name, look in looks.items():
+        xs, ys = means.loc[name].to_numpy().T
+        x_errors, y_errors = sds.loc[name].to_numpy().T
+        style = {"linewidth": 1, "elinewidth": 0.6, "markersize": 5} | look
+        ax.errorbar(xs, ys, y_errors, x_errors, label=name, **style)
+        for beta, point in means.loc[name].iterrows():
+            place = {"xytext": (4, 3), "textcoords": "offset points", "clip_on": True}
+            ax.annotate(f"{beta:g}", point, color=look["color"], size=7, **place)
+    ax.set(xlabel="from noise: share of draws that are a row", ylabel="conversions: share right")
+    ax.set_ylim(LOST, 1)
+
+
+def draw_schedules(scores: pd.DataFrame, schedules: list[Callable]) -> plt.Figure:
+    """Returns a figure of schedules, each at several heights, and below it their shapes.
+
+    The first is drawn as a line behind the others. `scores` is what `draw_heights` takes.
+    """
+    names = [schedule.__name__.replace("_", " ") for schedule in schedules]
+    looks = {names[0]: {"color": "0.55", "fmt": ".-", "zorder": 1}}
+    for n, name in enumerate(names[1:]):
+        looks[name] = {"color": f"C{n}", "fmt": f"{MARKS[n % len(MARKS)]}-"}
+    columns = 4
+    shapes = [names[n : n + columns] for n in range(0, len(names), columns)]
+    shapes[-1] += ["."] * (columns - len(shapes[-1]))
+    places = [["heights"] * columns, *shapes]
+    heights = [6] + [1] * len(shapes)
+    size = (WIDTH, 3.6 + 0.8 * len(shapes))
+    fig, axes = plt.subplot_mosaic(places, figsize=size, height_ratios=heights)
+    draw_heights(axes["heights"], scores, looks)
+    progress = np.linspace(0.001, 1, 1000)
+    for name, schedule in zip(names, schedules, strict=True):
+        ax, look = axes[name], looks[name]
+        shape = [schedule(p) for p in progress]
+        ax.plot(progress, shape, look["fmt"], color=look["color"], markersize=5, markevery=[600])
+        ax.set_title(name, size=8)
+        ax.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(-0.05, 1.15))
+    return fig
 
 
 def save_fig(fig: plt.Figure, name: str) -> None:

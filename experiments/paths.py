@@ -1,4 +1,4 @@
-"""What notebook 04 asks of models while they train, and trainings in which a part is ahead."""
+"""Where models lie in the plane of KL and CE, and trainings in which a part is ahead."""
 
 import torch
 
@@ -13,27 +13,8 @@ def ce_and_kl(model, verbs):
     mu, logvar = model.encode_words(words)
     z = lab.reparameterize(mu, logvar, torch.Generator().manual_seed(0))
     free_running = torch.zeros(len(z), dtype=torch.bool, device=model.device)  # no word
-    nats = model.decoder.nats(z, words, free_running, progress=1.0)  # progress: for 05's gate
+    nats = model.decoder.nats(z, words, free_running, progress=1.0)  # progress: for 06's gate
     return nats.ce.mean().item(), lab.kl_divergence(mu, logvar).mean().item()
-
-
-EVERY = 3  # epochs, since to ask takes nearly as long as to train one
-
-
-class AlongThePath(Training):
-    """A training whose history also has CE with the right letters fed, KL, and conversions.
-
-    They are in every third row, and in the last; conversions are those of a quarter of the verbs.
-    """
-
-    def evaluate(self, epoch, task):
-        """Returns the scores of an epoch, by name."""
-        scores = super().evaluate(epoch, task)
-        if epoch % EVERY and epoch < self.config.epochs:
-            return scores
-        ce, kl = ce_and_kl(self.model, self.verbs)
-        converted = lab.conversion_accuracy(self.model, self.verbs[::4])
-        return scores | {"CE": ce, "KL": kl, "converted": converted}
 
 
 UNTIL = 0.3  # progress, as far as a part is ahead, or waits

@@ -8,7 +8,7 @@ import torch
 from conftest import ROOT, SMALL, lab, lab5_runs, lab5_train, own, small, train
 from torch.nn.utils import parameters_to_vector
 
-from experiments import paths
+from experiments import variants
 
 ROWS = """walk walks walking walked
 bake bakes baking baked
@@ -127,8 +127,8 @@ def test_no_score_may_have_the_name_of_a_column():
 
 def test_nor_that_of_a_column_of_its_training():
     """Which is known when the training has measured it."""
-    options = {"scores": {"CE": len}, "make_training": paths.AlongThePath}
-    with pytest.raises(ValueError, match="scores: found 'CE', a column of the history"):
+    options = {"scores": {"gaussian": len}, "make_training": variants.EveryEpoch}
+    with pytest.raises(ValueError, match="scores: found 'gaussian', a column of the history"):
         train(small(epochs=1), VERBS, **options)
 
 

@@ -1,11 +1,14 @@
-"""Makes the report as a PDF, and the lab as a site. Both work offline.
+"""Makes the report, as a text and as a PDF, and the lab as a site. All of it works offline.
 
-    .venv/bin/python report/report.py [--run | --update]
+    .venv/bin/python report/report.py [--report | --run | --update]
 
-writes report.pdf and site/index.html into build/, from what is committed, and from build/page.html
-if it has been made. With --run the notebooks are run first. Their outputs, figures and tables go to
-build/, too, and report and site are made from these. With --update they go to notebooks/ and
-figures/, and the PDF beside the report's text, to be committed.
+writes report.md, report.pdf and site/index.html into build/, from what is committed, and from
+build/page.html if it has been made. The report is template.md, filled with the numbers of tables.
+
+- With --report nothing else is made, and text and PDF are put beside the template, to be committed.
+- With --run the notebooks are run first. Their outputs, figures and tables go to build/, too, and
+  report and site are made from these.
+- With --update they go to notebooks/ and figures/, and text and PDF beside the template.
 """
 
 import argparse
@@ -38,18 +41,23 @@ from nbclient import NotebookClient
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import lab5_gate
+import lab5_train
 from experiments import RESULTS, mean_and_sd
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 BUILD = ROOT / "build"
 
-MARKDOWN = "markdown+lists_without_preceding_blankline-blank_before_blockquote-auto_identifiers"
+TEMPLATE = "template.md"
+MARKDOWN = "markdown+lists_without_preceding_blankline-blank_before_blockquote"
+MARKDOWN += "-auto_identifiers+gfm_auto_identifiers"  # a heading's link is the same on a forge
 PLUS_MINUS = r"(?<=\d)\s±\s(?=\d)"  # is kept in one line
-PANDOC = ["--standalone", "--citeproc", "--number-sections", "--toc", "--toc-depth=2"]
-PANDOC += ["--fail-if-warnings", "--include-in-header=layout.typ"]
+PANDOC = ["--standalone", "--citeproc", "--fail-if-warnings"]
 PANDOC += ["--columns=1000"]  # a table with longer lines is stretched
-PANDOC += ["-Vmainfont=Libertinus Serif", "-Vfontsize=10.5pt"]  # typst brings this font
+AS_PDF = ["--number-sections", "--include-in-header=layout.typ"]
+AS_PDF += ["-Vmainfont=Libertinus Serif", "-Vfontsize=10.5pt"]  # typst brings this font
+AS_TEXT = ["--wrap=none", "--template=forge.template"]
 SAVE_IT = r"save \[page\.html\]\(.+?\) \(.+?\) and open it"  # in the README; on the site it is open
 ROOMS = ".devcontainer assignment experiments figures notebooks page report tests".split()
 NOTEBOOKS = "the lab’s notebooks"  # on the page; on the site a link leads there
@@ -77,8 +85,8 @@ def read_table(figures, name):
     return pd.read_csv(path if path.exists() else figures / name)
 
 
-def find_rows(figures, name, row):
-    """Returns, by column, what the rows of a name hold. Raises KeyError.
+def find_rows(figures, name, row, **only):
+    """Returns, by column, what the rows of a name hold; `only` chooses among them. Raises KeyError.
 
     Names stand in the column `row` of a table over seeds, or in the first of another, which has one
     row of each name.
@@ -86,6 +94,8 @@ def find_rows(figures, name, row):
     table = read_table(figures, name)
     column = "row" if "row" in table else table.columns[0]
     named = table.set_index(table[column].astype(str)).loc[[row]]
+    for key, value in only.items():
+        named = named.set_index(named[key]).loc[[value]]
     return dict(named) if column == "row" else named.to_dict("records")[0]
 
 
@@ -108,7 +118,7 @@ def number_captions(text):
 
 
 def report_text(tree):
-    """Returns the report in Markdown, filled from the figures and tables of a tree of the lab.
+    """Returns the report in Pandoc's Markdown, filled from figures and tables of a tree of the lab.
 
     Raises an error whose trace names the line.
     """
@@ -116,18 +126,31 @@ def report_text(tree):
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined)
     environment.comment_start_string = "<#"  # Markdown has {#name}
     environment.finalize = as_text
-    names = number_captions((HERE / "report.md").read_text("utf-8"))
-    return environment.get_template("report.md").render(
+    names = number_captions((HERE / TEMPLATE).read_text("utf-8"))
+    return environment.get_template(TEMPLATE).render(
         rows=partial(find_rows, tree / "figures"),
         table=partial(markdown_table, tree / "figures"),
         fixed=as_text,
+        lab5_train=lab5_train,
+        lab5_gate=lab5_gate,
         code=code,
         new=lambda *key: f"[{names[key]}.]{{#{'-'.join(key)}}}",
         see=lambda *key: f"[{names[key]}](#{'-'.join(key)})",
     )
 
 
-# ---- The PDF ----
+# ---- The text and the PDF ----
+def forge_text(tree):
+    """Returns the report as a forge shows it. A citation leads to what it cites."""
+    options = [*PANDOC, *AS_TEXT]
+    text = report_text(tree).replace("{width=100%}", "")
+    text = pypandoc.convert_text(text, "gfm", MARKDOWN, options, cworkdir=str(HERE))
+    references = (HERE / "references.bib").read_text("utf-8")
+    urls = dict(re.findall(r"^@\w+\{(\w+),[^@]*?\burl\s*=\s*\{(.+?)\}", references, re.M))
+    text = re.sub(r"#ref-(\w+)", lambda match: urls[match[1]], text)
+    return text.partition("# References")[0].rstrip() + "\n"
+
+
 def pdf_text(tree):
     """Returns the report in Markdown, its pictures as PDFs, and a digest of all that it shows."""
     text = report_text(tree).replace(".png)", ".pdf)")
@@ -138,15 +161,22 @@ def pdf_text(tree):
 
 
 def write_report(tree):
-    """Writes the report as PDF, with a tree's figures and tables; its digest is a keyword."""
+    """Writes the report, with a tree's figures and tables; the PDF has its digest as a keyword."""
+    (BUILD / "report.md").write_text(forge_text(tree), "utf-8")
     text, digest = pdf_text(tree)
     pictures = f"--resource-path={tree / 'figures'}{os.pathsep}."
-    options = [*PANDOC, pictures, f'-Vkeywords="{digest}"']
+    options = [*PANDOC, *AS_PDF, pictures, f'-Vkeywords="{digest}"']
     text = pypandoc.convert_text(text, "typst-citations", MARKDOWN, options, cworkdir=str(HERE))
     text = re.sub(PLUS_MINUS, "\u00a0±\u00a0", text)
     text = text.replace('image("../', 'image("/')
     pdf = typst.compile(text.encode(), root=str(tree), ignore_system_fonts=True)
     (BUILD / "report.pdf").write_bytes(pdf)
+
+
+def keep_report():
+    """Puts text and PDF beside their template."""
+    for name in ("report.md", "report.pdf"):
+        shutil.copy(BUILD / name, HERE)
 
 
 # ---- The notebooks ----
@@ -164,6 +194,13 @@ def run(path, folder):
         finally:  # nbclient forgets it if the kernel ended while it was starting
             atexit.unregister(client._cleanup_kernel)
     nbformat.write(notebook, folder / path.name)
+    tqdm.write(f"{path.stem}: {summary_of(notebook)}\n")
+
+
+def summary_of(notebook):
+    """Returns a notebook's summary, as plain text; an empty one if it has none."""
+    texts = [cell.source for cell in notebook.cells if cell.source.startswith("## Summary")]
+    return textwrap.fill(re.sub("## Summary|[*`$]", "", "".join(texts)), 100)
 
 
 def wait_for(jobs):
@@ -249,6 +286,7 @@ def write_site(tree):
 def main():
     """Makes report and site, as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--report", action="store_true", help="make only the report, for a commit")
     parser.add_argument("--run", action="store_true", help="run the notebooks first")
     parser.add_argument("--update", action="store_true", help="run them for a commit")
     options = parser.parse_args()
@@ -258,6 +296,9 @@ def main():
     paths = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*[a-z].ipynb"))
     BUILD.mkdir(exist_ok=True)
     write_report(ROOT)  # a mistake in it is found before anything runs
+    if options.report:
+        keep_report()
+        return
     if tree == BUILD:
         for name in ("figures", "notebooks"):  # what no notebook makes stays as it is committed
             shutil.copytree(ROOT / name, BUILD / name, dirs_exist_ok=True)
@@ -265,7 +306,7 @@ def main():
         run_all(paths, tree)
         write_report(tree)
     if options.update:
-        shutil.copy(BUILD / "report.pdf", HERE)
+        keep_report()
     write_site(tree)
     print("look at", BUILD / "site" / "index.html")
 

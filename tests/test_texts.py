@@ -1,4 +1,4 @@
-"""Notebooks as committed and on tables of one's own, READMEs and claims."""
+"""Notebooks as committed and on a table of one's own, READMEs and claims."""
 
 import json
 import os
@@ -41,23 +41,34 @@ def test_outputs_have_no_errors_and_no_paths_of_a_machine(notebook):
         assert not re.search(r"/(?:root|home|tmp|work|usr|Users)/", json.dumps(output))
 
 
-OWN = "go goes going went gone\nsee sees seeing saw seen\nдать даёт дав дал дан\n"
+GERMAN = """sagen sagt sagend sagte
+machen macht machend machte
+kaufen kauft kaufend kaufte
+spielen spielt spielend spielte
+hören hört hörend hörte
+lernen lernt lernend lernte
+kochen kocht kochend kochte
+fragen fragt fragend fragte
+gehen geht gehend ging
+sehen sieht sehend sah
+"""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("chapters", "rows"), [("0[1-4]", OWN), ("03", "put put\n")], ids=["five forms", "one verb"]
-)
-def test_notebooks_run_on_a_table_of_ones_own(tmp_path, chapters, rows):
-    """Of a table of one verb 03 has the most to lose: no neighbour, and no form to hide."""
-    (tmp_path / "train.txt").write_text(rows, "utf-8")
+def test_notebooks_run_on_a_small_table_of_ones_own_and_its_model_learns_to_convert(tmp_path):
+    (tmp_path / "train.txt").write_text(GERMAN, "utf-8")
     variables = {"LAB5_DATA": tmp_path, "LAB5_RUNS": tmp_path / "runs"}
     variables |= {"LAB5_FIGURES": tmp_path, "LOKY_MAX_CPU_COUNT": "1"}
     environ = os.environ | {name: str(value) for name, value in variables.items()}
-    for path in sorted(ROOT.glob(f"notebooks/{chapters}_*.ipynb")):
+    for path in sorted(ROOT.glob("notebooks/0[1-5]_*.ipynb")):
         notebook = nbformat.read(path, 4)
         resources = {"metadata": {"path": path.parent}}
         NotebookClient(notebook, resources=resources).execute(env=environ)
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        if path.name.startswith("02"):
+            printed = "".join(output.get("text", "") for output in outputs)
+            (bleu4,) = re.findall(r"^BLEU-4: (\S+)$", printed, re.MULTILINE)
+            assert float(bleu4) > 0.9
 
 
 # ---- READMEs ----

@@ -17,7 +17,7 @@ HEADINGS = {  # of columns that aren't called as in their file
     "ce": "CE",
     "mutual_information": "information",
     "seen": "between seen forms",
-    "hidden": "into hidden forms",
+    "hidden": "hidden forms",
 }
 
 

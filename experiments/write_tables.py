@@ -9,30 +9,54 @@ import re
 
 import pandas as pd
 
-from experiments import HERE, headed, over_seeds
+from experiments import HERE, RESULTS, headed, over_seeds
+from experiments.recipes import ROWS
 
-SCORES = headed(["conversions", "from_noise", "irregular_pasts", "bleu4"])
-MODELS = ("plain model", "plain, 84 epochs", "our model")
+COLUMNS = ["conversions", "bleu4", "from_noise", "lemma_first", "hidden"]
+SCORES = headed(COLUMNS)
+MODELS = ("plain model", "our model")
 
 
 # ---- Tables ----
-def course():
-    """Returns the table of the models and the count, on the course's table."""
-    models = over_seeds("05_seeds_course.csv", MODELS, SCORES)
-    count = over_seeds("07_selftaught_course.csv", ["the count"], SCORES).assign(seeds="–")
-    return pd.concat([models, count])[[*SCORES.values(), "seeds"]]  # on a phone the first are seen
-
-
 def results():
-    """Returns the table of the models, of what taught itself, and of the count."""
+    """Returns README's table: the lab's recipe, both models, what taught itself, and the count."""
     spelled = {f"spelled_{name}": heading for name, heading in SCORES.items()}
-    models = over_seeds("05_seeds.csv", MODELS, SCORES)
-    taught = over_seeds("07_selftaught.csv", ["self-taught"], spelled)
-    count = over_seeds("07_selftaught.csv", ["the count"], SCORES).assign(seeds="–")
-    return pd.concat([models, taught, count])[[*SCORES.values(), "seeds"]]
+    tables = [
+        over_seeds("05_lab.csv", {"two sigmoids": "the lab's recipe"}, SCORES),
+        models("06_seeds.csv", "04_hidden.csv"),
+        over_seeds("07_selftaught.csv", ["self-taught"], spelled),
+        over_seeds("07_selftaught.csv", ["the count"], SCORES).assign(seeds="–"),
+    ]
+    return pd.concat(tables)[[*SCORES.values(), "seeds"]]  # on a phone the first are seen
 
 
-TABLES = {"results": results, "course": course}
+def models(seeds, hidden):
+    """Returns the table of both models, whose hidden forms stand in a file of their own."""
+    table = over_seeds(seeds, MODELS, SCORES)
+    heading = SCORES["hidden"]
+    table[heading] = over_seeds(hidden, MODELS, {"hidden": heading})[heading]
+    return table
+
+
+def hours():
+    """Returns what each table of `recipes` holds so far, and the core-hours of these rows."""
+    rows = {}
+    for part in dict.fromkeys(row.part for row in ROWS):
+        planned = sum(len(row.seeds) for row in ROWS if row.part == part)
+        path = RESULTS / f"{part}.csv"
+        table = pd.read_csv(path) if path.exists() else pd.DataFrame({"core_seconds": []})
+        spent = table["core_seconds"].sum() / 3600
+        rows[part] = {"rows": f"{len(table)} of {planned}", "core-hours": f"{spent:.1f}"}
+    return pd.DataFrame(rows).T
+
+
+def cost():
+    """Returns how the cost of a training grows."""
+    table = pd.read_csv(RESULTS / "cost.csv").rename(columns={"core_seconds": "core-seconds"})
+    return table.set_index(pd.Index([""] * len(table)))
+
+
+TABLES = {"results": results, "hours": hours, "cost": cost}
 
 
 def make_tables():

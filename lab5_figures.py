@@ -139,7 +139,7 @@ def draw_film(films: dict[str, np.ndarray], verbs: list[lab.Verb], epochs=(1, 8,
     A film has the points (E, n, F, 2) of n verbs, those of `experiments.language.film`. Their
     lemmas are written beside their first forms, but for the first frame, which is too dense.
     """
-    size = (1.5 * WIDTH, 0.5 + 2.4 * len(films))
+    size = (1.5 * WIDTH, 0.5 + 2.8 * len(films))
     shared = {"sharex": "row", "sharey": "row", "squeeze": False}
     fig, grid = plt.subplots(len(films), len(epochs), figsize=size, **shared)
     for row, (name, points) in zip(grid, films.items(), strict=True):
@@ -161,9 +161,11 @@ def draw_frame(ax: plt.Axes, points: np.ndarray, verbs: list[lab.Verb], named: b
         mark = ("o" + MARKS)[tense % len(MARKS)]
         ax.plot(*points[:, tense].T, mark, color=f"C{tense}", markersize=4, label=name)
     if named:
-        place = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center", "size": 8}
-        for verb, point in zip(verbs, points[:, lab.LEMMA], strict=True):
-            ax.annotate(verb[lab.LEMMA], point, **place).set_in_layout(False)
+        lemmas = points[:, lab.LEMMA]
+        for rank, n in enumerate(lemmas[:, 0].argsort()):  # by turns above and below
+            place = {"xytext": (0, 4 if rank % 2 else -10), "textcoords": "offset points"}
+            text = ax.annotate(verbs[n][lab.LEMMA], lemmas[n], ha="center", size=7, **place)
+            text.set_in_layout(False)
 
 
 def draw_plane(ax: plt.Axes, verbs: list[lab.Verb], beyond: float) -> None:
@@ -196,31 +198,36 @@ def draw_paths(runs: dict[str, Run], verbs: list[lab.Verb]) -> plt.Figure:
     return fig
 
 
-def draw_front(front: pd.DataFrame) -> plt.Figure:
-    """Returns a figure of conversions over verbs from noise: a line per decoder, a mark per β.
+FRONT = {  # looks of the lines of `draw_front`, by encoder and decoder
+    ("Encoder", "DirectDecoder"): {"label": "forwards, no gate", "color": "C0", "linestyle": ":"},
+    ("Encoder", "GatedDecoder"): {"label": "forwards, gate", "color": "C3", "linestyle": ":"},
+    ("BackwardEncoder", "DirectDecoder"): {"label": "backwards, no gate", "color": "C0"},
+    ("BackwardEncoder", "GatedDecoder"): {"label": "backwards, gate", "color": "C3"},
+}
+BESIDE = {"C0": (-19, -8), "C3": (4, 4)}  # where the β of a mark stands, in points
 
-    `front` has a row per training, like `05_front.csv`; lines are those of 84 epochs.
+
+def draw_front(front: pd.DataFrame) -> plt.Figure:
+    """Returns a figure of conversions over both scores from noise: a line per model, a mark per β.
+
+    `front` has a row per training, like `06_front.csv`. Lines are short rises of 84 epochs, and
+    marks are means over seeds; numbers are the β of some marks on full lines.
     """
     rises = front.query("schedule == 'short rise' and epochs == 84")
-    means = rises.groupby(["decoder", "beta"])[["from_noise", "conversions"]].mean()
-    fig, ax = plt.subplots(figsize=(WIDTH, 3.7))
-    for decoder, look in {"plain": ("C0", "o-"), "gated": ("C3", "s-")}.items():
-        color, marker = look
-        points = means.loc[decoder]
-        ax.plot(points["from_noise"], points["conversions"], marker, color=color, label=decoder)
-        for beta, point in points.iterrows():
-            above = {"ha": "center", "va": "bottom", "xytext": (0, 6)}
-            beside = {"ha": "left", "va": "center", "xytext": (8, 0)}
-            place = {"textcoords": "offset points", **(above if beta <= 0.5 else beside)}
-            text = f"β = {beta:g}" if beta == 0.3 else f"{beta:g}"
-            ax.annotate(text, point, color=color, size=9, **place)
-    ours = means.loc["gated"].loc[0.5]
-    ax.plot(*ours, "*", color="C3", markeredgecolor="black", markersize=15)
-    place = {"ha": "center", "xytext": (0, 20), "textcoords": "offset points"}
-    ax.annotate("our model", ours, color="C3", weight="bold", size=9, **place)
-    ax.set(xlim=(0.4, 1), ylim=(0.8, 1))
-    ax.set(xlabel="from noise: share of draws that are a row", ylabel="conversions: share right")
-    fig.legend(loc="outside lower center", ncols=2)
+    scores = {"from_noise": "from noise", "lemma_first": "lemma first"}
+    means = rises.groupby(["encoder", "decoder", "beta"])[["conversions", *scores]].mean()
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.5), sharex=True, sharey=True)
+    for ax, score in zip(axes, scores, strict=True):
+        for parts, points in means.dropna(subset=score).groupby(level=["encoder", "decoder"]):
+            look = FRONT[parts]
+            ax.plot(points[score], points["conversions"], marker="o", markersize=4, **look)
+            for (*_, beta), point in points[[score, "conversions"]].iterrows():
+                if "linestyle" not in look and beta in (0.3, 0.6, 0.7):
+                    place = {"xytext": BESIDE[look["color"]], "textcoords": "offset points"}
+                    ax.annotate(f"{beta:g}", point, color=look["color"], size=8, **place)
+        ax.set(xlabel=f"{scores[score]}: share of rows", xlim=(0.4, 1), ylim=(0.86, 0.98))
+    axes[0].set_ylabel("conversions: share right")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 
 

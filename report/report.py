@@ -51,7 +51,7 @@ BUILD = ROOT / "build"
 
 TEMPLATE = "template.md"
 MARKDOWN = "markdown+lists_without_preceding_blankline-blank_before_blockquote"
-MARKDOWN += "-auto_identifiers+gfm_auto_identifiers"  # a heading's link is the same on a forge
+MARKDOWN += "+gfm_auto_identifiers"  # links to headings, the same as a forge's
 PLUS_MINUS = r"(?<=\d)\s±\s(?=\d)"  # is kept in one line
 PANDOC = ["--standalone", "--citeproc", "--fail-if-warnings"]
 PANDOC += ["--columns=1000"]  # a table with longer lines is stretched
@@ -143,7 +143,7 @@ def report_text(tree):
 def forge_text(tree):
     """Returns the report as a forge shows it. A citation leads to what it cites."""
     options = [*PANDOC, *AS_TEXT]
-    text = report_text(tree).replace("{width=100%}", "")
+    text = report_text(tree).replace("{width=100% ", "{")
     text = pypandoc.convert_text(text, "gfm", MARKDOWN, options, cworkdir=str(HERE))
     references = (HERE / "references.bib").read_text("utf-8")
     urls = dict(re.findall(r"^@\w+\{(\w+),[^@]*?\burl\s*=\s*\{(.+?)\}", references, re.M))

@@ -19,14 +19,21 @@ import report
 
 TEXT = """---
 title: A small report
+bibliography: references.bib
+link-citations: true
 ---
 {% set ours = rows("seeds.csv", row="ours") %}
 Of {{ ours.seed.count() }}: {{ ours.right }} right, {{ ours.lost }} lost; {{ see("figure", "a") }};
-theirs {{ rows("seeds.csv", row="theirs").right }}
+theirs {{ rows("seeds.csv", row="theirs", seed=0).right }}, as in @bowman2016
 
 {{ table("made.csv") }}
 
-![{{ new("figure", "a") }} Letters](../figures/01_word_lengths.png)
+![{{ new("figure", "a") }} Letters](../figures/01_word_lengths.png){width=100% alt="letters"}
+
+# References {-}
+
+::: {#refs}
+:::
 """
 SEEDS = "seed,row,right,lost\n0,ours,0.25,\n1,ours,0.5,\n0,theirs,-0.1,7\n"
 CODE = """import os
@@ -56,7 +63,7 @@ def project(tmp_path, monkeypatch):
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / ".gitignore", tmp_path)
     (tmp_path / "README.md").write_text("# The lab\n[The report](report/report.pdf)")
-    (tmp_path / "report" / "report.md").write_text(TEXT, "utf-8")
+    (tmp_path / "report" / "template.md").write_text(TEXT, "utf-8")
     (tmp_path / "experiments" / "results" / "seeds.csv").write_text(SEEDS)
     write_notebook(tmp_path, "01_a", new_markdown_cell("# A"), new_code_cell(CODE))
     folded = new_code_cell("claims = 1", metadata={"jupyter": {"source_hidden": True}})
@@ -93,6 +100,20 @@ def test_the_report_is_filled_from_what_is_committed(project, monkeypatch):
     assert digest.encode() in (project / "build" / "report.pdf").read_bytes()
 
 
+def test_the_text_on_a_forge_has_links_to_what_it_cites_and_shows(project, monkeypatch):
+    before = files_of(project)
+    make(monkeypatch, "--report")
+    after = files_of(project)
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert changed == {"report/report.md", "report/report.pdf"}
+    text = after["report/report.md"].decode()
+    assert text.startswith("<!-- Made by report.py") and "# A small report" in text
+    assert "Bowman et al. ([2016](https://arxiv.org/abs/1511.06349))" in text
+    assert '<img src="../figures/01_word_lengths.png" alt="letters" />' in text
+    assert '<span id="figure-a">' in text and "[Figure\u00a01](#figure-a)" in text
+    assert "References" not in text
+
+
 @pytest.mark.parametrize("name", ["report/references.bib", "figures/01_word_lengths.pdf"])
 def test_the_digest_of_the_report_changes_with_all_that_it_is_made_of(project, name):
     before = report.pdf_text(project)
@@ -122,7 +143,8 @@ def test_an_update_writes_notebooks_and_tables_and_the_pdf(project, monkeypatch)
     after = files_of(project)
     changed = {name for name in after if after[name] != before.get(name)}
     notebooks = {"notebooks/01_a.ipynb", "notebooks/02_b.ipynb"}
-    assert changed == notebooks | {"figures/made.csv", "report/report.pdf"}
+    reports = {"report/report.md", "report/report.pdf"}
+    assert changed == notebooks | reports | {"figures/made.csv"}
     cell = nbformat.read(project / "notebooks" / "01_a.ipynb", 4).cells[1]
     assert cell.outputs[0].text == "42\n"
     assert cell.metadata == {}
@@ -156,24 +178,34 @@ def test_ctrl_c_ends_kernels_and_the_pages_process_and_says_one_line(project):
 
 @pytest.mark.parametrize("unknown", UNKNOWN)
 def test_what_is_unknown_is_refused_before_anything_runs(project, monkeypatch, unknown):
-    (project / "report" / "report.md").write_text(f"{TEXT}{{{{ {unknown} }}}}", "utf-8")
+    (project / "report" / "template.md").write_text(f"{TEXT}{{{{ {unknown} }}}}", "utf-8")
     with pytest.raises(Exception) as error:
         make(monkeypatch, "--run")
-    lines = [entry.lineno + 1 for entry in error.traceback if entry.path.name == "report.md"]
-    assert lines == [11]
+    lines = [entry.lineno + 1 for entry in error.traceback if entry.path.name == "template.md"]
+    assert lines == [TEXT.count("\n") + 1]
     assert not (project / "build" / "notebooks").exists()
 
 
-def test_the_labs_pdf_is_that_of_its_text_numbers_and_pictures():
+STALE = "stale: .venv/bin/python report/report.py --report"
+
+
+def test_the_labs_report_is_that_of_its_template_numbers_and_pictures():
     _, digest = report.pdf_text(ROOT)
-    pdf = (ROOT / "report" / "report.pdf").read_bytes()
-    assert digest.encode() in pdf, "stale: .venv/bin/python report/report.py --update"
+    assert digest.encode() in (ROOT / "report" / "report.pdf").read_bytes(), STALE
+    assert report.forge_text(ROOT) == (ROOT / "report" / "report.md").read_text("utf-8"), STALE
 
 
 def test_the_labs_report_mentions_what_it_shows_and_cites_what_it_lists():
-    source = (ROOT / "report" / "report.md").read_text("utf-8")
+    source = (ROOT / "report" / "template.md").read_text("utf-8")
     references = (ROOT / "report" / "references.bib").read_text("utf-8")
     new, seen = (set(re.findall(rf"\b{kind}\((.+?)\)", source)) for kind in ("new", "see"))
     assert new == seen != set()
     assert set(re.findall(r"@(\w+)", source)) == set(re.findall(r"^@\w+\{(\w+),", references, re.M))
-    assert "{{" not in report.report_text(ROOT)
+
+
+GALLERY = (ROOT / "figures" / "README.md").read_text("utf-8")
+
+
+def test_the_gallery_names_every_figure_and_table_and_nothing_else():
+    shown = set(re.findall(r"\]\((\w+\.\w+)\)", GALLERY)) | set(re.findall(r'src="(.+?)"', GALLERY))
+    assert shown == {path.name for path in (ROOT / "figures").iterdir()} - {"README.md"}

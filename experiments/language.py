@@ -1,0 +1,127 @@
+"""Languages that rewrite a table, the miniatures that learn them, and a film of their codes."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import joblib
+import numpy as np
+import pandas as pd
+
+import lab5_utils as lab
+from experiments.scores import score_codes
+from lab5_runs import Run, end_with_parent, load_or_train
+from lab5_train import Config, Training
+
+Language = Callable[[str, int], str]  # from a form of a verb and its tense to a word
+APART = 0.9  # of the words of a tense must still differ from each other
+LEARNED = 0.95  # of its words a miniature must repeat
+FILMED = 12  # verbs, at most
+
+
+class Learned(NamedTuple):
+    """A table as a language writes it, and the run of a miniature that learned it."""
+
+    verbs: list[lab.Verb]
+    run: Run
+
+
+# ---- A language ----
+def rewrite(verbs, language: Language, name="language") -> list[lab.Verb]:
+    """Returns verbs whose forms a language writes.
+
+    Raises a ValueError that names the first form that doesn't become a word, or a tense in which
+    too many words become the same one.
+    """
+    rows = []
+    for verb in verbs:
+        row = []
+        for tense, form in enumerate(verb):
+            where = f"{name}, {form!r} in tense {tense}"
+            row.append(lab.check_word(language(form, tense), where))
+        rows.append(tuple(row))
+    for tense, (before, after) in enumerate(zip(columns(verbs), columns(rows), strict=True)):
+        if len(after) < APART * len(before):
+            expected = f"at least {APART:.0%} of {len(before)}"
+            raise lab.wrong(f"{name}, tense {tense}", f"{len(after)} different words", expected)
+    return rows
+
+
+def columns(verbs) -> list[set[str]]:
+    """Returns the different words of each tense."""
+    return [set(column) for column in zip(*verbs, strict=True)]
+
+
+# ---- What learns it ----
+def filmed(verbs) -> list[lab.Verb]:
+    """Returns the verbs whose codes are kept: at most twelve, evenly spaced in a table."""
+    return verbs[:: -(-len(verbs) // FILMED)]
+
+
+class Filming(Training):
+    """A training whose history has the codes of some verbs (n, F, Z) in every row, and no score."""
+
+    def __init__(self, config, verbs, shown):
+        super().__init__(config, verbs)
+        self.shown = shown
+
+    def evaluate(self, epoch, task):
+        """Returns the codes after an epoch, as posterior means."""
+        mu, _ = lab.encode_verbs(self.model.eval(), self.shown)
+        return {"codes": mu.numpy()}
+
+
+def miniature(verbs, **changes) -> Config:
+    """Returns a miniature that takes about as many steps on a small table as on ours."""
+    words = len(verbs) * len(verbs[0])
+    return Config.miniature(batch_size=min(32, -(-words // 15)), **changes)
+
+
+def finish(verbs, config) -> Run:
+    """Returns the run of a miniature on a table, in a worker or not."""
+    end_with_parent()
+    make_training = partial(Filming, shown=filmed(verbs))
+    options = {"pairs": [], "progress": False, "make_training": make_training}
+    return load_or_train(config, verbs, **options)
+
+
+def learn(languages: dict[str, Language], verbs, **changes) -> dict[str, Learned]:
+    """Returns what miniatures learned, by the names of languages; one is trained per core.
+
+    Keywords change the miniature. Raises the errors of `rewrite`.
+    """
+    tables = [rewrite(verbs, language, name) for name, language in languages.items()]
+    jobs = min(joblib.effective_n_jobs(-1), len(tables))
+    calls = [joblib.delayed(finish)(table, miniature(table, **changes)) for table in tables]
+    learned = map(Learned, tables, joblib.Parallel(jobs)(calls))
+    return dict(zip(languages, learned, strict=True))
+
+
+def compare(learned: dict[str, Learned]) -> pd.DataFrame:
+    """Returns a table of what miniatures repeat and convert, with a row for each language.
+
+    `nearest` is the share of words whose nearest code in another tense is that of their own verb.
+    """
+    rows = {}
+    for name, (verbs, run) in learned.items():
+        scores = score_codes(run, verbs, verbs)
+        rows[name] = {
+            "repeated": scores["repeated"],
+            "learned": "yes" if scores["repeated"] >= LEARNED else "no",
+            "converted": scores["conversions"],
+            "nearest": scores["nearest"],
+        }
+    return pd.DataFrame(rows.values(), index=list(rows))
+
+
+# ---- The film ----
+def film(run: Run) -> np.ndarray:
+    """Returns the codes of n verbs in F forms after each of E epochs, on two axes (E, n, F, 2).
+
+    These are the axes on which the verbs, each the mean of its forms, differ most at the end.
+    """
+    codes = np.array(run.history["codes"].tolist())  # (E, n, F, Z)
+    means = codes[-1].mean(1)  # (n, Z)
+    centre = means.mean(0)  # (Z,)
+    axes = np.linalg.svd(means - centre)[2][:2]  # (2, Z)
+    return (codes - centre) @ axes.T

@@ -28,7 +28,7 @@ theirs {{ rows("seeds.csv", row="theirs", seed=0).right }}, as in @bowman2016
 
 {{ table("made.csv") }}
 
-![{{ new("figure", "a") }} Letters](../figures/01_word_lengths.png){width=100% alt="letters"}
+![{{ new("figure", "a") }} Letters](../figures/02_plain.png){width=100% alt="letters"}
 
 # References {-}
 
@@ -55,7 +55,7 @@ def project(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         (tmp_path / name / "README.md").write_text("# A page")
     for suffix in ("png", "pdf"):
-        shutil.copy(ROOT / "figures" / f"01_word_lengths.{suffix}", tmp_path / "figures")
+        shutil.copy(ROOT / "figures" / f"02_plain.{suffix}", tmp_path / "figures")
     (tmp_path / "figures" / "made.csv").write_text("who,share,draws\nwe,0.25,4\n")
     (tmp_path / "page").mkdir()
     (tmp_path / "page" / "page.html").write_text("<title>live</title>")
@@ -96,7 +96,7 @@ def test_the_report_is_filled_from_what_is_committed(project, monkeypatch):
     assert files_of(project) == before
     assert "Of 2: 0.375 ± 0.177 right, – lost; [Figure\u00a01](#figure-a);\ntheirs −0.100" in text
     assert "| we | 0.250 | 4 |" in text
-    assert "01_word_lengths.pdf" in text
+    assert "02_plain.pdf" in text
     assert digest.encode() in (project / "build" / "report.pdf").read_bytes()
 
 
@@ -109,12 +109,12 @@ def test_the_text_on_a_forge_has_links_to_what_it_cites_and_shows(project, monke
     text = after["report/report.md"].decode()
     assert text.startswith("<!-- Made by report.py") and "# A small report" in text
     assert "Bowman et al. ([2016](https://arxiv.org/abs/1511.06349))" in text
-    assert '<img src="../figures/01_word_lengths.png" alt="letters" />' in text
+    assert '<img src="../figures/02_plain.png" alt="letters" />' in text
     assert '<span id="figure-a">' in text and "[Figure\u00a01](#figure-a)" in text
     assert "References" not in text
 
 
-@pytest.mark.parametrize("name", ["report/references.bib", "figures/01_word_lengths.pdf"])
+@pytest.mark.parametrize("name", ["report/references.bib", "figures/02_plain.pdf"])
 def test_the_digest_of_the_report_changes_with_all_that_it_is_made_of(project, name):
     before = report.pdf_text(project)
     (project / name).write_bytes((project / name).read_bytes() + b"\n% changed")

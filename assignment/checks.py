@@ -122,10 +122,7 @@ def numbers(seed, *shape):
 def call(answer, *inputs):
     """Returns an answer's result. Raises ValueError if it is None, or an input has changed."""
     before = brief(inputs)
-    try:
-        result = answer(*inputs)
-    except ArithmeticError as error:  # such as a division by zero
-        raise type(error)(f"{error}, for {str(before)[:80]}") from error
+    result = answer(*inputs)
     if result is None:
         raise ValueError("returned None: is there a `return`?")
     if brief(inputs) != before:
@@ -171,14 +168,17 @@ def batch(case):
 # ---- 01: words and tensors ----
 def to_numbers(answer, case):
     """Return a tensor of whole numbers: a is 1, z is 26. EOS, which is 0, comes once, last."""
-    return {word: call(answer, word) for word in some_words(case)}
+    words = some_words(case)
+    with patch.object(lab.Vocabulary, "to_tensor"):  # which would be the answer
+        return {word: call(answer, word) for word in words}
 
 
 def to_word(answer, case):
     """A word ends at its first EOS, whatever comes after it. a is 1, z is 26."""
     letters, _ = VOCABULARY.to_tensor(some_words(case))
     rows = [*F.pad(letters, (0, 2), value=3).tolist(), [2, 5, 7]]  # the last has no EOS
-    return {f"the word of {row}": call(answer, torch.tensor(row)) for row in rows}
+    with patch.object(lab.Vocabulary, "to_words"):
+        return {f"the word of {row}": call(answer, torch.tensor(row)) for row in rows}
 
 
 # ---- 02: the model ----
@@ -189,9 +189,9 @@ def encoder_forward(answer, case):
     """
     encoder = fill(answer(), case)
     words = batch(case)
-    mu, logvar = call(encoder, *words)
+    mu, logvar = call(encoder, words)
     outputs = {"mu": mu, "logvar": logvar}
-    outputs["mu and logvar of a single word"] = encoder(*(part[:1] for part in words))
+    outputs["mu and logvar of a single word"] = encoder(lab.select(words, torch.tensor([0])))
     return outputs | slopes(torch.cat([mu, logvar], 1), dict(encoder.named_parameters()))
 
 
@@ -260,7 +260,7 @@ def decoder_greedy(answer, case):
 
 
 class Speller(nn.Module):
-    """Stands for a decoder. Its logits depend on z, tense place and the letter fed last."""
+    """Stands for a decoder. Its logits depend on z, tense, place and the letter fed last."""
 
     def __init__(self, case):
         super().__init__()
@@ -291,7 +291,7 @@ class Speller(nn.Module):
         states, _ = self.lstm(before, self.first_state(z, tense))
         return self.letter(states)
 
-    def greedy(self, z, tense, steps):
+    def greedy(self, z, tense, steps=lab.MAX_LETTERS + 1):
         """Returns letters (B, steps), EOS after EOS."""
         state, spelled = self.first_state(z, tense), [torch.full((len(z), 1), VOCABULARY.sos)]
         for _ in range(steps):
@@ -304,9 +304,10 @@ class Speller(nn.Module):
 class Reader(nn.Embedding):
     """Stands for an encoder. What it returns depends on letters, lengths and tense."""
 
-    def forward(self, letters, lengths, tense):
+    def forward(self, words):
         """Returns mu and logvar, each (B, Z)."""
-        mu = self.weight[tense] * (0.1 * lengths + 0.01 * letters.sum(1))[:, None]
+        size = 0.1 * words.lengths + 0.01 * words.letters.sum(1)
+        mu = self.weight[words.tense] * size[:, None]
         return mu, 1 - mu
 
 
@@ -326,12 +327,13 @@ def model_of(answer, case):
 
 
 def cvae_decode(answer, case):
-    """Let the decoder spell greedily from z as it is. It wants the tenses as a tensor.
+    """Let the decoder spell greedily from z as it is. It wants a tense for each code, as a tensor.
 
-    It takes MAX_LETTERS steps for letters and one for EOS: nobody knows how long the words are.
+    It takes the steps that it takes by default: nobody knows how long the words are.
     """
-    z, tenses = numbers(case, 16, Z), batch(case).tense.tolist()
-    return {"the words": call(model_of(answer, case).decode, z, tenses)}
+    z, tense = numbers(case, 16, Z), batch(case).tense.tolist()
+    decode = model_of(answer, case).decode
+    return {"the words": call(decode, z, tense), "those of one tense": call(decode, z, 1 + case)}
 
 
 def cvae_convert(answer, case):
@@ -339,10 +341,10 @@ def cvae_convert(answer, case):
 
     (A stand-in for a model spells nonsense.)
     """
-    model, tenses = model_of(answer, case), batch(case).tense.tolist()
+    model, tense = model_of(answer, case), batch(case).tense.tolist()
     greedy = model.decoder.greedy
-    model.decode = lambda z, tenses: VOCABULARY.to_words(greedy(z, torch.tensor(tenses), 33))
-    return {"the words": call(model.convert, some_words(case), tenses, tenses[1:] + tenses[:1])}
+    model.decode = lambda z, tense: VOCABULARY.to_words(greedy(z, torch.as_tensor(tense)))
+    return {"the words": call(model.convert, some_words(case), tense, tense[1:] + tense[:1])}
 
 
 # ---- 02: the objective ----
@@ -364,95 +366,106 @@ def reparameterize(answer, case):
         "different numbers in two words' (z − μ)/σ, the noise": noise[:2].unique().numel(),
         "each call draws the same noise": z.equal(answer(mu, logvar, rng)),
         "the same rng draws the same noise": z.equal(answer(mu, logvar, rng.manual_seed(0))),
+        "the mean of z": round(z.mean().item(), 1) + 0.0,
         "the mean of (z − μ)/σ, the noise": round(noise.mean().item(), 1) + 0.0,
         "the standard deviation of (z − μ)/σ, the noise": round(noise.std().item(), 1),
-        "the mean of its fourth power, ((z − μ)/σ)⁴": round((noise**4).mean().item()),
         "the gradient by mu": by_mu,
         "the gradient by logvar is ½ σ ε": by_logvar.allclose(half, atol=1e-3),
     }
 
 
-def cross_entropy(answer, case):
-    """Nats are summed over a word's first `lengths` characters, whatever these are.
+def letter_nats(answer, case):
+    """−log p of each letter, where the mask is true, and 0 elsewhere.
 
     F.cross_entropy takes logits, not probabilities, with the symbols in dimension 1.
     """
-    letters, lengths, _ = batch(case)
-    lengths[::3] -= 2  # a word that ran free may count less
+    letters = batch(case).letters
+    mask = numbers(case, *letters.shape) < 1  # whatever it leaves out
     logits = numbers(case, *letters.shape, SYMBOLS)
-    return call_with_slopes(lambda logits: call(answer, logits, letters, lengths), logits=logits)
+    return call_with_slopes(lambda logits: call(answer, logits, letters, mask), logits=logits)
 
 
 # ---- 02: the training ----
 def choose_fed(answer, case):
-    """Toss a coin for each word, torch.rand from `rng`. One that is fed right letters counts whole.
+    """Words that run free are fed what the decoder spells from their own z in their own tense.
 
-    One that runs free is fed what the decoder spells from its own z in its own tense. It counts to
-    its own EOS, this included, or to the right word's end, whichever comes first. Return the
-    letters, then the lengths.
+    The mask is true up to each word's own EOS, this included. For a word that runs free it ends
+    at the decoder's EOS, if that comes first. Return the letters, then the mask.
     """
     words, decoder = batch(case), Speller(case)
     z = numbers(case + 45, 16, Z)  # from which words end before, after and with the right ones
-    rng = torch.Generator().manual_seed(0)
+    outputs = {}
+    for title, runs_free in {"none": 0, "some": torch.arange(16) % 3, "all": 1}.items():
+        fed, mask = call(answer, decoder, z, words, torch.zeros(16) < runs_free)
+        fed = fed * mask
+        outputs[f"the mask if {title} run free"] = mask
+        outputs |= {f"word {n} if {title} run free, masked": row for n, row in enumerate(fed)}
+    return outputs
 
-    def choose(ratio, rng=rng):
-        """Returns the letters that are fed, 0 where they do not count, and the lengths."""
-        fed, lengths = call(answer, decoder, z, words, ratio, rng)
-        return fed * (torch.arange(fed.shape[1]) < lengths[:, None]), lengths
 
-    (fed, all_fed), (free, all_free) = choose(1.0), choose(0.0)
-    drawn = torch.stack([choose(0.7)[0] for _ in range(100)])  # (100, B, T)
-    is_fed, is_free = ((drawn == way).all(2) for way in (fed, free))
-    one, other = (choose(0.7, rng.manual_seed(1))[0] for _ in range(2))
+def stand_ins(coins):
+    """Returns functions that take the place of those of the notebook; coins go into a list."""
+
+    def choose_fed(decoder, z, target, free_running):
+        """Returns letters and a mask that depend on all that comes in."""
+        coins.append(free_running)
+        own = decoder.greedy(z, target.tense, target.letters.shape[1])
+        fed = (own + target.letters + free_running[:, None].long()) % SYMBOLS
+        return fed, torch.arange(fed.shape[1]) < target.lengths[:, None] - 1
+
     return {
-        "the letters with a ratio of 1, 0 where they don't count": fed,
-        "the lengths with a ratio of 1": all_fed,
-        "the lengths with a ratio of 0": all_free,
-        **{f"word {n} with a ratio of 0": row for n, row in enumerate(free)},
-        "each word is fed or free, with its own z and tense": (is_fed ^ is_free).all().item(),
-        "more than 50 different choices in 100 calls": len(is_fed.unique(dim=0)) > 50,
-        "the share of fed words with a ratio of 0.7": round(is_fed.float().mean().item(), 1),
-        "the number of fed words differs by chance": len(is_fed.sum(1).unique()) > 1,
-        "the same rng tosses the same coins": one.equal(other),
+        "choose_fed": choose_fed,
+        "reparameterize": lambda mu, logvar, rng: mu + logvar * (0.1 * rng.initial_seed()),
+        "kl_divergence": lambda mu, logvar: (mu + logvar.square()).mean(1),
+        "letter_nats": lambda logits, letters, mask: 0.1 * logits.mean(2) * letters * mask,
     }
 
 
-def step(answer, case):
+def loss(answer, case):
     """Stand-ins take the place of the functions you call, so CE and KL may be any numbers here.
 
-    Call model.encoder and model.decoder. Minimize CE + β KL, means over words, with z drawn, and
-    return CE and KL as numbers. Set gradients to 0, clip the gradient of all weights together to
-    the norm 5, set the rate, and let the optimizer make its step.
+    z is drawn, CE is summed over a word's letters, CE and KL are means over words, and the loss is
+    CE + kl_weight · KL. A word runs free if its number, of torch.rand, isn't below tf_ratio. Return
+    the loss, through which gradients pass, and then the three numbers by name.
     """
-    model, words, outputs = model_of(nn.Module, case), batch(case), {}
-    optimizer = torch.optim.SGD(model.parameters(), lr=1000.0, momentum=0.5)
+    model, words, coins, outputs = model_of(nn.Module, case), batch(case), [], {}
     rng = torch.Generator().manual_seed(case + 1)
-
-    def choose_fed(decoder, z, words, tf_ratio, rng):
-        """Returns letters that depend on all that comes in, and lengths that are shorter."""
-        own = decoder.greedy(z, words.tense, words.letters.shape[1])
-        shift = 100 * (tf_ratio + torch.rand((), generator=rng))
-        return (own + words.letters + shift.long()) % SYMBOLS, words.lengths - 1
-
-    stand_ins = {  # for what the notebook defines
-        "choose_fed": choose_fed,
-        "reparameterize": lambda mu, logvar, rng: mu + logvar * torch.rand((), generator=rng),
-        "kl_divergence": lambda mu, logvar: (mu + logvar.square()).mean(1),
-        "cross_entropy": lambda logits, letters, lengths: (
-            0.1 * (logits.mean(2) * letters).sum(1) / lengths
-        ),
+    with patch.dict(inspect.unwrap(answer).__globals__, stand_ins(coins)):
+        for tf_ratio, kl_weight in ((1.0, 0.5), (0.0, 2.0)):
+            total, measured = call(answer, model, words, kl_weight, tf_ratio, rng)
+            title = f"with tf_ratio {tf_ratio} and kl_weight {kl_weight}"
+            outputs[f"the loss {title}"] = total
+            outputs |= {f"{name} {title}": float(measured[name]) for name in ("ce", "kl", "loss")}
+            weights = {f"{name} {title}": part for name, part in model.named_parameters()}
+            outputs |= slopes(total, weights)
+        for draw in range(100):
+            rng = rng.manual_seed(1) if draw > 97 else rng  # the last two toss the same coins
+            answer(model, words, 1.0, 0.7, rng)
+    coins = torch.stack(coins[2:])  # (100, B)
+    return outputs | {
+        "the share that runs free with tf_ratio 0.7": round(coins.float().mean().item(), 1),
+        "more than 50 different choices in 100 calls": len(coins.unique(dim=0)) > 50,
+        "the number that runs free differs by chance": len(coins.sum(1).unique()) > 1,
+        "the same rng tosses the same coins": coins[-1].equal(coins[-2]),
     }
-    for title, beta in (("1", 0.5), ("2", 0.0), ("3, clipped", 50.0)):
-        with patch.dict(inspect.unwrap(answer).__globals__, stand_ins):
-            losses = call(answer, model, optimizer, words, beta, 0.9, 3.0, rng)
-        outputs[f"CE and KL of step {title}"] = losses
+
+
+def descend(answer, case):
+    """Set gradients to 0, find the new ones, clip all together to the norm 5, and set the rate.
+
+    Then let the optimizer make its step.
+    """
+    model, x, outputs = fill(nn.Linear(3, 2), case), numbers(case + 5, 4, 3), {}
+    optimizer = torch.optim.SGD(model.parameters(), lr=1000.0, momentum=0.5)
+    for title, scale in (("1", 0.1), ("2", 0.2), ("3, clipped", 50.0)):
+        answer(model, optimizer, scale * model(x).square().mean(), 0.3)
         outputs[f"the weights after step {title}"] = [part.clone() for part in model.parameters()]
     return outputs
 
 
-# ---- 02 and 04: schedules ----
+# ---- 02 and 05: schedules ----
 def shares(schedule, case):
-    """Returns a schedule's values over a training; in 04 a cycle begins at each quarter."""
+    """Returns a schedule's values over a training; in 05 a cycle begins at each quarter."""
     steps = 40 + 4 * case
     places = [n / steps for n in range(1, steps + 1)] + [1e-6, 0.25 + 1e-6, 0.75 + 1e-6]
     return {f"at {place:g}": float(call(schedule, place)) for place in places}
@@ -463,7 +476,7 @@ def short_rise(answer, case):
     return shares(answer, case)
 
 
-def teacher_forcing(answer, case):
+def teacher_forcing_ratio(answer, case):
     """The share falls evenly, in a straight line, from 1 at the start to 0.95 at the end."""
     fed = shares(answer, case).items()  # the free words show a curve that the share hides
     return {f"the percentage that runs free {at}": 100 * (1 - share) for at, share in fed}
@@ -477,7 +490,7 @@ def four_cycles(answer, case):
     return shares(answer, case)
 
 
-# ---- 03: scores ----
+# ---- 04: scores ----
 def bleu4(answer, case):
     """Without NLTK, count the output's runs of 1 to 4 letters, clipped. 0 hits count as 0.1.
 
@@ -496,7 +509,7 @@ def gaussian_score(answer, case):
     """Return the share of verbs that are rows, all four forms, and how many different rows."""
     rows = VERBS[case::300]
     mixed = [one[: 1 + n % 3] + other[1 + n % 3 :] for n, (one, other) in enumerate(pairwise(rows))]
-    generated = rows[:3] + rows[:1] * 3 + mixed + [("zzz",) * len(rows[0])]
+    generated = rows[: 3 - case] + rows[:1] * 3 + mixed + [("zzz",) * len(rows[0])]
     share, distinct = call(answer, generated, rows + rows[:2])  # a table may repeat rows
     return {"the share": float(share), "the number of different rows": float(distinct)}
 

@@ -1,11 +1,13 @@
-"""Makes the assignment: notebooks 01 to 04 with blanks, a check after each, and what they need.
+"""Makes the assignment: notebooks with blanks, a check after each, and what they need.
 
     .venv/bin/python assignment/handout.py FOLDER             # for the students
     .venv/bin/python assignment/handout.py FOLDER --nbgrader  # FOLDER/source/lab5, for nbgrader
 
-The metadata of a cell, under "handout", says what happens to it:
+Chapters 01 and 02 are the lab's, 04 and 05 lie beside this file. The metadata of a cell, under
+"handout", says what happens to it:
 
 - `blank`, points by function: students write the bodies. A check of each follows, from checks.py.
+- `asks`, texts by function: what a check needs to know is added to the docstring of a blank.
 - `answer`: students write a text. What follows the cell's first paragraph, its heading, is the
   model answer; texts.toml has the question.
 - `title`: its first two paragraphs are taken, the heading and the question.
@@ -23,6 +25,7 @@ import inspect
 import json
 import re
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -32,23 +35,18 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
-try:
-    import checks  # which reads the table
 
-    import lab5_figures
-    import lab5_utils as lab
+import checks  # noqa: E402 (the path above comes first)
 
-    lab.test_pairs(checks.VERBS)  # which reads test.txt
-except (OSError, ValueError) as error:
-    sys.exit(f"handout.py: {error}")
+import lab5_figures  # noqa: E402
+import lab5_utils as lab  # noqa: E402
 
-NOTEBOOKS = [
-    *sorted((ROOT / "notebooks").glob("0[123]_*[a-z].ipynb")),
-    *sorted(HERE.glob("04_*[a-z].ipynb")),
-]
-FILES = ["LICENSE", "notebooks/plain_model.svg", "notebooks/forcing.svg"]
-FILES += [f"assignment/{name}" for name in ("05_curves.csv", "checks.py", "assignment.py")]
+NOTEBOOKS = [*ROOT.glob("notebooks/0[12]_*.ipynb"), *HERE.glob("0?_*.ipynb")]
+NOTEBOOKS.sort(key=lambda path: path.name)
+DRAWINGS = [f"notebooks/{name}.svg" for name in ("plain_model", "codes", "forcing")]
+BESIDE = [f"assignment/{name}" for name in ("05_curves.csv", "checks.py", "assignment.py")]
 TEXTS = tomllib.loads((HERE / "texts.toml").read_text("utf-8"))
+REQUIREMENTS = ("requirements.txt", "tests/requirements.txt")
 PACKAGES = ("torch", "numpy", "nltk", "pandas", "matplotlib", "seaborn", "jupyter", "cloudpickle")
 STUB = f"raise NotImplementedError({checks.BLANK!r})"
 CONFIG = f"""c = get_config()
@@ -59,7 +57,6 @@ SETUP = """import math
 from collections import Counter
 from math import exp, log
 from os.path import commonprefix
-from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -67,11 +64,12 @@ import pandas as pd
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 import assignment
 import checks
 import lab5_utils as lab
-from assignment import save_fig, save_table
+from assignment import save_fig
 from lab5_figures import WIDTH, draw_curves, set_style, tense_names, verb_of
 
 set_style()
@@ -82,12 +80,8 @@ pairs = lab.test_pairs(verbs)
 names, walk = tense_names(verbs), verb_of("walk", verbs)"""
 CODE = {
     "setup": SETUP,
-    "keep": """print("steps:", len(curves))  # an untrained model is not kept
-assignment.keep_model(model, train)  # for 03 and 04""",
-    "model": "model = assignment.your_model()  # as 02 trained it, with generate",
-    "shares": """spelled = assignment.convert_all(model, verbs)  # (N, F, F)
-repeated, converted = repeated_and_converted(spelled, verbs)
-print(f"repeated: {repeated:.3f}, converted: {converted:.3f}")""",
+    "keep": """print("steps:", len(history))  # an untrained model is not kept
+assignment.keep_model(model, train)  # for 04 and 05""",
 }
 
 
@@ -118,25 +112,32 @@ def solution_of(cells):
 
 
 # ---- Cells ----
-def body_of(tree, name):
-    """Returns what follows the docstring of a function or of a method, "Encoder.forward"."""
+def function_named(tree, name):
+    """Returns a function, or a method such as "Encoder.forward", which has a docstring."""
     for part in name.split("."):
         tree = next((node for node in tree.body if getattr(node, "name", "") == part), None)
         if tree is None:
             raise ValueError(f"found no function {name}; expected one")
-    if ast.get_docstring(tree) is None:
-        raise ValueError(f"found no docstring in {name}; expected one, which students keep")
-    return tree.body[1:]
+    return tree
 
 
-def with_solutions_marked(source, names):
-    """Returns code in which nbgrader's delimiters enclose the bodies of functions."""
+def with_solutions_marked(source, names, asks):
+    """Returns code in which nbgrader's delimiters enclose the bodies of functions.
+
+    What is asked of a function, if that is given by its name, ends its docstring.
+    """
     lines = source.split("\n")
-    bodies = [body_of(ast.parse(source), name) for name in names]
-    for body in sorted(bodies, key=lambda body: -body[0].lineno):
-        indent = " " * body[0].col_offset
-        lines.insert(body[-1].end_lineno, f"{indent}### END SOLUTION")
+    functions = {name: function_named(ast.parse(source), name) for name in names}
+    for name, function in sorted(functions.items(), key=lambda item: -item[1].lineno):
+        docstring, *body = function.body
+        indent = " " * docstring.col_offset
+        lines.insert(function.end_lineno, f"{indent}### END SOLUTION")
         lines.insert(body[0].lineno - 1, f"{indent}### BEGIN SOLUTION")
+        if name in asks:
+            end = docstring.end_lineno - 1
+            text = lines[end].removesuffix('"""').rstrip()
+            asked = textwrap.indent(textwrap.fill(asks[name], 100 - len(indent)), indent)
+            lines[end] = f'{text}\n\n{asked}\n{indent}"""'.removeprefix("\n")
     return "\n".join(lines)
 
 
@@ -182,9 +183,9 @@ def make_question(cell, name):
 def convert(cell, number, solution, expected):
     """Returns the cells of the assignment that take the place of a cell of a notebook."""
     handout = cell.metadata.pop("handout", {})
-    if "blank" in handout:
-        cell.source = with_solutions_marked(cell.source, handout["blank"])
-        after = [make_check(*blank, solution, expected) for blank in handout["blank"].items()]
+    if blanks := handout.get("blank"):
+        cell.source = with_solutions_marked(cell.source, blanks, handout.get("asks", {}))
+        after = [make_check(*blank, solution, expected) for blank in blanks.items()]
         return [mark(cell, f"blank-{cell.id}", solution=True), *after]
     if "answer" in handout:
         return make_question(cell, f"{number} {cell.id}")
@@ -233,13 +234,26 @@ def take_solutions_out(notebook):
 
 
 # ---- Files ----
+def without_unused_imports(code):
+    """Returns code without the names that it imports but doesn't use."""
+    tree, lines = ast.parse(code), code.split("\n")
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} | {"annotations"}
+    for node in reversed(tree.body):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            node.names = [name for name in node.names if (name.asname or name.name) in used]
+            lines[node.lineno - 1 : node.end_lineno] = [ast.unparse(node)] if node.names else []
+    return "\n".join(lines)
+
+
 def words_and_data():
     """Returns the part of lab5_utils that reads words and data, and its BLEU-4."""
     reads, _, _ = inspect.getsource(lab).partition("# ---- Model ----")
     _, _, code = reads.split('"""', 2)  # the docstring is about the whole
     # the verbs are those that lie beside it, whatever is set where it is marked
     code = code.replace('folder_named("LAB5_DATA")', "HERE").replace("$LAB5_DATA or ", "")
-    return f'"""The lab\'s words and data, and its BLEU-4."""{code}{inspect.getsource(lab.bleu4)}'
+    scores = "\n\n".join(map(inspect.getsource, (lab.bleu4, lab.mean_bleu4)))
+    scores = scores.replace("model: CVAE", "model")
+    return without_unused_imports(f'"""The lab\'s words and data, and its BLEU-4."""{code}{scores}')
 
 
 def look():
@@ -258,27 +272,29 @@ STYLES = {lab5_figures.STYLES}  # of lines
 '''
     functions = ("set_style", "draw_curves", "set_decades", "tense_names", "verb_of")
     sources = (inspect.getsource(getattr(lab5_figures, name)) for name in functions)
-    return "\n\n".join([head, *sources])
+    return without_unused_imports("\n\n".join([head, *sources]))
 
 
 def make_files(for_nbgrader):
     """Returns all files of the assignment, texts by name."""
     tables = [lab.data_folder() / name for name in ("train.txt", "test.txt")]
-    paths = [*(ROOT / name for name in FILES), *(path for path in tables if path.is_file())]
+    paths = [ROOT / name for name in ["LICENSE", *DRAWINGS, *BESIDE]]
+    paths += [path for path in tables if path.is_file()]
     files, expected = {path.name: path.read_text("utf-8") for path in paths}, {}
     for path in NOTEBOOKS:
         notebook = make_source(path, expected)
         if not for_nbgrader:
             take_solutions_out(notebook)
         files[path.name] = nbformat.writes(notebook)
-    packages = (ROOT / "requirements.txt").read_text("utf-8").splitlines(keepends=True)
+    packages = "".join((ROOT / name).read_text("utf-8") for name in REQUIREMENTS)
+    packages = [line for line in packages.splitlines(keepends=True) if line.startswith(PACKAGES)]
     return files | {
         "README.md": (HERE / "for_students.md").read_text("utf-8"),
         "expected.json": json.dumps(expected, ensure_ascii=False),
         "lab5_utils.py": words_and_data(),
         "lab5_figures.py": look(),
         "readme.txt": (ROOT / "readme.txt").read_text("utf-8").split("Provenance")[0],
-        "requirements.txt": "".join(line for line in packages if line.startswith(PACKAGES)),
+        "requirements.txt": "".join(packages),
     }
 
 
@@ -293,9 +309,8 @@ def main():
         parser.error(f"{folder}: found something there; expected a new or an empty folder")
     verbs = checks.VERBS
     if len(verbs) < 1000 or len(verbs[0]) != 4:
-        parser.error(
-            f"found {len(verbs)} verbs of {len(verbs[0])} forms; expected 1,000 or more of four"
-        )
+        found = f"{len(verbs)} verbs of {len(verbs[0])} forms"
+        parser.error(f"found {found}; expected 1,000 or more of four")
     files = make_files(options.nbgrader)
     if options.nbgrader:
         files = {f"source/lab5/{name}": text for name, text in files.items()}

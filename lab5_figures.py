@@ -19,7 +19,7 @@ FIGURES = lab.folder_named("LAB5_FIGURES", lab.data_folder() / "figures")
 WIDTH = 5.0  # of a figure, in inches
 STYLES = ["-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1))]  # of lines
 MARKS = "s^DvXPo"
-LOST = 0.6  # share of conversions below which figures of schedules end, since codes are lost there
+LOST = 0.6  # share of conversions below which a figure of schedules ends, since codes are lost
 
 
 def set_style() -> None:
@@ -59,6 +59,7 @@ def draw_curves(curves: dict[str, pd.DataFrame], rows=2, dashed=None, decades=()
         if dashed and column in dashed:
             height, label = dashed[column]
             ax.axhline(height, color="0.4", linestyle="--")
+            ax.set_ylim(top=max(ax.get_ylim()[1], 1.1 * height))
             ax.text(0.95, 0.2, f"dashed:\n{label}", transform=ax.transAxes, ha="right", size=9)
     if len(curves) > 1:
         fig.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
@@ -133,19 +134,20 @@ def draw_codes(columns: dict[str, tuple[lab.Verb, np.ndarray]]) -> plt.Figure:
     return fig
 
 
-def draw_film(films: dict[str, np.ndarray], verbs: list[lab.Verb], epochs=(1, 8, 80)) -> plt.Figure:
-    """Returns frames of films, a row for each: the codes of verbs on two axes after some epochs.
+def draw_film(films: dict[str, np.ndarray], verbs: list[lab.Verb]) -> plt.Figure:
+    """Returns three frames of each film, in a row: after its first epoch, a tenth, and the last.
 
     A film has the points (E, n, F, 2) of n verbs, those of `experiments.language.film`. Their
     lemmas are written beside their first forms, but for the first frame, which is too dense.
     """
     size = (1.5 * WIDTH, 0.5 + 2.8 * len(films))
     shared = {"sharex": "row", "sharey": "row", "squeeze": False}
-    fig, grid = plt.subplots(len(films), len(epochs), figsize=size, **shared)
+    fig, grid = plt.subplots(len(films), 3, figsize=size, **shared)
     for row, (name, points) in zip(grid, films.items(), strict=True):
         row[0].set_ylabel(name)
-        for ax, epoch in zip(row, epochs, strict=True):
-            draw_frame(ax, points[epoch - 1], verbs, named=epoch != epochs[0])
+        last = len(points)
+        for ax, epoch in zip(row, (1, max(1, last // 10), last), strict=True):
+            draw_frame(ax, points[epoch - 1], verbs, named=ax is not row[0])
             ax.set(xticks=[], yticks=[], title=f"after epoch {epoch}")
     marks, names = grid[0, 0].get_legend_handles_labels()
     fig.legend(marks, names, loc="outside lower center", ncols=len(names))
@@ -231,12 +233,12 @@ def draw_front(front: pd.DataFrame) -> plt.Figure:
     return fig
 
 
-def draw_heights(ax: plt.Axes, scores: pd.DataFrame, looks: dict[str, dict]) -> None:
+def draw_heights(ax: plt.Axes, scores: pd.DataFrame, looks: dict[str, dict], named=None) -> None:
     """Draws conversions over verbs from noise: a line per schedule, and on it a mark per β.
 
     `scores` has a row per training, with the columns schedule, beta, conversions and from_noise;
     `looks` has what `plt.errorbar` takes, by schedule. Marks are means over seeds, and bars their
-    standard deviations.
+    standard deviations. The schedules in `named`, by default all, have β beside their marks.
     """
     by_height = scores.groupby(["schedule", "beta"])[["from_noise", "conversions"]]
     means, sds = by_height.mean(), by_height.std().fillna(0)
@@ -246,16 +248,19 @@ def draw_heights(ax: plt.Axes, scores: pd.DataFrame, looks: dict[str, dict]) -> 
         style = {"linewidth": 1, "elinewidth": 0.6, "markersize": 5} | look
         ax.errorbar(xs, ys, y_errors, x_errors, label=name, **style)
         for beta, point in means.loc[name].iterrows():
+            if named is not None and name not in named:
+                break
             place = {"xytext": (4, 3), "textcoords": "offset points", "clip_on": True}
             ax.annotate(f"{beta:g}", point, color=look["color"], size=7, **place)
     ax.set(xlabel="from noise: share of draws that are a row", ylabel="conversions: share right")
-    ax.set_ylim(LOST, 1)
+    ax.margins(0.08)
 
 
 def draw_schedules(scores: pd.DataFrame, schedules: list[Callable]) -> plt.Figure:
     """Returns a figure of schedules, each at several heights, and below it their shapes.
 
-    The first is drawn as a line behind the others. `scores` is what `draw_heights` takes.
+    The first is drawn as a line behind the others, and the only one whose marks are labelled; the
+    heights of the others stand over their shapes. `scores` is what `draw_heights` takes.
     """
     names = [schedule.__name__.replace("_", " ") for schedule in schedules]
     looks = {names[0]: {"color": "0.55", "fmt": ".-", "zorder": 1}}
@@ -265,16 +270,18 @@ def draw_schedules(scores: pd.DataFrame, schedules: list[Callable]) -> plt.Figur
     shapes = [names[n : n + columns] for n in range(0, len(names), columns)]
     shapes[-1] += ["."] * (columns - len(shapes[-1]))
     places = [["heights"] * columns, *shapes]
-    heights = [6] + [1] * len(shapes)
-    size = (WIDTH, 3.6 + 0.8 * len(shapes))
-    fig, axes = plt.subplot_mosaic(places, figsize=size, height_ratios=heights)
-    draw_heights(axes["heights"], scores, looks)
+    size = (WIDTH, 3.4 + len(shapes))
+    ratios = [6] + [1] * len(shapes)
+    fig, axes = plt.subplot_mosaic(places, figsize=size, height_ratios=ratios)
+    draw_heights(axes["heights"], scores, looks, named=names[:1])
+    axes["heights"].set_ylim(LOST, 1)
     progress = np.linspace(0.001, 1, 1000)
     for name, schedule in zip(names, schedules, strict=True):
         ax, look = axes[name], looks[name]
         shape = [schedule(p) for p in progress]
         ax.plot(progress, shape, look["fmt"], color=look["color"], markersize=5, markevery=[600])
-        ax.set_title(name, size=8)
+        heights = scores.loc[scores["schedule"] == name, "beta"]
+        ax.set_title(f"{name}\n{', '.join(map('{:g}'.format, sorted(set(heights))))}", size=8)
         ax.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(-0.05, 1.15))
     return fig
 

@@ -8,7 +8,7 @@ import lab5_utils as lab
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-DIGITS = {"never": 0, "kept": 0, "kl_table": 1}  # else 3
+DIGITS = {"never": 0, "kept": 0, "best_epoch": 0, "kl_table": 1}  # else 3
 HEADINGS = {  # of columns that aren't called as in their file
     "never": "never drawn",
     "bleu4": "BLEU-4",

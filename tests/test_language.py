@@ -38,7 +38,7 @@ def test_a_language_is_learned_and_filmed(runs_folder):
     points = language.film(again["mirrored"].run)
     assert points == approx(language.film(learned["mirrored"].run))
     assert points.shape == (2, 10, 4, 2)
-    draw_film({"mirrored": points}, language.filmed(VERBS), epochs=(1, 2))
+    draw_film({"mirrored": points}, language.filmed(VERBS))
 
 
 @pytest.mark.parametrize("count", [1, 12, 13, 123])

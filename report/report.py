@@ -60,6 +60,7 @@ AS_PDF += ["-Vmainfont=Libertinus Serif", "-Vfontsize=10.5pt"]  # typst brings t
 AS_TEXT = ["--wrap=none", "--template=forge.template"]
 SAVE_IT = r"save \[page\.html\]\(.+?\) \(.+?\) and open it"  # in the README; on the site it is open
 ROOMS = ".devcontainer assignment experiments figures notebooks page report tests".split()
+BAR = "application/vnd.jupyter.widget-view+json"  # what is left of it in a notebook
 NOTEBOOKS = "the lab’s notebooks"  # on the page; on the site a link leads there
 
 
@@ -190,9 +191,12 @@ def run(path, folder):
         client.resources = {"metadata": {"path": str(path.parent)}}
         client.on_cell_executed = lambda **_: bar.update()
         try:
-            client.execute(stderr=DEVNULL, env=os.environ | {"TQDM_DISABLE": "1"})  # no other bars
+            client.execute(stderr=DEVNULL)
         finally:  # nbclient forgets it if the kernel ended while it was starting
             atexit.unregister(client._cleanup_kernel)
+    for cell in notebook.cells:
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if BAR not in output.get("data", {})]
     nbformat.write(notebook, folder / path.name)
     tqdm.write(f"{path.stem}: {summary_of(notebook)}\n")
 

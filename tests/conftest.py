@@ -23,7 +23,6 @@ import lab5_train  # noqa: E402
 import lab5_utils as lab  # noqa: E402
 from experiments import own  # noqa: E402
 
-os.environ.setdefault("TQDM_DISABLE", "1")  # no bars in notebooks' outputs; here there are
 torch.set_num_threads(1)  # on two busy cores a second thread costs more than it brings
 
 VERBS = lab.load_verbs()[:10]  # five steps an epoch

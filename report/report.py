@@ -58,10 +58,10 @@ PANDOC += ["--columns=1000"]  # a table with longer lines is stretched
 AS_PDF = ["--number-sections", "--include-in-header=layout.typ"]
 AS_PDF += ["-Vmainfont=Libertinus Serif", "-Vfontsize=10.5pt"]  # typst brings this font
 AS_TEXT = ["--wrap=none", "--template=forge.template"]
-SAVE_IT = r"save \[page\.html\]\(.+?\) \(.+?\) and open it"  # in the README; on the site it is open
+SAVE_IT = r"save \[the page\]\(.+?\), .+?, and open it with a double click"  # in the README
+PICTURE = r"\[(<img .+?>)\]\(page/page\.html\)"  # in the README, too
 ROOMS = ".devcontainer assignment experiments figures notebooks page report tests".split()
 BAR = "application/vnd.jupyter.widget-view+json"  # what is left of it in a notebook
-NOTEBOOKS = "the lab’s notebooks"  # on the page; on the site a link leads there
 
 
 # ---- What stands in double braces ----
@@ -272,6 +272,7 @@ def write_site(tree):
         shutil.copytree(tree / "figures", pages / "figures", dirs_exist_ok=True)
         front = (ROOT / "README.md").read_text("utf-8")
         front = re.sub(SAVE_IT, '<a href="page.html">open the page</a>', front)
+        front = re.sub(PICTURE, r"\1", front)
         front += (ROOT / "website" / "contents.md").read_text("utf-8")
         (pages / "README.md").write_text(front, "utf-8")
         for path in (tree / "notebooks").glob("[0-9][0-9]_*[a-z].ipynb"):
@@ -279,10 +280,12 @@ def write_site(tree):
         shutil.copy(BUILD / "report.pdf", pages / "report")
         options = ["-W", "--keep-going", "-q", "-c", ROOT / "website", "-d", f"{folder}/trees"]
         check_call([sys.executable, "-m", "sphinx", *options, pages, site])
-    page = live.read_text("utf-8").replace(NOTEBOOKS, f'<a href="index.html">{NOTEBOOKS}</a>', 1)
+    page = live.read_text("utf-8").replace("data-site=", "href=")  # only here these links lead on
+    if repository := os.environ.get("GITHUB_REPOSITORY"):
+        page = page.replace("data-forge", f'href="{os.environ["GITHUB_SERVER_URL"]}/{repository}"')
     (site / "page.html").write_text(page, "utf-8")
     front = (site / "README.html").read_text("utf-8")
-    front = front.replace('href="_images/page.png"', 'href="page.html"')
+    front = front.replace('href="_images/front.png"', 'href="page.html"')  # Sphinx links a picture
     for name in ("README.html", "index.html"):
         (site / name).write_text(front, "utf-8")
 

@@ -10,7 +10,7 @@ import report
 
 pytestmark = pytest.mark.slow
 FORGE = {"SERVER_URL": "https://example.org", "REPOSITORY": "some/lab", "REF_NAME": "main"}
-LIVE = "<title>live</title>How all this works is in the lab’s notebooks."
+LIVE = '<title>live</title><a data-site="index.html">back</a> <a data-forge>source</a>'
 FORMULAS = """() => MathJax.startup.promise.then(() => ({
     formulas: document.querySelectorAll(".math").length,
     shown: document.querySelectorAll(".math mjx-container").length,
@@ -78,8 +78,11 @@ def test_every_page_leads_to_the_live_one_and_to_its_source(site, pages):
             assert f"https://example.org{source}?plain=1" in links
             assert "../page.html" in links
             assert f"https://colab.research.google.com/github{source}" in links
-    assert 'in <a href="index.html">the lab' in pages[site / "page.html"].text
-    assert '<a href="page.html">open the page</a>' in pages[site / "index.html"].text
+    back, source = [link.geturl() for link in pages[site / "page.html"].links]
+    assert (back, source) == ("index.html", "https://example.org/some/lab")
+    front = pages[site / "index.html"]
+    assert '<a href="page.html">open the page</a>' in front.text
+    assert 'href="page.html"><img' in front.text
 
 
 def test_pages_need_no_network_and_no_more_than_a_phones_width(pages, browser):

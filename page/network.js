@@ -24,6 +24,7 @@ function readModel(stored) {
   const layer = (name) => ({ matrix: weights[`${name}.weight`], bias: weights[`${name}.bias`] });
   return {
     alphabet: [...stored.alphabet],
+    isBackwards: stored.backwards,
     isGated: "decoder.gate_mlp.0.weight" in weights,
     encoderCondition: weights["encoder.condition.weight"],
     encoderLstm: makeLstm(weights, "encoder"),
@@ -48,9 +49,9 @@ const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 const argmax = (values) => values.indexOf(Math.max(...values));
 const join = (a, b) => Float32Array.of(...a, ...b);
 
-function softmax(scores) {
-  const largest = Math.max(...scores);
-  const powers = scores.map((score) => Math.exp(score - largest));
+function softmax(logits) {
+  const largest = Math.max(...logits);
+  const powers = logits.map((logit) => Math.exp(logit - largest));
   const sum = powers.reduce((total, power) => total + power);
   return powers.map((power) => power / sum);
 }
@@ -84,7 +85,7 @@ function encode(model, word, tense) {
   const h = new Float32Array(size);
   h.set(condition, size - condition.length);
   let state = { h, c: new Float32Array(size) };
-  for (const letter of word) {
+  for (const letter of model.isBackwards ? [...word].reverse() : word) {
     state = stepLstm(model.encoderLstm, model.alphabet.indexOf(letter) + 1, state);
   }
   return linear(model.mu, stepLstm(model.encoderLstm, EOS, state).h);
@@ -96,9 +97,9 @@ function initialState(model, z, tense) {
   return { h: c.map(Math.tanh), c };
 }
 
-function scoresAfterOpening(model, h, blind, tense) {
+function logitsAfterGate(model, h, blind, tense) {
   const hidden = linear(model.gate[0], join(h, model.decoderCondition[tense])).map(Math.tanh);
-  return linear(model.gate[1], hidden).map((told, k) => told + (k === EOS ? 0 : blind[k]));
+  return linear(model.gate[1], hidden).map((logit, k) => logit + (k === EOS ? 0 : blind[k]));
 }
 
 // The letters of a form, its end included. Each has its probability, and says whether the tense is
@@ -113,13 +114,13 @@ function spell(model, z, tense, states = new Map()) {
     const read = (model.isGated ? "" : tense) + wordOf(letters);
     if (!states.has(read)) states.set(read, stepLstm(model.decoderLstm, letter, state));
     state = states.get(read);
-    let scores = linear(model.letter, state.h);
-    const opens = !isOpen && argmax(scores) === EOS;
+    let logits = linear(model.letter, state.h);
+    const opens = !isOpen && argmax(logits) === EOS;
     isOpen ||= opens;
-    if (model.isGated && isOpen) scores = scoresAfterOpening(model, state.h, scores, tense);
-    letter = argmax(scores);
+    if (model.isGated && isOpen) logits = logitsAfterGate(model, state.h, logits, tense);
+    letter = argmax(logits);
     const text = model.alphabet[letter - 1] ?? "";
-    letters.push({ text, probability: softmax(scores)[letter], isOpen, opens });
+    letters.push({ text, probability: softmax(logits)[letter], isOpen, opens });
   }
   return letters;
 }

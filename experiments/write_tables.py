@@ -42,18 +42,20 @@ def hours():
     """Returns what each table of `recipes` holds so far, and the core-hours of these rows."""
     rows = {}
     for part in dict.fromkeys(row.part for row in ROWS):
-        planned = sum(len(row.seeds) for row in ROWS if row.part == part)
+        planned = {row.name: len(row.seeds) for row in ROWS if row.part == part}
         path = RESULTS / f"{part}.csv"
-        table = pd.read_csv(path) if path.exists() else pd.DataFrame({"core_seconds": []})
-        spent = table["core_seconds"].sum() / 3600
-        rows[part] = {"rows": f"{len(table)} of {planned}", "core-hours": f"{spent:.1f}"}
+        table = pd.read_csv(path) if path.exists() else pd.DataFrame({"row": []})
+        made = table[table["row"].isin(planned)].reindex(columns=["core_seconds"])
+        seconds = made["core_seconds"].sum()
+        hours = f"{seconds / 3600:.1f}" if seconds else "–"  # not told of earlier rows
+        rows[part] = {"rows": f"{len(made)} of {sum(planned.values())}", "core-hours": hours}
     return pd.DataFrame(rows).T
 
 
 def cost():
     """Returns how the cost of a training grows."""
     table = pd.read_csv(RESULTS / "cost.csv").rename(columns={"core_seconds": "core-seconds"})
-    return table.set_index(pd.Index([""] * len(table)))
+    return table.set_index("verbs")
 
 
 TABLES = {"results": results, "hours": hours, "cost": cost}
@@ -66,7 +68,7 @@ def make_tables():
 
 def markdown(table):
     """Returns a table as Markdown; its cells do not wrap at ±."""
-    lines = [["", *table.columns], ["---"] * (table.shape[1] + 1)]
+    lines = [[table.index.name or "", *table.columns], ["---"] * (table.shape[1] + 1)]
     lines += table.fillna("–").itertuples()
     text = "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
     return text.replace("|  |", "| |").replace(" ± ", "&nbsp;±&nbsp;")

@@ -109,6 +109,12 @@ def markdown_table(figures, name):
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def seeds_of(rows):
+    """Returns how many seeds rows have, in words."""
+    count = rows["seed"].nunique()
+    return "one seed" if count == 1 else f"{count} seeds"
+
+
 def number_captions(text):
     """Returns what each figure, table and listing of the report is called, by kind and name."""
     names = {}
@@ -131,6 +137,8 @@ def report_text(tree):
     return environment.get_template(TEMPLATE).render(
         rows=partial(find_rows, tree / "figures"),
         table=partial(markdown_table, tree / "figures"),
+        names=lambda name: list(dict.fromkeys(read_table(tree / "figures", name)["row"])),
+        seeds=seeds_of,
         fixed=as_text,
         lab5_train=lab5_train,
         lab5_gate=lab5_gate,

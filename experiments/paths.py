@@ -17,7 +17,7 @@ def ce_and_kl(model, verbs):
     return nats.ce.mean().item(), lab.kl_divergence(mu, logvar).mean().item()
 
 
-UNTIL = 0.3  # progress, as far as a part is ahead, or waits
+UNTIL = 0.3  # progress, as far as a part is ahead
 
 
 class EncoderAhead(Training):
@@ -49,21 +49,3 @@ class BothAhead(EncoderAhead):
     """A control, with as many steps, of both parts."""
 
     decoder_learns = True
-
-
-class DecoderWaits(Training):
-    """A control without extra steps: at first the decoder takes one step in five, at random."""
-
-    waiting = "decoder"
-
-    def loss(self, batch, progress):
-        """Returns what the lab's loss does."""
-        learns = progress > UNTIL or torch.rand(1, generator=self.rng).item() < 1 / 5
-        getattr(self.model, self.waiting).requires_grad_(learns)
-        return super().loss(batch, progress)
-
-
-class EncoderWaits(DecoderWaits):
-    """A control, in which the encoder waits."""
-
-    waiting = "encoder"

@@ -5,7 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 from experiments import scores
-from experiments.paths import BothAhead, DecoderWaits, EncoderAhead, EncoderWaits
+from experiments.paths import BothAhead, EncoderAhead
 from experiments.variants import (
     EveryEpoch,
     FromTo,
@@ -187,9 +187,6 @@ RATIOS = (1.0, 0.95, 0.75, 0.5, 0.25, 0.1)
 ROWS += [Row("05_forcing", f"to {ratio}", PLAIN(tf_final=ratio)) for ratio in RATIOS]
 AHEAD = {  # a training, and what it changes
     "none ahead": (Training, {}),
-    "none ahead, 480 epochs": (Training, {"epochs": 480}),
-    "encoder waits": (EncoderWaits, {}),
-    "decoder waits": (DecoderWaits, {}),
     "both ahead": (BothAhead, {}),
     "encoder ahead": (EncoderAhead, {}),
     "encoder ahead, β = 1": (EncoderAhead, {"kl_weight": 1.0}),

@@ -161,19 +161,6 @@ def test_extra_steps_move_what_is_ahead_in_the_first_three_tenths(kind, other):
         assert all(weight.requires_grad for weight in training.model.parameters())
 
 
-@pytest.mark.parametrize("part", ["Encoder", "Decoder"])
-def test_a_part_that_waits_takes_one_step_in_five_in_the_first_three_tenths(part):
-    training = getattr(paths, f"{part}Waits")(small(decoder=lab.DirectDecoder), VERBS)
-    batch = training.make_epoch(1)[0]
-    for progress, fewest, most in ((0.3, 2, 10), (0.31, 25, 25)):
-        moves = []
-        for _ in range(25):
-            step = (training.loss(batch, progress)[0], 0.01, "a step")
-            moves += parts_moved(training, training.descend, *step)
-        assert fewest <= moves.count(part.lower()) <= most
-        assert len(moves) - moves.count(part.lower()) == 25, "the other part learns"
-
-
 def test_a_training_that_is_told_the_pairs_meets_each_form_once_and_any_form_of_its_verb():
     training = variants.PairsTold(small(), VERBS, VERBS)
     spell = training.model.vocabulary.to_words

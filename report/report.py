@@ -211,8 +211,11 @@ def run(path, folder):
 
 def summary_of(notebook):
     """Returns a notebook's summary, as plain text; an empty one if it has none."""
-    texts = [cell.source for cell in notebook.cells if cell.source.startswith("## Summary")]
-    return textwrap.fill(re.sub("## Summary|[*`$]", "", "".join(texts)), 100)
+    for cell in notebook.cells:
+        if cell.source.startswith("## Summary"):
+            paragraph = cell.source.split("\n\n")[1]  # what follows are exercises
+            return textwrap.fill(re.sub("[*`$]", "", paragraph), 100)
+    return ""
 
 
 def wait_for(jobs):

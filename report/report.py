@@ -210,12 +210,10 @@ def run(path, folder):
 
 
 def summary_of(notebook):
-    """Returns a notebook's summary, as plain text; an empty one if it has none."""
-    for cell in notebook.cells:
-        if cell.source.startswith("## Summary"):
-            paragraph = cell.source.split("\n\n")[1]  # what follows are exercises
-            return textwrap.fill(re.sub("[*`$]", "", paragraph), 100)
-    return ""
+    """Returns the paragraph below a notebook's heading *Summary*, as plain text."""
+    text = "\n\n".join(cell.source for cell in notebook.cells)
+    paragraphs = re.findall(r"^## Summary\n+(.+)", text, re.MULTILINE)
+    return textwrap.fill(re.sub("[*`$]", "", "".join(paragraphs)), 100)
 
 
 def wait_for(jobs):

@@ -213,7 +213,7 @@ def summary_of(notebook):
     """Returns the paragraph below a notebook's heading *Summary*, as plain text."""
     text = "\n\n".join(cell.source for cell in notebook.cells)
     paragraphs = re.findall(r"^## Summary\n+(.+)", text, re.MULTILINE)
-    return textwrap.fill(re.sub("[*`$]", "", "".join(paragraphs)), 100)
+    return textwrap.fill(re.sub(r"[*`$]|\]\(.*?\)|\[", "", "".join(paragraphs)), 100)
 
 
 def wait_for(jobs):

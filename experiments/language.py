@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 import lab5_utils as lab
-from experiments.scores import score_codes
+from experiments.scores import nearest_are_partners, score_codes
 from lab5_runs import Run, end_with_parent, load_or_train
-from lab5_train import Config, Training
+from lab5_train import Config, Training, reproducible
 
 Language = Callable[[str, int], str]  # from a form of a verb and its tense to a word
 APART = 0.9  # of the words of a tense must still differ from each other
@@ -103,10 +103,17 @@ def learn(languages: dict[str, Language], verbs, **changes) -> dict[str, Learned
     return dict(zip(languages, learned, strict=True))
 
 
+def untrained(config, verbs):
+    """Returns the model with which a run begins."""
+    with reproducible(config.seed):
+        return Training(config, verbs).model.eval()
+
+
 def compare(learned: dict[str, Learned]) -> pd.DataFrame:
     """Returns a table of what miniatures repeat and convert, with a row for each language.
 
-    `nearest` is the share of words whose nearest code in another tense is that of their own verb.
+    `nearest` is the share of words whose nearest code in another tense is that of their own verb,
+    and `at first` the same before any training.
     """
     rows = {}
     for name, (verbs, run) in learned.items():
@@ -116,6 +123,7 @@ def compare(learned: dict[str, Learned]) -> pd.DataFrame:
             "learned": "yes" if scores["repeated"] >= LEARNED else "no",
             "converted": scores["conversions"],
             "nearest": scores["nearest"],
+            "at first": nearest_are_partners(untrained(run.config, verbs), verbs),
         }
     return pd.DataFrame(rows.values(), index=list(rows))
 

@@ -1,4 +1,4 @@
-"""Draws README's picture, figures/front.png: a word's code, and the film's first and last frames.
+"""Draws README's picture, figures/front.png: a word's code, and codes of twelve verbs.
 
     .venv/bin/python -m experiments.picture
 
@@ -16,8 +16,8 @@ from lab5_train import Config
 
 WORD, TENSE = "walked", lab.PAST
 TITLES = {
-    "English": "In English, the four forms of a verb find each other",
-    "in secret": "In secret alphabets they never meet",
+    "English": "English: forms of a verb meet",
+    "in secret": "Secret alphabets: they never do",
 }
 
 
@@ -35,13 +35,11 @@ def draw_word(ax, model):
     ax.set_axis_off()
 
 
-def draw_frames(row, verbs, title):
-    """Draws the first and the last frame of a film of codes into a row of two axes."""
+def draw_last(ax, verbs):
+    """Draws the last frame of a film of codes."""
     points = film(finish(verbs, miniature(verbs)))
-    for ax, epoch in zip(row, (1, len(points)), strict=True):
-        draw_frame(ax, points[epoch - 1], filmed(lab.distinct_verbs()[::10]), named=epoch > 1)
-        ax.set(xticks=[], yticks=[], xlabel=f"after epoch {epoch}")
-    row[0].set_title(title, loc="left")
+    draw_frame(ax, points[-1], filmed(lab.distinct_verbs()[::10]), named=True)
+    ax.set(xticks=[], yticks=[])
 
 
 def main():
@@ -49,12 +47,12 @@ def main():
     set_style()
     english = lab.distinct_verbs()[::10]
     tables = {"English": english, "in secret": in_secret(english, 3)}
-    fig = plt.figure(figsize=(1.5 * WIDTH, 1.5 * WIDTH))
-    places = [["word", "word"], ["English", "English last"], ["in secret", "in secret last"]]
-    axes = fig.subplot_mosaic(places, height_ratios=[1, 3, 3])
+    fig = plt.figure(figsize=(1.5 * WIDTH, 0.9 * WIDTH))
+    axes = fig.subplot_mosaic([["word", "word"], [*tables]], height_ratios=[1, 3])
     draw_word(axes["word"], load_or_train(Config()).model)
     for name, verbs in tables.items():
-        draw_frames([axes[name], axes[f"{name} last"]], verbs, TITLES[name])
+        draw_last(axes[name], verbs)
+        axes[name].set_title(TITLES[name])
     marks, names = axes["English"].get_legend_handles_labels()
     fig.legend(marks, names, loc="outside lower center", ncols=len(names))
     fig.savefig(FIGURES / "front.png", dpi=150)

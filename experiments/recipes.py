@@ -148,6 +148,7 @@ CHANGES = {
     "lab's recipe": LAB_100(),
     # at an eighth of the rate a step down CE is as long as before
     "lab's recipe, CE per word": LAB_100(ce_per="word", learning_rate=0.1),
+    "lab's recipe, β / 8.5": LAB_100(kl_weight=0.5 / 8.5),
     "lab's recipe, Adam": LAB_100(optimizer="adam", learning_rate=0.003),
     "lab's recipe, code in the cell": LAB_100(decoder=DirectDecoder),
     "lab's recipe, teacher forcing to 0.95": LAB_100(tf_final=0.95),
@@ -156,18 +157,14 @@ CHANGES = {
     "plain model, CE per character": PLAIN(ce_per="character"),
     "plain model, CE per character, β / 8.5": PLAIN(ce_per="character", kl_weight=0.3 / 8.5),
     "plain model, SGD": PLAIN(optimizer="sgd", learning_rate=0.5),
+    "plain model, learning rate / 2": PLAIN(learning_rate=0.003),
+    "plain model, learning rate · 2": PLAIN(learning_rate=0.012),
     "plain model, code in h0": PLAIN(decoder=CodeInH0),
     "plain model, code in h0, β = 0.1": PLAIN(decoder=CodeInH0, kl_weight=0.1),
     "plain model, teacher forcing to 0.1": PLAIN(tf_final=0.1),
     "plain model, two sigmoids to 0.5": PLAIN(schedule=two_sigmoids, kl_weight=0.5),
 }
 ROWS += [Row("05_changes", name, config, **BEST) for name, config in CHANGES.items()]
-SMALL_LAB = partial(LAB, epochs=150, hidden_size=96, embedding_size=32)
-BATCHES = {
-    "batches of 16": SMALL_LAB(),
-    "batches of 1": SMALL_LAB(batch_size=1, learning_rate=0.05),
-}
-ROWS += [Row("05_batches", name, config, every=10, **BEST) for name, config in BATCHES.items()]
 HEIGHTS = {
     constant: (0.1, 0.2, 0.3, 0.4, 0.5),
     short_rise: (0.2, 0.3, 0.5),

@@ -56,6 +56,9 @@ function isRegular([lemma, ...forms]) {
   return [plain, doubled].some((others) => [third, ...others].join() === forms.join());
 }
 
+// What the table leaves out.
+const AUXILIARIES = "be am is are was were being been have has having had do does doing did".split(" ");
+
 // ---- Type a verb ----
 const percent = (share) => `${Math.round(100 * share)} %`;
 const TALLEST = 3; // a number of a code at which its bar is as high as the strip
@@ -113,7 +116,7 @@ function show(name, word, tense, rows) {
   const words = forms.map(wordOf);
   const inflects = name === "conjugator";
   if (inflects) words[tense] = word; // it learned other forms
-  const fits = inflects && !rows.length && isRegular(words);
+  const fits = inflects && !rows.length && !AUXILIARIES.includes(word) && isRegular(words);
   const markAt = (form) => {
     if (fits) return `<span class="right">✓ by the rules</span>`;
     return markOf(name, words[form], form, new Set(rows.map((row) => row[form])));
@@ -134,7 +137,9 @@ function verdict(word, tense, rows, { ours, secret, conjugator }) {
   const read = DATA.tenses.filter((_, t) => COLUMNS[t].has(word)).join(" and ");
   if (read) return `Our model has read <b>${word}</b> as the ${read} only.`;
   const near = verbsOf(ours).filter(Boolean).join(" and ");
-  return `<b>${word}</b> is new. The conjugator ${isRegular(conjugator) ? "spells it" : "tries"}:
+  const leftOut = AUXILIARIES.includes(word);
+  const verb = !leftOut && isRegular(conjugator) ? "spells it" : "tries";
+  return `<b>${word}</b> is ${leftOut ? "an auxiliary, and left out of our table" : "new"}. The conjugator ${verb}:
     <b>${conjugator.join(", ")}</b>. Our model knows only what it read${near && `, here <i>${near}</i>`}.`;
 }
 
@@ -191,7 +196,8 @@ get("examples").addEventListener("click", useExample);
 const { verbs: FILMED, epochs } = DATA.film;
 const FILMS = DATA.film.points.map((text) => new Int8Array(readBytes(text)));
 const SECONDS = 10;
-let epoch = 1; // a fraction while it is played
+const wantsCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+let epoch = wantsCalm ? epochs : 1; // a fraction while it is played
 let playing = 0; // the number of the next frame that the browser will ask for
 
 // A line around a verb, its dots, and its name; the name of an irregular past, too.
@@ -244,7 +250,6 @@ function play() {
 function playOnceSeen([{ isIntersecting }], watcher) {
   if (!isIntersecting) return;
   watcher.disconnect();
-  const wantsCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   if (epoch === 1 && !wantsCalm) play();
 }
 

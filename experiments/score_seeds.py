@@ -32,7 +32,7 @@ from experiments.recipes import ROWS, Row
 from lab5_runs import load_or_train, train
 
 PARTS = list(dict.fromkeys(row.part for row in ROWS))
-HISTORIES = "05_lab"  # the part whose epochs are kept, too
+HISTORIES = ("05_lab", "05_forcing")  # the parts whose epochs are kept, too
 SHOWN = ["ce", "kl", "beta", "tf_ratio", "bleu4", "gaussian"]  # of each of them
 
 
@@ -74,8 +74,8 @@ def write_row(row: Row, numbers: dict, history: pd.DataFrame) -> None:
     """Adds a row to its table, in place of the one before, and its epochs to theirs."""
     key = ["row", "seed"]
     add_rows(row.part, [numbers | {"commit": commit()}], key)
-    if row.part == HISTORIES:
-        epochs = history[SHOWN].reset_index().assign(row=row.name, seed=numbers["seed"])
+    if row.part in HISTORIES:
+        epochs = history.filter(SHOWN).reset_index().assign(row=row.name, seed=numbers["seed"])
         add_rows(f"{row.part}_history", epochs.to_dict("records"), [*key, "epoch"])
 
 

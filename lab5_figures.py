@@ -200,33 +200,29 @@ def draw_paths(runs: dict[str, Run], verbs: list[lab.Verb]) -> plt.Figure:
     return fig
 
 
-FRONT = {  # looks of the lines of `draw_front`, by encoder and decoder
-    ("Encoder", "DirectDecoder"): {"label": "forwards, no gate", "color": "C0", "linestyle": ":"},
-    ("Encoder", "GatedDecoder"): {"label": "forwards, gate", "color": "C3", "linestyle": ":"},
-    ("BackwardEncoder", "DirectDecoder"): {"label": "backwards, no gate", "color": "C0"},
-    ("BackwardEncoder", "GatedDecoder"): {"label": "backwards, gate", "color": "C3"},
+FRONT = {  # the look of a line of `draw_front`, by decoder, and where the β of its marks stands
+    "DirectDecoder": ({"label": "no gate", "color": "C0"}, (-19, -8)),
+    "GatedDecoder": ({"label": "gate", "color": "C3"}, (4, 4)),
 }
-BESIDE = {"C0": (-19, -8), "C3": (4, 4)}  # where the β of a mark stands, in points
 
 
 def draw_front(front: pd.DataFrame) -> plt.Figure:
-    """Returns a figure of conversions over both scores from noise: a line per model, a mark per β.
+    """Returns a figure of conversions over both scores from noise: a line per decoder.
 
-    `front` has a row per training, like `06_front.csv`. Lines are short rises of 84 epochs, and
-    marks are means over seeds; numbers are the β of some marks on full lines.
+    `front` has a row per training, like `06_front.csv`. Lines are its short rises, and marks are
+    means over seeds, some with their β.
     """
-    rises = front.query("schedule == 'short rise' and epochs == 84")
+    rises = front.query("schedule == 'short rise'")
     scores = {"from_noise": "from noise", "lemma_first": "lemma first"}
-    means = rises.groupby(["encoder", "decoder", "beta"])[["conversions", *scores]].mean()
+    means = rises.groupby(["decoder", "beta"])[["conversions", *scores]].mean()
     fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.5), sharex=True, sharey=True)
     for ax, score in zip(axes, scores, strict=True):
-        for parts, points in means.dropna(subset=score).groupby(level=["encoder", "decoder"]):
-            look = FRONT[parts]
-            ax.plot(points[score], points["conversions"], marker="o", markersize=4, **look)
-            for (*_, beta), point in points[[score, "conversions"]].iterrows():
-                if "linestyle" not in look and beta in (0.3, 0.6, 0.7):
-                    place = {"xytext": BESIDE[look["color"]], "textcoords": "offset points"}
-                    ax.annotate(f"{beta:g}", point, color=look["color"], size=8, **place)
+        for decoder, (look, beside) in FRONT.items():
+            points = means.loc[decoder, [score, "conversions"]]
+            ax.plot(*points.to_numpy().T, marker="o", markersize=4, **look)
+            for beta in (0.3, 0.6, 0.7):
+                style = {"color": look["color"], "size": 8, "textcoords": "offset points"}
+                ax.annotate(f"{beta:g}", points.loc[beta], beside, **style)
         ax.set(xlabel=f"{scores[score]}: share of rows", xlim=(0.4, 1), ylim=(0.86, 0.98))
     axes[0].set_ylabel("conversions: share right")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)

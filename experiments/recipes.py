@@ -117,6 +117,7 @@ PARTS = {
     "reads forwards": Config(encoder=Encoder),
     "without λ": Config(decoder=GateWithoutPrice),
     "without tempering": Config(decoder=GateNotTempered),
+    "constant to 0.5": Config(schedule=constant, kl_weight=0.5),
 }
 ROWS += [Row("06_parts", name, config) for name, config in PARTS.items()]
 MIRRORED = {"read": mirrored, "score": scores.score_codes}
@@ -124,17 +125,11 @@ ROWS += [
     Row("06_parts", f"{name}, words backwards", MODELS[name], **MIRRORED)
     for name in ("backwards", "our model")
 ]
-FRONT = [(short_rise, beta) for beta in (0.3, 0.4, 0.5, 0.6, 0.7)]
-FRONT += [(constant, beta) for beta in (0.4, 0.5, 0.6)]
-for recipe, name in ((Config, "gate"), (BACKWARDS, "no gate")):
-    ROWS += [
-        Row(
-            "06_front",
-            f"{name}, {spoken(schedule)} to {beta}",
-            recipe(schedule=schedule, kl_weight=beta),
-        )
-        for schedule, beta in FRONT
-    ]
+ROWS += [
+    Row("06_front", f"{name}, short rise to {beta}", recipe(kl_weight=beta))
+    for recipe, name in ((Config, "gate"), (BACKWARDS, "no gate"))
+    for beta in (0.3, 0.5, 0.6, 0.7)
+]
 
 # ---- 05: the lab's recipe, one change at a time, schedules, teacher forcing ----
 BEST = {"make_training": EveryEpoch, "score": scores.score_best}
@@ -178,6 +173,12 @@ HEIGHTS = {
 ROWS += [
     Row("05_annealing", f"{spoken(schedule)} to {beta}", PLAIN(schedule=schedule, kl_weight=beta))
     for schedule, heights in HEIGHTS.items()
+    for beta in heights
+]
+LONG_HEIGHTS = {constant: (0.3, 0.4, 0.5), short_rise: (0.3, 0.4, 0.5, 0.6, 0.7)}
+ROWS += [
+    Row("05_long", f"{spoken(schedule)} to {beta}", LONG(schedule=schedule, kl_weight=beta))
+    for schedule, heights in LONG_HEIGHTS.items()
     for beta in heights
 ]
 RATIOS = (1.0, 0.95, 0.75, 0.5, 0.25, 0.1)

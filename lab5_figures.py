@@ -200,43 +200,30 @@ def draw_paths(runs: dict[str, Run], verbs: list[lab.Verb]) -> plt.Figure:
     return fig
 
 
-FRONT = {  # the look of a line of `draw_front`, by decoder, and where the β of its marks stands
-    "DirectDecoder": ({"label": "no gate", "color": "C0"}, (-19, -8)),
-    "GatedDecoder": ({"label": "gate", "color": "C3"}, (4, 4)),
-}
-
-
 def draw_front(front: pd.DataFrame) -> plt.Figure:
-    """Returns a figure of conversions over both scores from noise: a line per decoder.
+    """Returns a figure of conversions over both scores from noise, with the gate and without.
 
-    `front` has a row per training, like `06_front.csv`. Lines are its short rises, and marks are
-    means over seeds, some with their β.
+    `front` has a row per training, like `06_front.csv`; lines are those of `draw_heights`.
     """
-    rises = front.query("schedule == 'short rise'")
-    scores = {"from_noise": "from noise", "lemma_first": "lemma first"}
-    means = rises.groupby(["decoder", "beta"])[["conversions", *scores]].mean()
+    names = {"DirectDecoder": "no gate", "GatedDecoder": "gate"}
+    looks = {"no gate": {"color": "C0", "fmt": "o-"}, "gate": {"color": "C3", "fmt": "o-"}}
+    front = front.assign(schedule=front["decoder"].map(names))
     fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.5), sharex=True, sharey=True)
-    for ax, score in zip(axes, scores, strict=True):
-        for decoder, (look, beside) in FRONT.items():
-            points = means.loc[decoder, [score, "conversions"]]
-            ax.plot(*points.to_numpy().T, marker="o", markersize=4, **look)
-            for beta in (0.3, 0.6, 0.7):
-                style = {"color": look["color"], "size": 8, "textcoords": "offset points"}
-                ax.annotate(f"{beta:g}", points.loc[beta], beside, **style)
-        ax.set(xlabel=f"{scores[score]}: share of rows", xlim=(0.4, 1), ylim=(0.86, 0.98))
-    axes[0].set_ylabel("conversions: share right")
+    draw_heights(axes[0], front, looks)
+    draw_heights(axes[1], front, looks, named=(), score="lemma_first")  # the same β again
+    axes[1].set(xlim=(0.4, 1), ylabel="")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 
 
-def draw_heights(ax: plt.Axes, scores: pd.DataFrame, looks: dict[str, dict], named=None) -> None:
-    """Draws conversions over verbs from noise: a line per schedule, and on it a mark per β.
+def draw_heights(ax: plt.Axes, scores: pd.DataFrame, looks, named=None, score="from_noise"):
+    """Draws conversions over a score of draws: a line per schedule, and on it a mark per β.
 
-    `scores` has a row per training, with the columns schedule, beta, conversions and from_noise;
+    `scores` has a row per training, with the columns schedule, beta, conversions and the score's;
     `looks` has what `plt.errorbar` takes, by schedule. Marks are means over seeds, and bars their
     standard deviations. The schedules in `named`, by default all, have β beside their marks.
     """
-    by_height = scores.groupby(["schedule", "beta"])[["from_noise", "conversions"]]
+    by_height = scores.groupby(["schedule", "beta"])[[score, "conversions"]]
     means, sds = by_height.mean(), by_height.std().fillna(0)
     for name, look in looks.items():
         xs, ys = means.loc[name].to_numpy().T
@@ -248,7 +235,7 @@ def draw_heights(ax: plt.Axes, scores: pd.DataFrame, looks: dict[str, dict], nam
                 break
             place = {"xytext": (4, 3), "textcoords": "offset points", "clip_on": True}
             ax.annotate(f"{beta:g}", point, color=look["color"], size=7, **place)
-    ax.set(xlabel="from noise: share of draws that are a row", ylabel="conversions: share right")
+    ax.set(xlabel=f"{score.replace('_', ' ')}: share of rows", ylabel="conversions: share right")
     ax.margins(0.08)
 
 

@@ -170,15 +170,11 @@ HEIGHTS = {
     two_sigmoids: (0.3, 0.5, 1.0),
     backwards: (0.3, 0.4, 0.6),
 }
-ROWS += [
-    Row("05_annealing", f"{spoken(schedule)} to {beta}", PLAIN(schedule=schedule, kl_weight=beta))
-    for schedule, heights in HEIGHTS.items()
-    for beta in heights
-]
 LONG_HEIGHTS = {constant: (0.3, 0.4, 0.5), short_rise: (0.3, 0.4, 0.5, 0.6, 0.7)}
 ROWS += [
-    Row("05_long", f"{spoken(schedule)} to {beta}", LONG(schedule=schedule, kl_weight=beta))
-    for schedule, heights in LONG_HEIGHTS.items()
+    Row(part, f"{spoken(schedule)} to {beta}", recipe(schedule=schedule, kl_weight=beta))
+    for part, recipe, table in (("05_annealing", PLAIN, HEIGHTS), ("05_long", LONG, LONG_HEIGHTS))
+    for schedule, heights in table.items()
     for beta in heights
 ]
 RATIOS = (1.0, 0.95, 0.75, 0.5, 0.25, 0.1)

@@ -3,20 +3,15 @@
 Read it top to bottom: words, data, model, metrics. `lab5_train` then has the hyperparameters and
 the training loop. Comments give shapes: B words in a batch, T characters, C condition, H hidden,
 Z latent, V vocabulary, N verbs, F forms of a verb (one per tense). Cross-entropy and KL are in nats
-per word, because they are summed over characters or dimensions and averaged over words. A bad file,
-table or pair, and a bad word or tense given to `encode` or `convert`, raise a ValueError or a
-TypeError that says what was found and expected. Behind these doors values are trusted.
+per word, because they are summed over characters or dimensions and averaged over words. A bad file
+or table, and a bad word or tense given to a model, raise an error that says what was found and
+expected. Behind these doors values are trusted.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import re
-import statistics
-import unicodedata
 from collections import Counter
-from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,8 +35,6 @@ LEMMA = 0  # the first form of a verb, whatever the table
 EOS = 0  # ends a word and pads it
 MAX_LETTERS = 32  # in a word; decoding stops after one symbol more
 CHUNK = 512  # words that a model reads or spells at once, so that memory suffices
-LETTERS = {"Ll", "Lo", "Lm", "Mn", "Mc"}  # in Unicode: lower case, caseless, modifiers, marks
-JOINERS = "'’-\u200c"  # may stand between letters: s'asseoir, e-mailen; the last one in Persian
 
 
 class Vocabulary(NamedTuple):
@@ -104,13 +97,11 @@ def select(words: Words, numbers: Tensor) -> Words:
 
 
 def check_word(word, where: str) -> str:
-    """Returns the word in Unicode's composed form (NFC). Raises a ValueError that names `where`."""
-    composed = unicodedata.normalize("NFC", str(word))
-    kinds = {unicodedata.category(character) for character in composed if character not in JOINERS}
-    is_word = kinds <= LETTERS and composed.strip(JOINERS) == composed
-    if not isinstance(word, str) or not is_word or not 1 <= len(composed) <= MAX_LETTERS:
+    """Returns the word, or raises a ValueError that names `where`."""
+    is_word = isinstance(word, str) and 1 <= len(word) <= MAX_LETTERS
+    if not is_word or word != word.lower():
         raise wrong(where, f"{word!r:.60}", f"1 to {MAX_LETTERS} letters in lower case")
-    return composed
+    return word
 
 
 def check_words(words, where="words") -> list[str]:
@@ -125,12 +116,10 @@ def check_tense(tense, count: int, forms: int) -> Tensor:
 
     Raises a ValueError unless all are 0..`forms` − 1.
     """
-    tenses = np.asarray(tense.cpu() if isinstance(tense, Tensor) else tense, dtype=object)
-    are_known = all(isinstance(one, Integral) and 0 <= one < forms for one in tenses.flat)
-    if tenses.shape not in ((), (count,)) or not are_known:
-        expected = f"0..{forms - 1}, one for all words or one each ({count})"
-        raise wrong("tense", f"{tense!r:.60}", expected)
-    return torch.from_numpy(np.full(count, tenses, dtype=np.int64))  # (B,)
+    tense = torch.as_tensor(tense, dtype=torch.int64).expand(count)  # (B,)
+    if unknown := tense[(tense < 0) | (tense >= forms)].tolist():
+        raise wrong("tense", unknown[0], f"0..{forms - 1}")
+    return tense
 
 
 # ---- Data ----
@@ -149,14 +138,13 @@ TEST_TENSES = (  # source and target of the ten pairs, as the course's readme li
 Verb = tuple[str, ...]  # the F forms of a verb, in the order of the table's columns
 
 
-class TestPair(NamedTuple):
+class Pair(NamedTuple):
     """A conversion that is tested; both tenses are 0..F − 1."""
 
     source: str
     target: str
     source_tense: int
     target_tense: int
-    __test__ = False  # pytest shouldn't collect it
 
 
 def folder_named(variable: str, default="") -> Path:
@@ -165,40 +153,24 @@ def folder_named(variable: str, default="") -> Path:
 
 
 def data_folder() -> Path:
-    """Returns the data folder, which is $LAB5_DATA or this file's. Raises FileNotFoundError."""
-    folder = folder_named("LAB5_DATA")
-    if not folder.is_dir():
-        raise FileNotFoundError(f"LAB5_DATA: found no folder {folder}; expected one with train.txt")
-    return folder
-
-
-def read_lines(path: Path) -> list[str]:
-    """Returns the lines of a UTF-8 text. Raises OSError, or a ValueError that names the line."""
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        found = f"the byte {error.object[error.start]:#04x}"
-        raise wrong(f"{path}, line {line}", found, "UTF-8") from error
-    return text.removesuffix("\n").split("\n")
+    """Returns the data folder, which is $LAB5_DATA or this file's."""
+    return folder_named("LAB5_DATA")
 
 
 def read_rows(path: Path, width: int | None = None) -> list[Verb]:
-    """Returns rows of `width` words; by default, of as many as most rows have (at least two).
+    """Returns rows of `width` words; by default, of as many as the first has (at least two).
 
     Raises OSError, or a ValueError that names the file, the line, what was found and what was
     expected.
     """
     rows = []
-    for n, line in enumerate(read_lines(path), 1):
-        if not re.fullmatch(r"\S+( \S+)*", line):
-            raise wrong(f"{path}, line {n}", f"{line!r:.60}", "words one space apart")
+    for n, line in enumerate(path.read_text("utf-8-sig").removesuffix("\n").split("\n"), 1):
+        row = tuple(line.split(" "))
+        width = width or max(2, len(row))
         where = f"{path}, line {n} ({line!r:.60})"
-        rows.append(tuple(check_word(word, where) for word in line.split(" ")))
-    width = width or max(2, statistics.mode(map(len, rows)))
-    for n, row in enumerate(rows, 1):
         if len(row) != width:
-            raise wrong(f"{path}, line {n}", f"{len(row)} words", f"{width}, one space apart")
+            raise wrong(where, f"{len(row)} words", f"{width}, one space apart")
+        rows.append(tuple(check_word(word, where) for word in row))
     return rows
 
 
@@ -211,7 +183,7 @@ def load_verbs(path=None) -> list[Verb]:
     return read_rows(data_folder() / "train.txt" if path is None else Path(path))
 
 
-def load_test_pairs(path=None) -> list[TestPair]:
+def load_test_pairs(path=None) -> list[Pair]:
     """Returns the ten conversions that are tested, by default those of test.txt.
 
     A row has a source and a target; which tenses they are in follows from its place in the file.
@@ -221,46 +193,26 @@ def load_test_pairs(path=None) -> list[TestPair]:
     rows = read_rows(path, width=2)
     if len(rows) != len(TEST_TENSES):
         raise wrong(path, f"{len(rows)} rows", len(TEST_TENSES))
-    return [TestPair(*row, *tenses) for row, tenses in zip(rows, TEST_TENSES, strict=True)]
+    return [Pair(*row, *tenses) for row, tenses in zip(rows, TEST_TENSES, strict=True)]
 
 
-def test_pairs(verbs: list[Verb]) -> list[TestPair]:
-    """Returns the pairs of test.txt whose two words are forms of these verbs, each in its tense.
+def pairs_of(verbs: list[Verb]) -> list[Pair]:
+    """Returns the ten pairs of test.txt if all their words are forms of these verbs.
 
-    If there are none, as for a table of your own, these are conversions of its first ten verbs.
-    Raises the errors of `load_test_pairs`.
+    Otherwise, as for a table of your own or a part of ours, these are conversions of its first ten
+    verbs. Raises the errors of `load_test_pairs`.
     """
-    return pairs_in_file(verbs) or [
-        TestPair(verb[n % len(verb)], verb[(n + 1) % len(verb)], n % len(verb), (n + 1) % len(verb))
-        for n, verb in enumerate(verbs[:10])
-    ]
-
-
-test_pairs.__test__ = False  # nor this
-
-
-def pairs_in_file(verbs: list[Verb]) -> list[TestPair]:
-    """Returns the pairs of test.txt whose two words are forms of these verbs, each in its tense."""
-    if len(verbs[0]) != len(TENSES) or not (data_folder() / "test.txt").is_file():
-        return []
-    columns = list(zip(*verbs, strict=True))
-    pairs = [pair for pair in load_test_pairs() if pair.source in columns[pair.source_tense]]
-    return [pair for pair in pairs if pair.target in columns[pair.target_tense]]
-
-
-def check_pairs(pairs, verbs: list[Verb]) -> list[TestPair]:
-    """Returns checked test pairs of a table. Raises ValueError or TypeError, naming the pair."""
-    vocabulary = vocabulary_of(verbs)
-    checked = []
-    for n, pair in enumerate(pairs, 1):
-        try:
-            source, target, *tenses = pair
-            words = check_words([source, target])
-            tenses = as_words(words, tenses, vocabulary).tense.tolist()
-            checked.append(TestPair(*words, *tenses))
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"pair {n}, {error}") from error
-    return checked
+    forms = {(form, tense) for verb in verbs for tense, form in enumerate(verb)}
+    if (data_folder() / "test.txt").is_file():
+        pairs = load_test_pairs()
+        needed = {(source, tense) for source, _, tense, _ in pairs}
+        if needed | {(target, tense) for _, target, _, tense in pairs} <= forms:
+            return pairs
+    pairs = []
+    for n, verb in enumerate(verbs[:10]):
+        source, target = n % len(verb), (n + 1) % len(verb)
+        pairs.append(Pair(verb[source], verb[target], source, target))
+    return pairs
 
 
 def check_verbs(verbs=None) -> list[Verb]:
@@ -352,13 +304,6 @@ class Encoder(nn.Module):
         return self.mu(last), self.logvar(last)  # (B, Z) each
 
 
-class Nats(NamedTuple):
-    """What words cost a decoder, in nats per word (B,)."""
-
-    minimized: Tensor  # what training lowers: CE, or what stands for it while a gate is learned
-    ce: Tensor  # cross-entropy of the letters that count, given those that were fed
-
-
 def up_to(lengths: Tensor, width: int) -> Tensor:
     """Returns a mask (B, T) that is true inside words of these lengths (B,)."""
     return torch.arange(width, device=lengths.device) < lengths[:, None]
@@ -380,7 +325,7 @@ class Decoder(nn.Module):
     """An LSTM that spells words letter by letter from z; subclasses say where the tense enters.
 
     A subclass defines `first_state(z, tense)`, the LSTM's state before the first letter, and
-    `nats(z, target, free_running, progress)`, which returns `Nats`, what words cost.
+    `nats(z, target, free_running)`, which returns the cross-entropy of B words in nats (B,).
     """
 
     def __init__(self, config, vocabulary: Vocabulary):
@@ -458,17 +403,16 @@ class DirectDecoder(Decoder):
         hidden, _ = self.lstm(self.embed(fed), self.first_state(z, tense))  # (B, T, H)
         return self.letter(hidden)  # (B, T, V − 1)
 
-    def nats(self, z, target: Words, free_running, progress) -> Nats:
-        """Returns what B words cost in nats (B,), each decoded from its z (B, Z)."""
+    def nats(self, z, target: Words, free_running) -> Tensor:
+        """Returns the CE of B words in nats (B,), each decoded from its z (B, Z)."""
         fed, mask = self.choose_fed(z, target, free_running)
         logits = self(z, target.tense, fed)  # (B, T, V − 1)
         # CE = −Σ_t log p(x_t | letters fed, z, tense)
-        ce = letter_nats(logits, target.letters, mask).sum(1)  # (B,)
-        return Nats(minimized=ce, ce=ce)
+        return letter_nats(logits, target.letters, mask).sum(1)  # (B,)
 
 
 class CodeInH0(DirectDecoder):
-    """The decoder of the course's recipe, whose LSTM gets code and tense in h0 alone."""
+    """A decoder whose LSTM gets code and tense in h0 alone, as the original recipe's does."""
 
     def first_state(self, z, tense):
         """Returns h0 and c0 = 0, each (1, B, H), given z (B, Z) and tense (B,)."""
@@ -515,9 +459,12 @@ class CVAE(nn.Module):
 
     @torch.no_grad()
     def decode(self, z: Tensor, tense) -> list[str]:
-        """Returns words decoded greedily from z (B, Z), in one tense for all or one per word."""
+        """Returns words decoded greedily from z (B, Z), in one tense for all or one per word.
+
+        Raises ValueError unless tenses are 0..F − 1.
+        """
         z = torch.as_tensor(z).to(next(self.parameters()))
-        tense = torch.as_tensor(tense, device=self.device).expand(len(z))  # (B,)
+        tense = check_tense(tense, len(z), self.vocabulary.forms).to(self.device)  # (B,)
         words = []
         for start in range(0, len(z), CHUNK):
             part = slice(start, start + CHUNK)
@@ -529,10 +476,8 @@ class CVAE(nn.Module):
 
         A tense is one int for all words or one int per word. Raises the errors of `encode`.
         """
-        words = check_words(words)
-        tense = check_tense(target_tense, len(words), self.vocabulary.forms)
         mu, _ = self.encode(words, source_tense)
-        return self.decode(mu, tense)
+        return self.decode(mu, target_tense)
 
     def generate(self, z: Tensor) -> list[Verb]:
         """Returns one verb for each z (N, Z), with all forms decoded."""
@@ -548,7 +493,6 @@ def make_model(config, vocabulary: Vocabulary) -> CVAE:
 
 
 # ---- Metrics ----
-# Words are compared as `load_verbs` and `check_verbs` return them, composed (NFC).
 class GaussianScore(NamedTuple):
     """The scores that `gaussian_score` returns."""
 
@@ -601,14 +545,20 @@ def convert_verbs(model: CVAE, verbs) -> np.ndarray:
     return converted.reshape(*mu.shape[:2], model.vocabulary.forms)
 
 
-def conversion_accuracy(model: CVAE, verbs) -> float:
-    """Returns the share, 0..1, of conversions from a form to another that are exactly right.
+def shares(right: np.ndarray) -> tuple[float, float]:
+    """Returns the shares, 0..1, of words repeated and converted, given what is right (N, F, F).
 
-    A verb has F (F − 1) of them; with one form there are none, and the share is NaN.
+    A verb has F repeats and F (F − 1) conversions; with one form there are none of these: NaN.
     """
+    same = np.eye(right.shape[1], dtype=bool)  # (F, F)
+    converted = right[:, ~same]
+    return float(right[:, same].mean()), float(converted.mean()) if converted.size else np.nan
+
+
+def conversion_accuracy(model: CVAE, verbs) -> float:
+    """Returns the share, 0..1, of conversions from a form to another that are exactly right."""
     right = convert_verbs(model, verbs) == np.array(verbs)[:, None]  # (N, F, F)
-    different = ~np.eye(right.shape[1], dtype=bool)  # (F, F)
-    return float(right[:, different].mean()) if different.any() else math.nan
+    return shares(right)[1]
 
 
 def gaussian_score(generated: list[Verb], verbs) -> GaussianScore:
@@ -655,56 +605,3 @@ def sample_lemma_first(model: CVAE, draws: int, seed=0) -> list[Verb]:
     lemmas = model.decode(draw_noise(model, draws, seed), LEMMA)
     mu, _ = model.encode_words(as_words(lemmas, LEMMA, model.vocabulary))  # they may be empty
     return [(lemma, *verb[1:]) for lemma, verb in zip(lemmas, model.generate(mu), strict=True)]
-
-
-def information(model: CVAE, verbs) -> dict[str, float]:
-    """Returns the mean KL of all M forms and its two parts, in nats per word.
-
-    - `kl_table`: the mean KL of a form, which is the sum of the other two
-    - `mutual_information`: I(x; z), at most ln M
-    - `marginal_kl`: KL(q(z) ‖ p(z)), where q(z) is the aggregate posterior
-
-    Both parts are estimated from one draw of each posterior. Source: Hoffman & Johnson 2016.
-    """
-    mu, logvar = (x.flatten(0, 1).double() for x in encode_verbs(model, verbs))  # (M, Z)
-    z = reparameterize(mu, logvar, torch.Generator().manual_seed(0))  # (M, Z)
-    precision = (-logvar).exp()  # (M, Z), 1 / σ²
-    peak = -0.5 * (logvar + math.log(2 * math.pi)).sum(1)  # (M,), the log density at μ
-    # log q(z | x) = peak − ½ Σ_d (z_d − μ_d)² / σ_d²
-    log_own = peak - 0.5 * ((z - mu) ** 2 * precision).sum(1)  # (M,)
-    log_marginal = torch.empty_like(log_own)
-    for n, code in enumerate(z):
-        log_q = peak - 0.5 * ((code - mu) ** 2 * precision).sum(1)  # (M,), in all posteriors
-        # log q(z) = log 1/M Σ_x q(z | x)
-        log_marginal[n] = log_q.logsumexp(0) - math.log(len(z))
-    # I(x; z) = E[log q(z | x) − log q(z)]
-    mutual_information = (log_own - log_marginal).mean().item()
-    kl = kl_divergence(mu, logvar).mean().item()
-    return {
-        "kl_table": kl,
-        "mutual_information": mutual_information,
-        "marginal_kl": kl - mutual_information,
-    }
-
-
-def score_noise(model: CVAE, verbs, draws=10_000) -> dict[str, float]:
-    """Returns the Gaussian scores of `draws` codes, by name, as shares 0..1."""
-    gaussian = gaussian_score(sample_prior(model, draws), verbs)
-    return {"from_noise": gaussian.exact, "inconsistent": gaussian.inconsistent}
-
-
-def score(model: CVAE, verbs=None, pairs=None, draws=10_000) -> dict[str, float]:
-    """Returns every score of a model, by name; `draws` is passed on to `score_noise`.
-
-    Shares are 0..1. Those of `information` are in nats per word, measured on at most 2,000 verbs.
-    By default verbs are those of `load_verbs()`, and pairs those of `test_pairs`; with an empty
-    list there is no BLEU-4. Raises the errors of `check_verbs`.
-    """
-    verbs = check_verbs(verbs)
-    once = list(dict.fromkeys(verbs))
-    pairs = test_pairs(once) if pairs is None else pairs
-    scores = score_noise(model, verbs, draws)
-    if pairs:
-        scores["bleu4"] = mean_bleu4(model, pairs)
-    scores["conversions"] = conversion_accuracy(model, once)
-    return scores | information(model, once[:2000])

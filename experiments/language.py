@@ -1,16 +1,17 @@
 """Languages that rewrite a table, the miniatures that learn them, and a film of their codes."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import joblib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 import lab5_utils as lab
 from experiments.scores import nearest_are_partners, score_codes
-from lab5_runs import Run, end_with_parent, load_or_train
+from lab5_figures import MARKS, WIDTH, tense_names
+from lab5_runs import Run, load_or_train
 from lab5_train import Config, Training, reproducible
 
 Language = Callable[[str, int], str]  # from a form of a verb and its tense to a word
@@ -61,13 +62,9 @@ def filmed(verbs) -> list[lab.Verb]:
 class Filming(Training):
     """A training whose history has the codes of some verbs (n, F, Z) in every row, and no score."""
 
-    def __init__(self, config, verbs, shown):
-        super().__init__(config, verbs)
-        self.shown = shown
-
-    def evaluate(self, epoch, task):
+    def evaluate(self, epoch):
         """Returns the codes after an epoch, as posterior means."""
-        mu, _ = lab.encode_verbs(self.model.eval(), self.shown)
+        mu, _ = lab.encode_verbs(self.model, filmed(self.verbs))
         return {"codes": mu.numpy()}
 
 
@@ -80,15 +77,7 @@ def miniature(verbs, **changes) -> Config:
     batch_size = min(32, -(-words // 5))
     steps = -(-words // batch_size)  # in an epoch; 16 on ours
     values = {"batch_size": batch_size, "epochs": max(80, 80 * 8 // steps), "kl_weight": 0.05}
-    return Config.miniature(**(values | changes))
-
-
-def finish(verbs, config) -> Run:
-    """Returns the run of a miniature on a table, in a worker or not."""
-    end_with_parent()
-    make_training = partial(Filming, shown=filmed(verbs))
-    options = {"pairs": [], "progress": False, "make_training": make_training}
-    return load_or_train(config, verbs, **options)
+    return Config.miniature(**(values | {"training": Filming} | changes))
 
 
 def learn(languages: dict[str, Language], verbs, **changes) -> dict[str, Learned]:
@@ -98,7 +87,8 @@ def learn(languages: dict[str, Language], verbs, **changes) -> dict[str, Learned
     """
     tables = [rewrite(verbs, language, name) for name, language in languages.items()]
     jobs = min(joblib.effective_n_jobs(-1), len(tables))
-    calls = [joblib.delayed(finish)(table, miniature(table, **changes)) for table in tables]
+    run = joblib.delayed(load_or_train)
+    calls = [run(miniature(table, **changes), table, progress=False) for table in tables]
     learned = map(Learned, tables, joblib.Parallel(jobs)(calls))
     return dict(zip(languages, learned, strict=True))
 
@@ -106,7 +96,7 @@ def learn(languages: dict[str, Language], verbs, **changes) -> dict[str, Learned
 def untrained(config, verbs):
     """Returns the model with which a run begins."""
     with reproducible(config.seed):
-        return Training(config, verbs).model.eval()
+        return config.training(config, verbs).model.eval()
 
 
 def compare(learned: dict[str, Learned]) -> pd.DataFrame:
@@ -117,7 +107,7 @@ def compare(learned: dict[str, Learned]) -> pd.DataFrame:
     """
     rows = {}
     for name, (verbs, run) in learned.items():
-        scores = score_codes(run, verbs, verbs)
+        scores = score_codes(run, verbs)
         rows[name] = {
             "repeated": scores["repeated"],
             "learned": "yes" if scores["repeated"] >= LEARNED else "no",
@@ -139,3 +129,39 @@ def film(run: Run) -> np.ndarray:
     centre = means.mean(0)  # (Z,)
     axes = np.linalg.svd(means - centre)[2][:2]  # (2, Z)
     return (codes - centre) @ axes.T
+
+
+def draw_film(films: dict[str, np.ndarray], verbs: list[lab.Verb]) -> plt.Figure:
+    """Returns three frames of each film, in a row: after its first epoch, a tenth, and the last.
+
+    A film has the points (E, n, F, 2) of n verbs, those of `film`. Their
+    lemmas are written beside their first forms, but for the first frame, which is too dense.
+    """
+    size = (1.5 * WIDTH, 0.5 + 2.8 * len(films))
+    shared = {"sharex": "row", "sharey": "row", "squeeze": False}
+    fig, grid = plt.subplots(len(films), 3, figsize=size, **shared)
+    for row, (name, points) in zip(grid, films.items(), strict=True):
+        row[0].set_ylabel(name)
+        last = len(points)
+        for ax, epoch in zip(row, (1, max(1, last // 10), last), strict=True):
+            draw_frame(ax, points[epoch - 1], verbs, named=ax is not row[0])
+            ax.set(xticks=[], yticks=[], title=f"after epoch {epoch}")
+    marks, names = grid[0, 0].get_legend_handles_labels()
+    fig.legend(marks, names, loc="outside lower center", ncols=len(names))
+    return fig
+
+
+def draw_frame(ax: plt.Axes, points: np.ndarray, verbs: list[lab.Verb], named: bool) -> None:
+    """Draws points (n, F, 2), a mark for each tense, and a line that joins the forms of a verb."""
+    ax.margins(x=0.22, y=0.12)
+    ring = [*range(points.shape[1]), 0]
+    ax.plot(*points[:, ring].T, color="0.8", linewidth=0.8)
+    for tense, name in enumerate(tense_names(verbs)):
+        mark = ("o" + MARKS)[tense % len(MARKS)]
+        ax.plot(*points[:, tense].T, mark, color=f"C{tense}", markersize=4, label=name)
+    if named:
+        lemmas = points[:, lab.LEMMA]
+        for rank, n in enumerate(lemmas[:, 0].argsort()):  # by turns above and below
+            place = {"xytext": (0, 4 if rank % 2 else -10), "textcoords": "offset points"}
+            text = ax.annotate(verbs[n][lab.LEMMA], lemmas[n], ha="center", size=7, **place)
+            text.set_in_layout(False)

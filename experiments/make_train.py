@@ -1,8 +1,6 @@
 """Makes train.txt: the 1,227 most frequent English verbs whose forms two dictionaries agree on.
 
-    .venv/bin/python -m experiments.make_train        # writes train.txt, and rarer.txt beside this
-
-rarer.txt has 500 of the other verbs on which they agree, drawn at random.
+    .venv/bin/python -m experiments.make_train
 
 The forms are those of lemminflect (MIT; from the NIH SPECIALIST Lexicon), and a verb is kept if
 pyinflect (MIT; from AGID) gives the same ones. wordfreq (its word list is CC BY-SA 4.0) was used
@@ -10,7 +8,6 @@ only to rank the verbs, and none of its data is in the files.
 """
 
 import gzip
-import random
 import re
 
 import pyinflect
@@ -18,9 +15,7 @@ from lemminflect import Inflections, getInflection
 from wordfreq import word_frequency
 
 import lab5_utils as lab
-from experiments import HERE
-from experiments.count_baseline import without_repeats
-from experiments.words import TAGS
+from experiments.baselines import TAGS, without_repeats
 
 AUXILIARIES = """be have do can could may might must need ought shall should will would
 dare""".split()
@@ -69,19 +64,8 @@ def first_rows(verbs, rows=1227):
     return sorted(without_repeats(verbs)[:rows])
 
 
-def rarer_verbs(verbs, table):
-    """Draws 500 verbs whose lemmas are not in a table."""
-    known = {lemma for lemma, *_ in table}
-    return random.Random(0).sample([verb for verb in verbs if verb[0] not in known], 500)
-
-
-def write(path, verbs):
-    """Writes verbs, one per row."""
-    path.write_bytes("".join(" ".join(verb) + "\n" for verb in verbs).encode())
-
-
 if __name__ == "__main__":
     agreed = agreed_verbs()
     table = first_rows(sorted(agreed, key=rank))
-    write(lab.HERE / "train.txt", table)
-    write(HERE / "rarer.txt", rarer_verbs(agreed, table))
+    rows = "".join(" ".join(verb) + "\n" for verb in table)
+    (lab.HERE / "train.txt").write_bytes(rows.encode())

@@ -1,32 +1,27 @@
 """The rows of the tables in results/: what is trained, with which seeds, and what is scored."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
+import lab5_utils as lab
+from bonus.gate import OURS, BackwardEncoder, GatedTraining, at_common_prefix, gates
 from experiments import scores
-from experiments.paths import BothAhead, EncoderAhead
 from experiments.variants import (
+    DecoderPerTense,
+    EncoderPerTense,
     EveryEpoch,
-    FromTo,
-    GateNotTempered,
-    GateWithoutPrice,
     PairsTold,
-    PartsPerTense,
     WithoutHiddenForms,
-    disjoint,
     in_secret,
     mirrored,
     unchanged,
 )
-from lab5_gate import BackwardEncoder
 from lab5_train import (
     Config,
     Schedule,
-    Training,
-    backwards,
     constant,
-    even_rise,
     four_cycles,
     short_rise,
     slow_rise,
@@ -48,10 +43,8 @@ class Row(NamedTuple):
     name: str
     config: Config  # with any seed
     seeds: range = range(3)
-    make_training: Callable = Training
-    score: Callable = scores.score_run  # of a run, the verbs read, and those written
-    read: Callable = unchanged  # from verbs and a seed to the verbs that are read
-    written: Callable | None = None  # likewise, if others are written
+    score: Callable = scores.score_run  # of a run and its verbs
+    table: Callable = unchanged  # from verbs and a seed to the verbs that are learned
     every: int = 1  # verbs, of which the table has one
 
     def fields(self) -> dict:
@@ -66,88 +59,134 @@ class Row(NamedTuple):
         }
 
 
-PLAIN = Config.plain
-LAB = Config.lab
-
 # ---- 03: why it converts ----
 # seeds that chose nothing, and so many epochs that nearly all words are repeated
 CONTROL = partial(Config.miniature, epochs=160, kl_weight=0.02)
-NOTHING_SHARED = partial(PartsPerTense, encoder=True, decoder=True)
-CONTROLS = {  # what is read, what is written, how it is trained, β
-    "plain English": (unchanged, unchanged, FromTo, 0.02),
-    "every word backwards": (mirrored, mirrored, FromTo, 0.02),
-    "secret alphabets": (in_secret, in_secret, FromTo, 0.02),
-    "disjoint alphabets": (disjoint, disjoint, FromTo, 0.02),
-    "only what is read is disjoint": (disjoint, unchanged, FromTo, 0.02),
-    "only what is written is disjoint": (unchanged, disjoint, FromTo, 0.02),
-    "an encoder and a decoder per tense": (unchanged, unchanged, NOTHING_SHARED, 0.02),
-    "an encoder per tense": (unchanged, unchanged, partial(PartsPerTense, encoder=True), 0.02),
-    "a decoder per tense": (unchanged, unchanged, partial(PartsPerTense, decoder=True), 0.02),
-    "secret alphabets, pairs told": (in_secret, in_secret, PairsTold, 0.02),
-    "plain English, β = 0": (unchanged, unchanged, FromTo, 0.0),
+PER_TENSE = {"encoder": EncoderPerTense, "decoder": DecoderPerTense}
+CONTROLS = {  # the table that is learned, and the configuration
+    "plain English": (unchanged, CONTROL()),
+    "every word backwards": (mirrored, CONTROL()),
+    "secret alphabets": (in_secret, CONTROL()),
+    "an encoder and a decoder per tense": (unchanged, CONTROL(**PER_TENSE)),
+    "an encoder per tense": (unchanged, CONTROL(encoder=EncoderPerTense)),
+    "a decoder per tense": (unchanged, CONTROL(decoder=DecoderPerTense)),
+    "secret alphabets, pairs told": (in_secret, CONTROL(training=PairsTold)),
+    "plain English, β = 0": (unchanged, CONTROL(kl_weight=0.0)),
 }
 MINIATURE = {"score": scores.score_codes, "seeds": range(3, 8), "every": 10}
 ROWS = [
-    Row(
-        "03_controls",
-        name,
-        CONTROL(kl_weight=beta),
-        make_training=make_training,
-        read=read,
-        written=written,
-        **MINIATURE,
-    )
-    for name, (read, written, make_training, beta) in CONTROLS.items()
+    Row("03_controls", name, config, table=table, **MINIATURE)
+    for name, (table, config) in CONTROLS.items()
 ]
 
-# ---- 06: from the plain model to ours, one change at a time ----
-LONG = partial(PLAIN, epochs=84)
+
+# ---- 04 and 06: from the plain model to ours, one change at a time ----
+class GateWithoutPrice(GatedTraining):
+    """A training whose gate may open as early as it likes."""
+
+    price = 0.0
+
+
+class GateNotTempered(GatedTraining):
+    """A training in which places of the gate count by their likelihood from the first step on."""
+
+    lowest_tau = 1.0
+
+
+class GateWithoutHiddenForms(WithoutHiddenForms, GatedTraining):
+    """A training of our model that never sees the hidden forms."""
+
+
+def score_gate(run, verbs) -> dict:
+    """Returns the scores of a run, and the share of forms in -ed verbs whose gate opens in time.
+
+    That is, exactly after the beginning that the forms of the verb share.
+    """
+    at_end = at_common_prefix(gates(run.model, verbs), verbs)
+    in_ed = [verb[lab.PAST].endswith("ed") for verb in verbs]
+    return scores.score_run(run, verbs) | {"gate_ed": scores.mean(at_end[in_ed])}
+
+
+LONG = partial(Config, epochs=84)
 BACKWARDS = partial(LONG, encoder=BackwardEncoder)
-MODELS = {
-    "plain model": PLAIN(),
+GATE = partial(replace, OURS)
+WITHOUT_GATE = {
+    "plain model": Config(),
     "84 epochs": LONG(),
     "β = 0.6": LONG(kl_weight=0.6),
     "backwards": BACKWARDS(kl_weight=0.6),
-    "our model": Config(),
 }
-ROWS += [Row("06_seeds", name, config, range(5)) for name, config in MODELS.items()]
-HIDDEN = {"make_training": WithoutHiddenForms, "score": scores.score_hidden_forms}
-ROWS += [Row("04_hidden", name, config, **HIDDEN) for name, config in MODELS.items()]
-PARTS = {
-    "reads forwards": Config(encoder=Encoder),
-    "without λ": Config(decoder=GateWithoutPrice),
-    "without tempering": Config(decoder=GateNotTempered),
-    "constant to 0.5": Config(schedule=constant, kl_weight=0.5),
-}
-ROWS += [Row("06_parts", name, config) for name, config in PARTS.items()]
-MIRRORED = {"read": mirrored, "score": scores.score_codes}
+ROWS += [Row("06_seeds", name, config, range(5)) for name, config in WITHOUT_GATE.items()]
 ROWS += [
-    Row("06_parts", f"{name}, words backwards", MODELS[name], **MIRRORED)
-    for name in ("backwards", "our model")
+    Row("06_seeds", "our model", OURS, range(5), score_gate),
+    Row("06_seeds", "β = 0", Config(kl_weight=0.0)),
+    Row("06_seeds", "84 epochs, β = 0", LONG(kl_weight=0.0)),
 ]
+HIDDEN = {"score": scores.score_hidden_forms}
 ROWS += [
-    Row("06_front", f"{name}, short rise to {beta}", recipe(kl_weight=beta))
-    for recipe, name in ((Config, "gate"), (BACKWARDS, "no gate"))
+    Row("04_hidden", name, replace(config, training=WithoutHiddenForms), **HIDDEN)
+    for name, config in WITHOUT_GATE.items()
+]
+ROWS += [Row("04_hidden", "our model", GATE(training=GateWithoutHiddenForms), **HIDDEN)]
+PARTS = {
+    "reads forwards": GATE(encoder=Encoder),
+    "without λ": GATE(training=GateWithoutPrice),
+    "without tempering": GATE(training=GateNotTempered),
+    "constant to 0.5": GATE(schedule=constant, kl_weight=0.5),
+}
+ROWS += [Row("06_parts", name, config, score=score_gate) for name, config in PARTS.items()]
+MIRRORED = {"table": mirrored, "score": scores.score_codes}
+ROWS += [
+    Row("06_parts", f"{name}, words backwards", config, **MIRRORED)
+    for name, config in (("backwards", WITHOUT_GATE["backwards"]), ("our model", OURS))
+]
+FRONT = (("gate", GATE, score_gate), ("no gate", BACKWARDS, scores.score_run))
+ROWS += [
+    Row("06_front", f"{name}, short rise to {beta}", recipe(kl_weight=beta), score=score)
+    for name, recipe, score in FRONT
     for beta in (0.3, 0.5, 0.6, 0.7)
 ]
 
-# ---- 05: the lab's recipe, one change at a time, schedules, teacher forcing ----
-BEST = {"make_training": EveryEpoch, "score": scores.score_best}
+
+# ---- 05: the original recipe, one change at a time, schedules, teacher forcing ----
+def slow_rise_reversed(progress):
+    """Has the weights of `slow_rise` in the opposite order."""
+    return slow_rise(1 - progress)
+
+
+def two_trapezoids_reversed(progress):
+    """Has the weights of `two_trapezoids` in the opposite order."""
+    return two_trapezoids(1 - progress)
+
+
+ORIGINAL = partial(Config.original, training=EveryEpoch)
+LIKE_THE_OTHER = {"schedule": two_trapezoids, "decoder": DirectDecoder, "tf_final": 0.8}
+BEST = {"score": scores.score_best}
+AT_FULL_LENGTH = {  # the configuration, and how many seeds
+    "two sigmoids": (ORIGINAL(), 3),
+    "two trapezoids": (ORIGINAL(schedule=two_trapezoids), 1),
+    "short rise": (ORIGINAL(schedule=short_rise, kl_weight=1.0), 1),
+    "two sigmoids, weight 0.1": (ORIGINAL(kl_weight=0.1), 2),
+    "as the solution with weight 0.1": (ORIGINAL(kl_weight=0.1, **LIKE_THE_OTHER), 1),
+}
 ROWS += [
-    Row("05_lab", "two sigmoids", LAB(), **BEST),
-    Row("05_lab", "two trapezoids", LAB(schedule=two_trapezoids), range(1), **BEST),
-    Row("05_lab", "short rise", LAB(schedule=short_rise, kl_weight=1.0), range(1), **BEST),
+    Row("05_lab", name, config, range(seeds), **BEST)
+    for name, (config, seeds) in AT_FULL_LENGTH.items()
 ]
-LAB_100 = partial(LAB, epochs=100)
+SHORTENED = partial(ORIGINAL, epochs=100)
+PLAIN = partial(Config, training=EveryEpoch)
 CHANGES = {
-    "lab's recipe": LAB_100(),
+    "original recipe": SHORTENED(),
     # at an eighth of the rate a step down CE is as long as before
-    "lab's recipe, CE per word": LAB_100(ce_per="word", learning_rate=0.1),
-    "lab's recipe, β / 8.5": LAB_100(kl_weight=0.5 / 8.5),
-    "lab's recipe, Adam": LAB_100(optimizer="adam", learning_rate=0.003),
-    "lab's recipe, code in the cell": LAB_100(decoder=DirectDecoder),
-    "lab's recipe, teacher forcing to 0.95": LAB_100(tf_final=0.95),
-    "lab's recipe, constant": LAB_100(schedule=constant),
+    "original recipe, CE per word": SHORTENED(ce_per="word", learning_rate=0.1),
+    "original recipe, β / 8.5": SHORTENED(kl_weight=0.5 / 8.5),
+    "original recipe, Adam": SHORTENED(optimizer="adam", learning_rate=0.003),
+    "original recipe, code in the cell": SHORTENED(decoder=DirectDecoder),
+    "original recipe, teacher forcing to 0.95": SHORTENED(tf_final=0.95),
+    "original recipe, constant": SHORTENED(schedule=constant),
+    "original recipe, weight 0.1": SHORTENED(kl_weight=0.1),
+    "as the solution with weight 0.1": SHORTENED(kl_weight=0.1, **LIKE_THE_OTHER),
+    "the same, weight 0.5": SHORTENED(kl_weight=0.5, **LIKE_THE_OTHER),
     "plain model": PLAIN(),
     "plain model, CE per character": PLAIN(ce_per="character"),
     "plain model, CE per character, β / 8.5": PLAIN(ce_per="character", kl_weight=0.3 / 8.5),
@@ -161,32 +200,24 @@ CHANGES = {
 }
 ROWS += [Row("05_changes", name, config, **BEST) for name, config in CHANGES.items()]
 HEIGHTS = {
-    constant: (0.1, 0.2, 0.3, 0.4, 0.5),
+    constant: (0.1, 0.2, 0.25, 0.3, 0.4, 0.425, 0.5),
     short_rise: (0.2, 0.3, 0.5),
     slow_rise: (0.25, 0.35, 0.5),
-    even_rise: (0.4, 0.6, 1.0),
+    slow_rise_reversed: (0.5,),
     four_cycles: (0.3, 0.4, 0.6),
     two_trapezoids: (0.3, 0.5, 0.8),
+    two_trapezoids_reversed: (0.5,),
     two_sigmoids: (0.3, 0.5, 1.0),
-    backwards: (0.3, 0.4, 0.6),
 }
 LONG_HEIGHTS = {constant: (0.3, 0.4, 0.5), short_rise: (0.3, 0.4, 0.5, 0.6, 0.7)}
 ROWS += [
     Row(part, f"{spoken(schedule)} to {beta}", recipe(schedule=schedule, kl_weight=beta))
-    for part, recipe, table in (("05_annealing", PLAIN, HEIGHTS), ("05_long", LONG, LONG_HEIGHTS))
-    for schedule, heights in table.items()
+    for part, recipe, heights_of in (
+        ("05_annealing", Config, HEIGHTS),
+        ("05_long", LONG, LONG_HEIGHTS),
+    )
+    for schedule, heights in heights_of.items()
     for beta in heights
 ]
 RATIOS = (1.0, 0.95, 0.75, 0.5, 0.25, 0.1)
-ROWS += [Row("05_forcing", f"to {ratio}", PLAIN(tf_final=ratio)) for ratio in RATIOS]
-AHEAD = {  # a training, and what it changes
-    "none ahead": (Training, {}),
-    "both ahead": (BothAhead, {}),
-    "encoder ahead": (EncoderAhead, {}),
-    "encoder ahead, β = 1": (EncoderAhead, {"kl_weight": 1.0}),
-}
-AT_HALF = {"epochs": 120, "schedule": constant, "kl_weight": 0.5}
-ROWS += [
-    Row("05_ahead", name, Config.miniature(**AT_HALF | changes), range(5), make_training, every=10)
-    for name, (make_training, changes) in AHEAD.items()
-]
+ROWS += [Row("05_forcing", f"to {ratio}", Config(tf_final=ratio)) for ratio in RATIOS]

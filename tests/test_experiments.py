@@ -1,20 +1,23 @@
 """Experiments: scores of what converts, variants and their controls, tables over seeds."""
 
-import argparse
-import copy
 import dataclasses
+import re
+from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from by_letter import first_state, gate_paths
-from conftest import ENGLISH, VERBS, lab, small, written
 from pytest import approx
 
-import experiments
-from experiments import count_baseline, paths, recipes, score_seeds, scores, variants
-from experiments.words import is_regular, neighbour, spelling_rule
+from bonus.gate import OURS, gates
+from conftest import ENGLISH, ROOT, VERBS, lab, small, written
+from experiments import __main__ as program
+from experiments import baselines, recipes, scores, tables, variants
+from experiments.baselines import is_regular, neighbour, spelling_rule
+from lab5_train import Training
 
 # ---- English spelling rules ----
 REGULAR = """stop stops stopping stopped
@@ -45,18 +48,13 @@ def test_a_neighbour_has_the_longest_common_ending_and_then_the_nearest_length()
 
 
 def test_likeness_counts_no_letter_twice():
-    likeness = count_baseline.likeness("sing", ["sang", "singing", "si", "x"])
+    likeness = baselines.likeness("sing", ["sang", "singing", "si", "x"])
     assert likeness.tolist() == [6 - 4, 8 - 5.5, 4 - 3, -2.5]
 
 
 # ---- Scores ----
-def test_the_form_that_was_given_does_not_count():
-    answers = [("", "goes", "going", "goed")]
-    assert scores.exact_match(answers, [("go", "goes", "going", "went")]) == approx(2 / 3)
-
-
 def test_rows_are_scored_by_what_they_convert(verbs):
-    rows = count_baseline.rows_by_counting(zip(*verbs, strict=True))
+    rows = baselines.rows_by_counting(zip(*verbs, strict=True))
     shares = scores.score_conversions(scores.by_rows(rows), verbs)
     right = []
     for source, target in permutations(range(4), 2):
@@ -69,8 +67,8 @@ def test_rows_are_scored_by_what_they_convert(verbs):
 
 @torch.no_grad()
 def test_a_gate_opens_where_its_path_is_likeliest():
-    model = lab.make_model(small(), ENGLISH)
-    for verb, places in zip(VERBS[:2], scores.gates(model, VERBS[:2]), strict=True):
+    model = lab.make_model(dataclasses.replace(OURS, hidden_size=16), ENGLISH)
+    for verb, places in zip(VERBS[:2], gates(model, VERBS[:2]), strict=True):
         for tense, word in enumerate(verb):
             (letters,) = ENGLISH.to_tensor([word])[0]
             state = first_state(model.decoder, model.encode([word], tense)[0][0], tense)
@@ -95,45 +93,28 @@ def test_hidden_forms_are_never_trained_on_and_scored_from_the_others():
     assert shares == approx({"seen": 1 / 6, "hidden": 2 / 6})
 
 
-def test_an_ablation_lacks_the_part_that_names_it():
-    _, price = variants.GateWithoutPrice(small(), ENGLISH).tau_and_price(1.0)
-    tau, _ = variants.GateNotTempered(small(), ENGLISH).tau_and_price(0.0)
-    assert (price, tau) == (0, 1)
-
-
-def test_alphabets_keep_the_first_tense_and_give_each_other_tense_letters_of_its_own():
+def test_secret_alphabets_keep_the_first_tense_and_give_each_other_tense_one_of_its_own():
     letters = ENGLISH.alphabet
     (secret,) = variants.in_secret([4 * (letters,)], seed=0)
-    (disjoint,) = variants.disjoint([4 * (letters,)])
+    assert secret[0] == letters
     assert len(set(secret)) == 4
     assert {"".join(sorted(key)) for key in secret} == {letters}, "one to one"
-    assert len(set("".join(disjoint))) == 4 * len(letters), "no letter twice"
-    assert secret[0] == disjoint[0] == letters
-    assert lab.check_verbs([secret, disjoint]) == [secret, disjoint]
-
-
-def test_a_training_from_one_table_to_another_writes_the_same_form_of_the_same_verb():
-    targets, met = variants.disjoint(VERBS), []
-    training = variants.FromTo(small(), VERBS, targets)
-    spell = training.model.vocabulary.to_words
-    for batch in training.make_epoch(1):
-        met += zip(*(spell(part.letters) for part in batch), strict=True)
-    assert sorted(met) == sorted(zip(np.ravel(VERBS), np.ravel(targets), strict=True))
 
 
 def test_with_a_part_per_tense_words_go_through_that_of_their_tense_alone():
-    training = variants.PartsPerTense(small(), VERBS, VERBS, encoder=True, decoder=True)
+    parts = {"encoder": variants.EncoderPerTense, "decoder": variants.DecoderPerTense}
+    training = Training(small(**parts), VERBS)
     encoder, decoder = training.model.encoder, training.model.decoder
     for parts in (encoder.parts, decoder.parts):
         assert len([*parts.parameters()]) == 4 * len([*parts[0].parameters()]), "none is shared"
     words = training.words.to(training.device)
     free = words.lengths % 2 == 0
     mu, logvar = encoder(words)
-    ce, spelled = decoder.nats(mu, words, free, 1.0).ce, decoder.greedy(mu, words.tense)
+    ce, spelled = decoder.nats(mu, words, free), decoder.greedy(mu, words.tense)
     for tense, (read, write) in enumerate(zip(encoder.parts, decoder.parts, strict=True)):
         n = torch.nonzero(words.tense == tense).flatten()
         own = lab.select(words, n)
-        (cost, _), form = write.nats(mu[n], own, free[n], 1.0), write.greedy(mu[n], own.tense)
+        cost, form = write.nats(mu[n], own, free[n]), write.greedy(mu[n], own.tense)
         right = (*read(own), cost, form)
         assert all(map(torch.equal, (mu[n], logvar[n], ce[n], spelled[n]), right))
 
@@ -144,25 +125,8 @@ def test_partners_are_nearest_if_no_other_code_of_their_tense_is_nearer(monkeypa
     assert scores.nearest_are_partners(None, None) == 3 / 4  # 0.3 is nearer to 0 than to 1
 
 
-def parts_moved(training, act, *arguments):
-    """Returns which parts of the model an action moves."""
-    before = copy.deepcopy(training.model.state_dict())
-    act(*arguments)
-    after = training.model.state_dict()
-    return {name.split(".")[0] for name in before if not before[name].equal(after[name])}
-
-
-@pytest.mark.parametrize("kind, other", [(paths.EncoderAhead, []), (paths.BothAhead, ["decoder"])])
-def test_extra_steps_move_what_is_ahead_in_the_first_three_tenths(kind, other):
-    training = kind(small(), VERBS)
-    batch = training.make_epoch(1)[0]
-    for progress, ahead in ((0.3, {"encoder", *other}), (0.31, set())):
-        assert parts_moved(training, training.loss, batch, progress) == ahead
-        assert all(weight.requires_grad for weight in training.model.parameters())
-
-
 def test_a_training_that_is_told_the_pairs_meets_each_form_once_and_any_form_of_its_verb():
-    training = variants.PairsTold(small(), VERBS, VERBS)
+    training = variants.PairsTold(small(), VERBS)
     spell = training.model.vocabulary.to_words
     target_of = {}
     for batch in training.make_epoch(1):
@@ -177,29 +141,35 @@ def test_a_training_that_is_told_the_pairs_meets_each_form_once_and_any_form_of_
 def test_a_row_takes_the_place_of_the_one_before_and_tables_are_means_over_seeds(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
     rows = [("b", 0, 1.0), ("a", 1, 4.0), ("a", 0, 9.0), ("a", 0, 3.0)]
     for row in rows:
-        experiments.add_rows("table", [dict(zip(("row", "seed", "score"), row, strict=True))])
+        tables.add_rows("table", [dict(zip(("row", "seed", "score"), row, strict=True))])
     assert (tmp_path / "table.csv").read_text() == "row,seed,score\na,0,3.0\na,1,4.0\nb,0,1.0\n"
-    assert experiments.has_row("table", "a", 1)
-    assert not experiments.has_row("table", "b", 1)
-    assert not experiments.has_row("none", "b", 1)
-    table = experiments.over_seeds("table.csv", {"a": "A", "b": "B"}, {"score": "s", "none": "n"})
+    assert tables.has_row("table", "a", 1)
+    assert not tables.has_row("table", "b", 1)
+    assert not tables.has_row("none", "b", 1)
+    table = tables.over_seeds("table.csv", {"a": "A", "b": "B"}, {"score": "s", "none": "n"})
     columns = {"seeds": [2, 1], "s": ["3.500 ± 0.707", "1.000"], "n": ["–"] * 2}
     assert table.to_dict("list") == columns
     with pytest.raises(KeyError, match="'c'"):
-        experiments.over_seeds("table.csv", {"c": "C"}, {})
+        tables.over_seeds("table.csv", {"c": "C"}, {})
 
 
-def test_only_rows_that_a_table_lacks_are_trained_unless_again_is_asked(tmp_path, monkeypatch):
-    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
-    experiments.add_rows("06_seeds", [{"row": "our model", "seed": 1}])
-    asked = {"parts": ["06_seeds"], "row": "our model", "seed": None, "again": False}
-    seeds = [seed for _, seed in score_seeds.asked_rows(argparse.Namespace(**asked))]
-    assert seeds == [0, 2, 3, 4]
-    seeds = [seed for _, seed in score_seeds.asked_rows(argparse.Namespace(**asked | {"again": 1}))]
-    assert seeds == [0, 1, 2, 3, 4]
+def test_only_rows_that_a_table_lacks_are_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    tables.add_rows("05_long", [{"row": "constant to 0.3", "seed": 1}])
+    missing = [(row.name, seed) for row, seed in program.missing_rows(["05_long"])]
+    assert len(missing) == len(set(missing)) == 8 * 3 - 1
+    assert ("constant to 0.3", 1) not in missing
+
+
+def test_two_processes_lose_no_row_of_a_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    rows = [{"row": "a", "seed": seed} for seed in range(20)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda row: tables.add_rows("table", [row]), rows))
+    assert pd.read_csv(tmp_path / "table.csv")["seed"].tolist() == list(range(20))
 
 
 def test_no_two_rows_of_a_table_have_one_name():
@@ -207,33 +177,26 @@ def test_no_two_rows_of_a_table_have_one_name():
     assert len(names) == len({*names})
 
 
-@pytest.mark.parametrize("name", ["03_controls", "04_hidden", "05_lab", "06_seeds"])
+@pytest.mark.parametrize("name", ["04_hidden", "05_lab"])
 def test_a_row_is_trained_and_scored_as_its_table_says(runs_folder, monkeypatch, name):
     """In small: of ten verbs, two epochs."""
-    monkeypatch.setattr(lab, "distinct_verbs", lambda: [verb for verb in VERBS for _ in range(10)])
+    monkeypatch.setattr(lab, "distinct_verbs", lambda: VERBS)
     monkeypatch.setattr(scores, "DRAWS", 50)
     row = next(row for row in reversed(recipes.ROWS) if row.part == name)
-    row = row._replace(config=dataclasses.replace(row.config, epochs=2, hidden_size=16), every=10)
-    _, numbers, history = score_seeds.finish_row(row, 7, again=False)
-    assert numbers["row"] == row.name
-    assert numbers["beta"] == row.config.kl_weight
+    row = row._replace(config=dataclasses.replace(row.config, epochs=2, hidden_size=16))
+    _, numbers, history = program.finish_row(row, seed=7)
+    assert (numbers["row"], numbers["beta"]) == (row.name, row.config.kl_weight)
     assert len(history) == 2
     assert len(written(runs_folder)) == 1, "it is kept"
-    shares = [
-        numbers[score] for score in ("conversions", "lemma_first", "hidden") if score in numbers
-    ]
-    assert shares
-    assert all(0 <= share <= 1 for share in shares)
+    shares = [numbers[name] for name in ("conversions", "lemma_first", "hidden") if name in numbers]
+    assert shares and all(0 <= share <= 1 for share in shares)
 
 
-def test_a_place_in_the_plane_is_that_of_all_verbs_with_the_right_letters_fed():
-    torch.manual_seed(0)
-    model = lab.make_model(small(decoder=lab.DirectDecoder), lab.vocabulary_of(VERBS))
-    ce, kl = paths.ce_and_kl(model, VERBS)
-    words = lab.words_of(VERBS, model.vocabulary)
-    z = lab.reparameterize(*model.encode_words(words), torch.Generator().manual_seed(0))
-    logits = model.decoder(z, words.tense, words.letters)
-    mask = lab.up_to(words.lengths, words.letters.shape[1])
-    nats = lab.letter_nats(logits, words.letters, mask)
-    assert ce == approx(nats.sum(1).mean().item(), abs=1e-4)
-    assert kl == approx(lab.information(model, VERBS)["kl_table"], abs=1e-4)
+# ---- Who imports whom ----
+def test_nothing_of_the_lab_imports_the_bonus():
+    may = {"recipes.py", "__main__.py"}
+    files = [*ROOT.glob("*.py"), *ROOT.glob("experiments/*.py"), *ROOT.glob("notebooks/*")]
+    texts = {
+        file.name: file.read_text("utf-8") for file in files if file.suffix in (".py", ".ipynb")
+    }
+    assert {name for name, text in texts.items() if re.search(r"(from|import) bonus", text)} <= may

@@ -12,6 +12,8 @@ from conftest import lab
 from pytest import approx
 from torch.distributions import Normal, kl_divergence
 
+from experiments.scores import information
+
 
 @pytest.fixture
 def model(learned):
@@ -39,14 +41,6 @@ def test_bleu_of_a_short_word_is_the_courses_too():
     assert lab.bleu4("rans", "ran") == approx(0.25**0.33), "its 1- to 3-grams"
 
 
-def test_mean_bleu_is_that_of_the_converted_words(model):
-    scores = []
-    for source, target, source_tense, target_tense in lab.load_test_pairs():
-        (output,) = model.convert([source], source_tense, target_tense)
-        scores.append(lab.bleu4(output, target))
-    assert lab.mean_bleu4(model) == approx(np.mean(scores))
-
-
 # ---- Gaussian score ----
 def test_the_gaussian_score_by_counting():
     rng = random.Random(0)
@@ -62,6 +56,16 @@ def test_the_gaussian_score_by_counting():
     assert score.exact == approx(1 - len(new) / 40)
     assert score.distinct == len(set(generated) - set(new))
     assert score.inconsistent == approx(inconsistent / 40)
+
+
+def test_lemma_first_keeps_a_draws_lemma_and_converts_it(model):
+    spelled = lab.sample_prior(model, 200, seed=1)
+    lemma_first = lab.sample_lemma_first(model, 200, seed=1)
+    assert [verb[0] for verb in lemma_first] == [verb[0] for verb in spelled]
+    assert lemma_first != spelled
+    for lemma, *others in lemma_first[:20]:
+        if lemma:
+            assert others == [model.convert([lemma], 0, tense)[0] for tense in (1, 2, 3)]
 
 
 # ---- KL and information ----
@@ -88,7 +92,7 @@ def test_information_by_brute_force(model, table, narrower):
     assert 3 < shared <= math.log(len(z)), "it tells the thirty verbs apart"
     kl = lab.kl_divergence(mu, logvar).mean().item()
     expected = {"kl_table": kl, "mutual_information": shared, "marginal_kl": kl - shared}
-    assert lab.information(model, table) == approx(expected, abs=1e-6)
+    assert information(model, table) == approx(expected, abs=1e-6)
 
 
 # ---- All of a table ----
@@ -102,37 +106,3 @@ def test_conversions_of_a_table_are_those_of_its_words(model, table):
             right.append(output == verb[target])
     assert lab.conversion_accuracy(model, table[:10]) == approx(np.mean(right))
     assert 0.8 < np.mean(right) < 1
-
-
-def test_score_is_every_metric_whatever_was_sampled_before(model, table):
-    repeated = [*table, *table]
-    torch.rand(7)
-    noise = torch.randn(250, model.latent_size, generator=torch.Generator().manual_seed(0))
-    generated = model.generate(noise)
-    gaussian = lab.gaussian_score(generated, repeated)
-    expected = {
-        "from_noise": gaussian.exact,
-        "inconsistent": gaussian.inconsistent,
-        "conversions": lab.conversion_accuracy(model, table),
-        **lab.information(model, table),
-    }
-    assert expected["from_noise"] > 0
-    assert lab.score(model, repeated, [], draws=250) == expected, "without pairs"
-    pairs = lab.load_test_pairs()
-    scores = lab.score(model, repeated, pairs, draws=250)
-    assert scores == expected | {"bleu4": lab.mean_bleu4(model, pairs)}
-
-
-def test_of_nothing_there_is_no_score(table):
-    with pytest.raises(ValueError, match="generated: found no verb; expected at least one"):
-        lab.gaussian_score([], table)
-
-
-def test_lemma_first_keeps_a_draws_lemma_and_converts_it(model, table):
-    spelled = lab.sample_prior(model, 500, seed=1)
-    lemma_first = lab.sample_lemma_first(model, 500, seed=1)
-    assert [verb[0] for verb in lemma_first] == [verb[0] for verb in spelled]
-    assert lemma_first != spelled
-    for lemma, *others in lemma_first[:50]:
-        if lemma:
-            assert others == [model.convert([lemma], 0, tense)[0] for tense in (1, 2, 3)]

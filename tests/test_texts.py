@@ -3,20 +3,22 @@
 import json
 import os
 import re
+import subprocess
+import sys
 
 import nbformat
 import pytest
-from conftest import ROOT, lab5_figures
 from nbclient import NotebookClient
 
-from experiments import write_tables
+from conftest import ROOT, lab5_figures
+from experiments import tables
 
 README = (ROOT / "README.md").read_text("utf-8")
-TABLES = write_tables.make_tables()
+NOTEBOOKS = sorted([*ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("bonus/*.ipynb")])
 
 
 # ---- Notebooks ----
-@pytest.fixture(params=sorted(ROOT.glob("notebooks/*.ipynb")), ids=lambda path: path.name)
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.name)
 def notebook(request):
     return nbformat.read(request.param, 4)
 
@@ -71,11 +73,24 @@ def test_notebooks_run_on_a_small_table_of_ones_own_and_its_model_learns_to_conv
 
 
 # ---- READMEs ----
-def test_each_table_stands_in_a_readme_as_its_file_has_it():
-    texts = README + (ROOT / "experiments" / "README.md").read_text("utf-8")
-    assert write_tables.with_tables(texts, TABLES) == texts
-    for name in TABLES:
-        assert texts.count(f"<!-- {name} -->\n|") == texts.count(f"|\n<!-- /{name} -->") == 1, name
+def test_readmes_table_is_that_of_the_files():
+    assert README.count("<!-- results -->\n|") == README.count("|\n<!-- /results -->") == 1
+    assert tables.with_tables(README, {"results": tables.results()}) == README
+
+
+@pytest.mark.slow
+def test_readmes_example_runs(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    environ = os.environ | {"LAB5_RUNS": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    printed = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    assert printed.stdout.count("schedule=") == 2
+
+
+def test_links_lead_to_files():
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *NOTEBOOKS]:
+        for link in re.findall(r"\]\(([^)#\s]+)", path.read_text("utf-8")):
+            assert link.startswith("http") or (path.parent / link).exists(), (path.name, link)
 
 
 # ---- Claims ----

@@ -1,0 +1,323 @@
+"""Makes the assignment: notebooks with blanks, a check after each, and what they need.
+
+    .venv/bin/python bonus/assignment/handout.py FOLDER             # for the students
+    .venv/bin/python bonus/assignment/handout.py FOLDER --nbgrader  # with solutions
+
+With solutions, as nbgrader wants it, the notebooks lie in FOLDER/source/lab5.
+
+Chapters 01 and 02 are the lab's. 04 and 05 lie beside this file, and a cell that is empty there
+is the cell with the same id in the lab's chapter. The metadata of a cell, under "handout", says
+what happens to it:
+
+- `blank`, points by function: students write the bodies. A check of each follows, from checks.py.
+- `asks`, texts by function: what a check needs to know is added to the docstring of a blank.
+- `answer`: students write a text. What follows the cell's first paragraph, its heading, is the
+  model answer; texts.toml has the question.
+- `title`: its first two paragraphs are taken, the heading and the question.
+- `code`, a name: the code of this name in CODE takes its place.
+- `leave`: it's left out.
+
+All other cells are taken as they are. Of `lab5_utils` only what WORDS names comes along: the model
+doesn't, since it is the answer. The verbs are those of $LAB5_DATA, or the lab's.
+"""
+
+import argparse
+import ast
+import copy
+import json
+import re
+import sys
+import textwrap
+import tomllib
+from pathlib import Path
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT))
+
+import checks  # noqa: E402 (the path above comes first)
+
+import lab5_utils as lab  # noqa: E402
+
+CHAPTERS = ROOT / "notebooks"
+NOTEBOOKS = [*CHAPTERS.glob("0[12]_*.ipynb"), *HERE.glob("0?_*.ipynb")]
+NOTEBOOKS.sort(key=lambda path: path.name)
+WHOLE = [ROOT / name for name in ("LICENSE", "readme.txt", "lab5_figures.py")]
+WHOLE += [CHAPTERS / f"{name}.svg" for name in ("plain_model", "codes", "forcing")]
+WHOLE += [HERE / name for name in ("05_curves.csv", "checks.py", "assignment.py")]
+WORDS = """HERE wrong TENSES PRESENT THIRD PROGRESSIVE PAST LEMMA EOS MAX_LETTERS Vocabulary Words
+select check_word check_words check_tense TEST_TENSES Verb Pair folder_named data_folder read_rows
+load_verbs load_test_pairs pairs_of check_verbs distinct_verbs vocabulary_of as_words words_of
+bleu4 mean_bleu4""".split()
+TEXTS = tomllib.loads((HERE / "texts.toml").read_text("utf-8"))
+REQUIREMENTS = (ROOT / "requirements.txt", HERE / "requirements.txt")
+STUB = f"raise NotImplementedError({checks.BLANK!r})"
+CONFIG = f"""c = get_config()
+c.ExecutePreprocessor.timeout = 1800  # seconds a cell may take; training takes more than 30
+c.ClearSolutions.code_stub = {{"python": {STUB!r}}}
+"""
+SETUP = """import math
+from collections import Counter
+from math import exp, log
+from os.path import commonprefix
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+import assignment
+import checks
+import lab5_utils as lab
+from lab5_figures import WIDTH, draw_codes, draw_curves, save_fig, set_style, tense_names, verb_of
+
+set_style()
+torch.set_num_threads(1)  # for matrices as small as ours a second thread costs time
+verbs = lab.distinct_verbs()
+vocabulary = lab.vocabulary_of(verbs)
+pairs = lab.pairs_of(verbs)
+names, walk = tense_names(verbs), verb_of("walk", verbs)"""
+CODE = {
+    "setup": SETUP,
+    "keep": """print("steps:", len(history))  # an untrained model is not kept
+assignment.keep_model(model, train)  # for 04 and 05""",
+}
+
+
+# ---- The solution ----
+def names_of(node):
+    """Returns the names that a statement defines."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return {node.name}
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    parts = [part for target in targets for part in ast.walk(target)]
+    return {part.id for part in parts if isinstance(part, ast.Name)}
+
+
+def taken_from(path):
+    """Returns the cells of a notebook that are not left out, with the lab's in empty ones."""
+    cells = nbformat.read(path, 4).cells
+    chapter = {cell.id: cell for cell in nbformat.read(CHAPTERS / path.name, 4).cells}
+    for cell in cells:
+        cell.source = cell.source or chapter[cell.id].source
+    return [cell for cell in cells if "leave" not in cell.metadata.get("handout", {})]
+
+
+def definitions_of(cell):
+    """Returns statements: functions, classes, constants, and all before them beside a blank."""
+    body = ast.parse(cell.source).body
+    if "blank" in cell.metadata.get("handout", {}):
+        last = max(n for n, node in enumerate(body) if hasattr(node, "name"))
+        return body[: last + 1]
+    constants = [node for node in body if " ".join(names_of(node)).isupper()]
+    return [node for node in body if hasattr(node, "name") or node in constants]
+
+
+def solution_of(cells):
+    """Returns what cells define, by name. What they do, such as training, is left out."""
+    names = {"__name__": "solution"}
+    exec(SETUP, names)
+    for cell in cells:
+        if cell.cell_type == "code" and "code" not in cell.metadata.get("handout", {}):
+            exec(compile(ast.Module(definitions_of(cell), []), "solution", "exec"), names)
+    return names
+
+
+# ---- Cells ----
+def function_named(tree, name):
+    """Returns a function, or a method such as "Encoder.forward", which has a docstring."""
+    for part in name.split("."):
+        tree = next((node for node in tree.body if getattr(node, "name", "") == part), None)
+        if tree is None:
+            raise ValueError(f"found no function {name}; expected one")
+    return tree
+
+
+def with_solutions_marked(source, names, asks):
+    """Returns code in which nbgrader's delimiters enclose the bodies of functions.
+
+    What is asked of a function, if that is given by its name, ends its docstring.
+    """
+    lines = source.split("\n")
+    functions = {name: function_named(ast.parse(source), name) for name in names}
+    for name, function in sorted(functions.items(), key=lambda item: -item[1].lineno):
+        docstring, *body = function.body
+        indent = " " * docstring.col_offset
+        lines.insert(function.end_lineno, f"{indent}### END SOLUTION")
+        lines.insert(body[0].lineno - 1, f"{indent}### BEGIN SOLUTION")
+        if name in asks:
+            end = docstring.end_lineno - 1
+            text = lines[end].removesuffix('"""').rstrip()
+            asked = textwrap.indent(textwrap.fill(asks[name], 100 - len(indent)), indent)
+            lines[end] = f'{text}\n\n{asked}\n{indent}"""'.removeprefix("\n")
+    return "\n".join(lines)
+
+
+def mark(cell, name, points=None, solution=False):
+    """Gives a cell nbgrader's metadata."""
+    cell.id = name
+    entries = {"grade_id": name, "grade": points is not None, "points": points}
+    entries |= {"solution": solution, "locked": not solution, "task": False, "schema_version": 3}
+    cell.metadata["nbgrader"] = {key: value for key, value in entries.items() if value is not None}
+    return cell
+
+
+def make_check(name, points, solution, expected):
+    """Returns the cell that checks a blank, with its hidden test. Adds what is expected."""
+    check, owner = name.replace(".", "_").lower(), name.split(".")[0]
+    run = getattr(checks, check)
+    expected[check], hidden = (checks.results(run, solution[owner], case) for case in (0, 1))
+    arguments = f"{points}, {check!r}, globals().get({owner!r})"
+    source = f"""points = checks.award({arguments})
+### BEGIN HIDDEN TESTS
+import runpy  # what a student may have done to `checks` is not in a copy that is read anew
+
+points = min(points, runpy.run_path("checks.py")["award"]({arguments}, 1, {hidden}))
+### END HIDDEN TESTS
+points"""
+    return mark(new_code_cell(source), f"check-{check}", points)
+
+
+def make_question(cell, name):
+    """Returns a question, and the cell for its answer, in which the model answer stands."""
+    parts, number = TEXTS[name], 1 + list(TEXTS).index(name)
+    heading, _, text = cell.source.partition("\n\n")
+    given = parts[0].get("given", heading)
+    total = sum(part["points"] for part in parts)
+    questions = [f"1. {part['ask']} ({part['points']})" for part in parts]
+    rubric = [f"1. {part['points']}: {part['earns']}" for part in parts]
+    cell.source = "\n".join([given, "", f"**Text {number}** ({total} points)", "", *questions])
+    lines = ["### BEGIN SOLUTION", text, "", "**Rubric**", "", *rubric, "### END SOLUTION"]
+    answer = new_markdown_cell("\n".join(lines))
+    return [cell, mark(answer, f"answer-{cell.id}", total, solution=True)]
+
+
+def convert(cell, number, solution, expected):
+    """Returns the cells of the assignment that take the place of a cell of a notebook."""
+    handout = cell.metadata.pop("handout", {})
+    if blanks := handout.get("blank"):
+        cell.source = with_solutions_marked(cell.source, blanks, handout.get("asks", {}))
+        after = [make_check(*blank, solution, expected) for blank in blanks.items()]
+        return [mark(cell, f"blank-{cell.id}", solution=True), *after]
+    if "answer" in handout:
+        return make_question(cell, f"{number} {cell.id}")
+    if "title" in handout:
+        first = cell.source.split("\n\n")[:2]
+        cell.source = "\n\n".join([*first, "[README.md](README.md) says what is asked of you."])
+    if "code" in handout:
+        cell.source = CODE[handout["code"]]
+    return [cell]
+
+
+def clean(cell):
+    """Empties a cell of code, and lets the notebook run on after an error in it."""
+    cell.outputs, cell.execution_count = [], None
+    kept = {key: value for key, value in cell.metadata.items() if key == "nbgrader"}
+    cell.metadata = {"tags": ["raises-exception"], **kept}
+
+
+# ---- Notebooks ----
+def make_source(path, expected):
+    """Returns a notebook with all solutions, as nbgrader's source. Adds what its checks expect."""
+    taken = taken_from(path)
+    solution = solution_of(taken)
+    cells = []
+    for cell in taken:
+        try:
+            cells += convert(cell, path.name[:2], solution, expected)
+        except Exception as error:
+            error.add_note(f"{path.name}, cell {cell.id}")
+            raise
+    for cell in cells:
+        if cell.cell_type == "code":
+            clean(cell)
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    return new_notebook(cells=cells, metadata={"kernelspec": kernel})
+
+
+def make_notebooks():
+    """Returns the notebooks with all solutions, by file name, and what their checks expect."""
+    expected = {}
+    notebooks = {path.name: make_source(path, expected) for path in NOTEBOOKS}
+    return notebooks, expected
+
+
+def without_solutions(notebook):
+    """Returns a copy without solutions and hidden tests, as nbgrader makes it."""
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells:
+        source = re.sub(r"(?s)\n### BEGIN HIDDEN.*?END HIDDEN TESTS\npoints", "", cell.source)
+        stub = STUB if cell.cell_type == "code" else "YOUR ANSWER HERE"
+        cell.source = re.sub(r"(?s)### BEGIN SOLUTION.*?END SOLUTION", stub, source)
+        cell.metadata.pop("nbgrader", None)
+    return notebook
+
+
+# ---- Files ----
+def words_and_data():
+    """Returns the part of lab5_utils that reads words and data, and its BLEU-4.
+
+    Raises ValueError for a name that lab5_utils no longer has.
+    """
+    code = (ROOT / "lab5_utils.py").read_text("utf-8")
+    lines, missing = code.split("\n"), set(WORDS)
+    parts = ['"""The lab\'s words and data, and its BLEU-4."""\n']
+    for node in ast.parse(code).body:
+        names = names_of(node) & set(WORDS)
+        if names or isinstance(node, ast.Import | ast.ImportFrom):
+            around = "\n\n" if hasattr(node, "name") else ""
+            part = "\n".join(lines[node.lineno - 1 : node.end_lineno])
+            parts.append(f"{around}{part}{around}")
+        missing -= names
+    if missing:
+        raise ValueError(f"lab5_utils.py: found no {sorted(missing)}; expected what WORDS names")
+    return re.sub("\n{4,}", "\n\n\n", "\n".join(parts)).rstrip() + "\n"
+
+
+def make_files(notebooks, expected):
+    """Returns all files of the assignment, texts by name."""
+    tables = [lab.data_folder() / name for name in ("train.txt", "test.txt")]
+    paths = WHOLE + [path for path in tables if path.is_file()]
+    files = {path.name: path.read_text("utf-8") for path in paths}
+    files |= {name: nbformat.writes(notebook) for name, notebook in notebooks.items()}
+    return files | {
+        "README.md": (HERE / "for_students.md").read_text("utf-8"),
+        "expected.json": json.dumps(expected, ensure_ascii=False),
+        "lab5_utils.py": words_and_data(),
+        "requirements.txt": "\n".join(path.read_text("utf-8") for path in REQUIREMENTS),
+    }
+
+
+def write(files, folder):
+    """Writes files into a folder that is made for them. Raises FileExistsError if it's there."""
+    folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, "utf-8")
+    print(f"{folder}: {len(files)} files")
+
+
+def main():
+    """Makes the assignment. Nothing is written if something is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path, help="a new folder")
+    parser.add_argument("--nbgrader", action="store_true", help="with solutions, for nbgrader")
+    options = parser.parse_args()
+    if len(checks.VERBS) < 1000 or len(checks.VERBS[0]) != 4:
+        parser.error("the table is too small; expected 1,000 verbs or more, of four forms")
+    notebooks, expected = make_notebooks()
+    if options.nbgrader:
+        write({"nbgrader_config.py": CONFIG}, options.folder)
+        write(make_files(notebooks, expected), options.folder / "source" / "lab5")
+    else:
+        blank = {name: without_solutions(notebook) for name, notebook in notebooks.items()}
+        write(make_files(blank, expected), options.folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""The tables in results/: adding rows, and showing means over seeds."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock
+
+import lab5_utils as lab
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+DIGITS = {"core_seconds": 0, "never": 0, "kept": 0, "best_epoch": 0, "kl_table": 1}  # else 3
+HEADINGS = {  # of columns that aren't called as in their file
+    "never": "never drawn",
+    "bleu4": "BLEU-4",
+    "kl": "KL",
+    "kl_table": "KL",
+    "ce": "CE",
+    "mutual_information": "information",
+    "seen": "between seen forms",
+    "hidden": "hidden forms",
+}
+
+
+# ---- Making tables ----
+def path_of(table):
+    """Returns the file of a table, which ends in the folder's name if verbs aren't the lab's."""
+    folder = lab.data_folder()
+    suffix = "" if folder == lab.HERE else f"_{folder.name}"
+    return RESULTS / f"{table}{suffix}.csv"
+
+
+def has_row(table, row, seed):
+    """Tells whether a table has a row with a seed."""
+    path = path_of(table)
+    if not path.exists():
+        return False
+    known = pd.read_csv(path)
+    return ((known["row"] == row) & (known["seed"] == seed)).any()
+
+
+def add_rows(table, rows, key=("row", "seed")):
+    """Writes rows into a table, in place of those with the same key, which sorts it.
+
+    The file is replaced whole, by one process at a time.
+    """
+    path = path_of(table)
+    with FileLock(path.with_suffix(".lock")):
+        known = pd.read_csv(path) if path.exists() else None
+        both = pd.concat([known, pd.DataFrame(rows).round(6)])
+        both = both.drop_duplicates([*key], keep="last").sort_values([*key])
+        part = path.with_suffix(".part")
+        both.to_csv(part, index=False, lineterminator="\n")
+        part.replace(path)
+
+
+# ---- Reading tables ----
+def mean_and_sd(values, digits=3):
+    """Returns mean ± standard deviation of numbers as text, or one number if all are equal."""
+    if not values.count():
+        return "–"
+    mean, sd = (f"{number:.{digits}f}" for number in (values.mean(), values.std()))
+    return mean if values.nunique() == 1 else f"{mean} ± {sd}"
+
+
+def read_results(file):
+    """Returns a table of `results`; a line says that it isn't about a table of one's own."""
+    if lab.data_folder() != lab.HERE:
+        print(f"{file} is about the project's table, not about yours")
+    return pd.read_csv(RESULTS / file)
+
+
+def headed(names):
+    """Returns names with their headings, which a dictionary already has."""
+    if isinstance(names, dict):
+        return names
+    return {name: HEADINGS.get(name, name.replace("_", " ")) for name in names}
+
+
+def over_seeds(file, rows, columns):
+    """Returns a table of texts, mean ± standard deviation over seeds, from a file in `results`.
+
+    `rows` and `columns` are names in the file, or dictionaries from such names to headings. A
+    column that the file lacks becomes "–". Raises KeyError for a row that it lacks.
+    """
+    rows, columns = headed(rows), headed(columns)
+    results = read_results(file).set_index("row").reindex(columns=list(columns))
+    table = {}
+    for name, label in rows.items():
+        known = results.loc[[name]].dropna(how="all")
+        table[label] = {"seeds": len(known)}
+        for column, heading in columns.items():
+            table[label][heading] = mean_and_sd(known[column], DIGITS.get(column, 3))
+    return pd.DataFrame(table).T
+
+
+# ---- Showing tables ----
+def draw_heights(ax, scores, looks, named=None, score="from_noise"):
+    """Draws conversions over a score of draws: a line per schedule, and on it a mark per β.
+
+    `scores` has a row per training, with the columns schedule, beta, conversions and the score's;
+    `looks` has what `plt.errorbar` takes, by schedule. Marks are means over seeds, and bars their
+    standard deviations. The schedules in `named`, by default all, have β beside their marks.
+    """
+    by_height = scores.groupby(["schedule", "beta"])[[score, "conversions"]]
+    means, sds = by_height.mean(), by_height.std().fillna(0)
+    for name, look in looks.items():
+        xs, ys = means.loc[name].to_numpy().T
+        x_errors, y_errors = sds.loc[name].to_numpy().T
+        style = {"linewidth": 1, "elinewidth": 0.6, "markersize": 5} | look
+        ax.errorbar(xs, ys, y_errors, x_errors, label=name, **style)
+        for beta, point in means.loc[name].iterrows():
+            if named is not None and name not in named:
+                break
+            place = {"xytext": (4, 3), "textcoords": "offset points", "clip_on": True}
+            ax.annotate(f"{beta:g}", point, color=look["color"], size=7, **place)
+    ax.set(xlabel=f"{score.replace('_', ' ')}: share of rows", ylabel="conversions: share right")
+    ax.margins(0.08)
+
+
+def markdown(table):
+    """Returns a table as Markdown; its cells do not wrap at ±."""
+    lines = [[table.index.name or "", *table.columns], ["---"] * (table.shape[1] + 1)]
+    lines += table.fillna("–").itertuples()
+    text = "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    return text.replace("|  |", "| |").replace(" ± ", "&nbsp;±&nbsp;")
+
+
+def with_tables(text, tables):
+    """Returns a text with its tables as they are now."""
+    for name, table in tables.items():
+        before, after = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        new = f"{before}{markdown(table)}\n{after}"
+        text = re.sub(f"{before}.*?{after}", new, text, flags=re.DOTALL)
+    return text
+
+
+# ---- What README shows ----
+SHOWN = {"bleu4": "BLEU-4", "from_noise": "Gaussian score", "conversions": "conversions"}
+MODELS = {
+    "plain model": "plain model, 16 epochs",
+    "84 epochs": "plain model, 84 epochs",
+    "our model": "with a tense gate (bonus)",
+}
+
+
+def results():
+    """Returns README's table: full marks, the original recipe, the plain model, and ours."""
+    full = pd.DataFrame({"BLEU-4": "0.70", "Gaussian score": "0.30"}, index=["full marks"])
+    last = over_seeds("05_lab.csv", {"two sigmoids": "the original recipe, last epoch"}, SHOWN)
+    columns = {"best_bleu4": "BLEU-4", "best_gaussian": "Gaussian score"}
+    best = over_seeds("05_lab.csv", {"two sigmoids": "…, best epoch"}, columns)
+    models = over_seeds("06_seeds.csv", MODELS, SHOWN | {"core_seconds": "core-seconds"})
+    columns = [*SHOWN.values(), "core-seconds", "seeds"]
+    return pd.concat([full, last, best, models])[columns].fillna("–")
+
+
+def write_means() -> None:
+    """Writes the table between `<!-- results -->` and `<!-- /results -->` into README.md."""
+    path = lab.HERE / "README.md"
+    text = with_tables(path.read_text("utf-8"), {"results": results()})
+    path.write_text(text, "utf-8")

@@ -46,7 +46,7 @@ def add_rows(table, rows, key=("row", "seed")):
     The file is replaced whole, by one process at a time.
     """
     path = path_of(table)
-    with FileLock(path.with_suffix(".lock")):
+    with FileLock(RESULTS / ".lock"):
         known = pd.read_csv(path) if path.exists() else None
         both = pd.concat([known, pd.DataFrame(rows).round(6)])
         both = both.drop_duplicates([*key], keep="last").sort_values([*key])

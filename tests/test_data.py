@@ -1,8 +1,8 @@
 """The two files, their loaders, verbs and pairs, and words as tensors."""
 
 import pytest
-from conftest import ENGLISH, ROOT, lab
 
+from conftest import ENGLISH, ROOT, lab
 from experiments import make_train
 
 WALK = ("walk", "walks", "walking", "walked")

@@ -1,9 +1,9 @@
 """A student's own language: what counts as one, what a miniature makes of it, and the film."""
 
 import pytest
-from conftest import VERBS
 from pytest import approx
 
+from conftest import VERBS
 from experiments import language
 
 NO_WORDS = {

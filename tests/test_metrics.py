@@ -8,10 +8,10 @@ import random
 import numpy as np
 import pytest
 import torch
-from conftest import lab
 from pytest import approx
 from torch.distributions import Normal, kl_divergence
 
+from conftest import lab
 from experiments.scores import information
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from by_letter import assert_close, first_state, nats_of, read, spell
-from conftest import ENGLISH, lab, lab5_train, small
 from torch.nn import functional as F
 
 from bonus.gate import BackwardEncoder, GatedDecoder, GatedTraining
+from conftest import ENGLISH, lab, lab5_train, small
 
 WORDS = ["go", "abandon", "split", "function", "be"]
 TENSE = torch.arange(5) % 4

@@ -6,9 +6,9 @@ import numpy as np
 import own
 import pytest
 import torch
-from conftest import VERBS, equal, keep, lab5_runs, lab5_train, small, start, written
 
 from bonus.gate import BackwardEncoder
+from conftest import VERBS, equal, keep, lab5_runs, lab5_train, small, start, written
 
 
 def tiny(**changes):
@@ -45,12 +45,18 @@ def wrapped(progress):
     return 0.5
 
 
-@pytest.mark.parametrize("schedule", [lambda progress: 0.5, wrapped], ids=["λ", "wrapped"])
-def test_what_no_file_defines_is_trained_each_time_and_a_line_says_so_beforehand(
-    runs_folder, capsys, monkeypatch, schedule
-):
+@pytest.fixture
+def said(capsys, monkeypatch):
+    """Returns what was printed until the end of each epoch."""
     said = []
     monkeypatch.setattr(own.Reporting, "report", lambda *_: said.append(capsys.readouterr().out))
+    return said
+
+
+@pytest.mark.parametrize("schedule", [lambda progress: 0.5, wrapped], ids=["λ", "wrapped"])
+def test_what_no_file_defines_is_trained_each_time_and_a_line_says_so_beforehand(
+    runs_folder, said, schedule
+):
     config = tiny(schedule=schedule, kl_weight=1, training=own.Reporting)
     for _ in range(2):
         assert keep(config, VERBS).history["kl_weight"].tolist() == [0.5, 0.5]
@@ -60,17 +66,15 @@ def test_what_no_file_defines_is_trained_each_time_and_a_line_says_so_beforehand
 
 
 def test_where_nothing_can_be_written_a_run_is_trained_and_a_line_says_so_beforehand(
-    runs_folder, capsys, monkeypatch
+    runs_folder, said
 ):
     runs_folder.write_text("a file, where no folder can be made")
-    said = []
-    monkeypatch.setattr(own.Reporting, "report", lambda *_: said.append(capsys.readouterr().out))
     config = tiny(training=own.Reporting)
     keep(config, VERBS)
     lab5_runs.sweep([config], VERBS, jobs=1, progress=False)
-    first, *others = said
-    assert first.startswith(f"not kept, since {runs_folder} can't be written")
-    assert others == ["", first, ""]
+    line = said[0]
+    assert line.startswith(f"not kept, since {runs_folder} can't be written")
+    assert said == [line, "", line, ""]
 
 
 # ---- One run or another ----
@@ -122,6 +126,9 @@ class Mine(base.Base):
     pass
 """
 PRINTS_A_NAME = """
+import sys
+sys.path.append(sys.argv[1])
+
 import mine
 from test_runs import name
 
@@ -130,13 +137,12 @@ print(name(decoder=mine.Mine))
 
 
 @pytest.mark.slow
-def test_if_a_base_class_in_another_file_changes_it_is_another_run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # where `python -c` looks first
+def test_if_a_base_class_in_another_file_changes_it_is_another_run(tmp_path):
     (tmp_path / "mine.py").write_text(MINE)
     names = []
     for base in (BASE, BASE, BASE.replace("scale = 1", "scale = 2")):
         (tmp_path / "base.py").write_text(base)
-        output, _ = start("-c", PRINTS_A_NAME).communicate()
+        output, _ = start("-c", PRINTS_A_NAME, str(tmp_path)).communicate()
         names.append(output)
     first, same, other = names
     assert first == same != other

@@ -2,6 +2,7 @@
 
 import own
 import pytest
+
 from conftest import VERBS, equal, fingerprint, keep, small, start, train, written
 
 CONFIG = small(epochs=24, tf_final=0.5, training=own.Reporting)
@@ -34,9 +35,11 @@ import sys, time
 from pathlib import Path
 from test_survival import CONFIG, VERBS, fingerprint, keep, own
 
+barrier = Path(sys.argv[1])
+
 def report(training, epoch):
     print(epoch, flush=True)
-    while Path(sys.argv[1]).exists():
+    while epoch == int(sys.argv[2]) and barrier.exists():
         time.sleep(0.05)
 
 own.Reporting.report = report
@@ -45,42 +48,40 @@ print(fingerprint(keep(CONFIG, VERBS)))
 
 
 @pytest.fixture
-def held(tmp_path):
-    """Returns a file; who trains waits as long as it is there."""
-    held = tmp_path / "held"
-    held.touch()
-    return held
+def barrier(tmp_path):
+    """Returns a file at which processes stop."""
+    barrier = tmp_path / "barrier"
+    barrier.touch()
+    return barrier
 
 
 @pytest.fixture
-def ask(tmp_path, held):
-    """Returns a function that starts a process, which asks for the run."""
-    return lambda: start("-c", ASKS, str(held), LAB5_RUNS=str(tmp_path / "runs"))
+def ask(tmp_path, barrier):
+    """Returns a function that starts a process, which asks for the run and stops in an epoch."""
+    return lambda stop: start("-c", ASKS, str(barrier), str(stop), LAB5_RUNS=str(tmp_path / "runs"))
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_again_and_again_goes_on_bit_for_bit(ask, held):
-    held.unlink()
+def test_a_run_that_is_killed_again_and_again_goes_on_bit_for_bit(ask):
     begun = 1
-    for _ in range(3):
-        with ask() as process:
-            first = int(process.stdout.readline())
-            assert first >= begun, "an epoch that was followed by another is never trained again"
-            begun = first + 4
-            while int(process.stdout.readline()) < begun:
-                pass
+    for stop in (3, 9, 15):
+        expected = list(range(begun, stop + 1))
+        with ask(stop) as process:
+            epochs = [int(process.stdout.readline()) for _ in expected]
             process.kill()
-    *_, digest = ask().communicate()[0].split()
+        assert epochs == expected, "no epoch that was saved is trained again"
+        begun = stop
+    *_, digest = ask(0).communicate()[0].split()
     assert digest == fingerprint(train(CONFIG, VERBS))
 
 
 @pytest.mark.slow
-def test_of_two_processes_one_trains_a_run_and_the_other_says_that_it_waits(ask, held):
-    first = ask()
+def test_of_two_processes_one_trains_a_run_and_the_other_says_that_it_waits(ask, barrier):
+    first = ask(1)
     first.stdout.readline()  # it trains
-    second = ask()
+    second = ask(0)
     assert "another process trains this run; waiting" in second.stdout.readline()
-    held.unlink()
+    barrier.unlink()
     *epochs, digest = first.communicate()[0].split()
     assert len(epochs) == 23
     assert second.communicate()[0].split() == [digest], "it trained no epoch"
@@ -92,9 +93,8 @@ def test_a_damaged_file_is_named_and_the_run_trained_anew(runs_folder, capsys):
     run = keep(config, VERBS)
     (file,) = written(runs_folder)
     content = file.read_bytes()
-    flipped = bytearray(content)
-    flipped[5000] ^= 1
-    for damaged in (flipped, content[:-1], content[:20], b"", b"x" + content, content + content):
+    flipped = content[:5000] + bytes([content[5000] ^ 1]) + content[5001:]
+    for damaged in (b"", content[:20], content[:-1], b"x" + content, flipped):
         file.write_bytes(damaged)
         assert equal(keep(config, VERBS), run)
         assert capsys.readouterr().out == f"{file}: damaged; the run is trained anew\n"

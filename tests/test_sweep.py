@@ -7,6 +7,7 @@ import numpy as np
 import own
 import pytest
 import torch
+
 from conftest import VERBS, equal, keep, lab, lab5_runs, small, train, written
 
 CONFIGS = [small(seed=seed, epochs=2, tf_final=0.5) for seed in range(4)]

@@ -25,7 +25,7 @@ from experiments.recipes import ROWS, Row
 from lab5_runs import load_or_train
 
 NAMES = list(dict.fromkeys(row.part for row in ROWS))
-HISTORIES = ("05_lab", "05_forcing")  # tables of which the epochs are kept, too
+HISTORIES = ("05_lab",)  # tables of which the epochs are kept, too
 SHOWN = ["ce", "kl", "beta", "tf_ratio", "bleu4", "gaussian"]  # of each of them
 DESCRIBE = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
 COMMIT = subprocess.run(DESCRIBE, cwd=lab.HERE, capture_output=True, text=True).stdout.strip()

@@ -7,11 +7,8 @@ and needs the packages of report/requirements.txt.
 """
 
 import argparse
-import inspect
-import pydoc
 import re
 import sys
-import textwrap
 from pathlib import Path
 
 import jinja2
@@ -19,7 +16,6 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import lab5_train
-from bonus import gate
 from experiments.tables import RESULTS, mean_and_sd
 
 HERE = Path(__file__).resolve().parent
@@ -40,12 +36,6 @@ def as_text(value, digits=3):
     if not isinstance(value, float):
         return str(value)
     return "–" if pd.isna(value) else f"{value:.{digits}f}".replace("-", "−")
-
-
-def code(name):
-    """Returns the code of what `module.name` names."""
-    source = textwrap.dedent(inspect.getsource(pydoc.locate(name)))
-    return f"```python\n{source.strip()}\n```"
 
 
 def read_table(name):
@@ -85,7 +75,7 @@ def seeds_of(rows):
 
 
 def number_captions(text):
-    """Returns what each figure, table and listing of the report is called, by kind and name."""
+    """Returns what each figure and table of the report is called, by kind and name."""
     names = {}
     for kind, name in re.findall(r'\{\{ new\("(\w+)", "(\w+)"\)', text):
         number = 1 + sum(kind == other for other, _ in names)
@@ -103,12 +93,9 @@ def fill_template():
     return environment.get_template("template.md").render(
         rows=find_rows,
         table=markdown_table,
-        names=lambda name: list(dict.fromkeys(read_table(name)["row"])),
         seeds=seeds_of,
         fixed=as_text,
         lab5_train=lab5_train,
-        gate=gate,
-        code=code,
         new=lambda *key: f"[{names[key]}.]{{#{'-'.join(key)}}}",
         see=lambda *key: f"[{names[key]}](#{'-'.join(key)})",
     )
@@ -140,7 +127,7 @@ def for_a_forge(text):
     body = re.sub(key, lambda match: links[match[1]], body)
     body = re.sub(r"\[([^\[\]]+)\]\{#(.+?)\}", r'<a id="\2"></a>**\1**', body)
     body = re.sub(r'^!\[(.+)\]\((\S+)\)\{.*?alt="(.+)"\}$', r"![\3](\2)\n\n\1", body, flags=re.M)
-    body = re.sub(r"^:::.*\n|^: (?=<a)| \{-\}$", "", body, flags=re.M)
+    body = re.sub(r"^: (?=<a)", "", body, flags=re.M)
     top = "<!-- Made by report.py from template.md: edit that. -->"
     return f"{top}\n# {title}\n\n{subtitle}.\n\n{abstract}\n\n{body.strip()}\n"
 

@@ -46,7 +46,6 @@ def test_a_template_is_filled_with_means_over_seeds_and_with_tables(small):
         'rows("seed.csv", row="ours")',
         'rows("seeds.csv", row="our")',
         'rows("seeds.csv", row="ours").wright',
-        'code("lab5_utils.Encode")',
         'see("figure", "b")',
     ],
 )

@@ -96,29 +96,6 @@ def over_seeds(file, rows, columns):
 
 
 # ---- Showing tables ----
-def draw_heights(ax, scores, looks, named=None, score="from_noise"):
-    """Draws conversions over a score of draws: a line per schedule, and on it a mark per β.
-
-    `scores` has a row per training, with the columns schedule, beta, conversions and the score's;
-    `looks` has what `plt.errorbar` takes, by schedule. Marks are means over seeds, and bars their
-    standard deviations. The schedules in `named`, by default all, have β beside their marks.
-    """
-    by_height = scores.groupby(["schedule", "beta"])[[score, "conversions"]]
-    means, sds = by_height.mean(), by_height.std().fillna(0)
-    for name, look in looks.items():
-        xs, ys = means.loc[name].to_numpy().T
-        x_errors, y_errors = sds.loc[name].to_numpy().T
-        style = {"linewidth": 1, "elinewidth": 0.6, "markersize": 5} | look
-        ax.errorbar(xs, ys, y_errors, x_errors, label=name, **style)
-        for beta, point in means.loc[name].iterrows():
-            if named is not None and name not in named:
-                break
-            place = {"xytext": (4, 3), "textcoords": "offset points", "clip_on": True}
-            ax.annotate(f"{beta:g}", point, color=look["color"], size=7, **place)
-    ax.set(xlabel=f"{score.replace('_', ' ')}: share of rows", ylabel="conversions: share right")
-    ax.margins(0.08)
-
-
 def markdown(table):
     """Returns a table as Markdown; its cells do not wrap at ±."""
     lines = [[table.index.name or "", *table.columns], ["---"] * (table.shape[1] + 1)]

@@ -3,7 +3,7 @@
 Lists of words go in, one per tense, in any order, so that nothing says which words are forms of one
 verb. A model that has read single words tells what each word costs from the code of each other one,
 and two words are joined that choose each other. Read it after `lab5_utils`; shapes and units are
-the same. P is a number of pairs.
+the same. A list has N words, another M, and P is a number of pairs.
 """
 
 import numpy as np
@@ -13,21 +13,8 @@ from torch import Tensor
 import lab5_utils as lab
 from lab5_utils import CVAE, LEMMA, Verb, Words
 
-SURE = 3.0  # nats, both ways together; a pair that costs less may be joined
-NEAREST = 30  # words around a code whose costs are computed, since all would take hours
+NEAREST = 10  # words around a code whose costs are computed; all would take a hundred times as long
 Lists = list[list[str]]  # F lists of words, one per tense
-
-
-def check_lists(lists: Lists, model: CVAE) -> list[Words]:
-    """Returns lists of words, one per tense, as tensors.
-
-    Raises a ValueError or a TypeError that names the list and the word.
-    """
-    vocabulary = model.vocabulary
-    if len(lists) != vocabulary.forms:
-        raise lab.wrong("lists", len(lists), f"{vocabulary.forms}, one per tense")
-    checked = [lab.check_words(words, f"list {n}") for n, words in enumerate(lists, 1)]
-    return [lab.as_words(words, tense, vocabulary) for tense, words in enumerate(checked)]
 
 
 # ---- What a word costs from another's code ----
@@ -38,9 +25,9 @@ def nats_of(model: CVAE, codes: Tensor, words: Words) -> Tensor:
     by_length = words.lengths.argsort()  # so that a batch has little padding
     for numbers in by_length.split(lab.CHUNK):
         target = lab.select(words, numbers).to(model.device)
-        is_free = torch.zeros(len(numbers), dtype=torch.bool, device=model.device)
         z = codes[numbers].to(model.device)
-        nats[numbers] = model.decoder.nats(z, target, is_free).cpu()
+        free_running = torch.zeros(len(z), dtype=torch.bool, device=model.device)  # no word
+        nats[numbers] = model.decoder.nats(z, target, free_running).cpu()
     return nats
 
 
@@ -70,30 +57,31 @@ def costs_between(model: CVAE, one: Words, other: Words) -> np.ndarray:
     return costs.numpy()
 
 
+def costs_of(model: CVAE, lists: Lists) -> list[np.ndarray]:
+    """Returns the costs (N, M) between the first list and each of the others.
+
+    Raises ValueError or TypeError for a bad word, and for more lists than the model has tenses.
+    """
+    checked = map(lab.check_words, lists)
+    one, *others = [lab.as_words(w, tense, model.vocabulary) for tense, w in enumerate(checked)]
+    return [costs_between(model, one, other) for other in others]
+
+
 # ---- Which words belong together ----
-def mutual(costs: np.ndarray, limit=SURE) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the rows (P,) and columns (P,) that choose each other and cost less than a limit."""
+def mutual(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the rows (P,) and columns (P,) that choose each other, unless they cost infinity."""
     rows = np.arange(len(costs))
     columns = costs.argmin(1)  # the cheapest of each row
-    chosen = (costs.argmin(0)[columns] == rows) & (costs[rows, columns] < limit)
+    chosen = (costs.argmin(0)[columns] == rows) & np.isfinite(costs[rows, columns])
     return rows[chosen], columns[chosen]
 
 
-def sure_joins(model: CVAE, lists: Lists, limit=SURE) -> np.ndarray:
-    """Returns joins (N, F): the number of a lemma in its list, and of the words joined with it.
-
-    Where no word is joined with a lemma, that is −1. Raises the errors of `check_lists`.
-    """
-    lemmas, *others = check_lists(lists, model)
-    joins = np.full((len(lists[LEMMA]), len(lists)), -1)
+def rows_of(lists: Lists, costs: list[np.ndarray]) -> list[Verb]:
+    """Returns the complete rows: a lemma, and the word of each other list that is joined to it."""
+    joins = np.full((len(lists[LEMMA]), len(lists)), -1)  # the number of a word; −1: none
     joins[:, LEMMA] = np.arange(len(joins))
-    for tense, words in enumerate(others, LEMMA + 1):
-        rows, columns = mutual(costs_between(model, lemmas, words), limit)
+    for tense, matrix in enumerate(costs, LEMMA + 1):
+        rows, columns = mutual(matrix)
         joins[rows, tense] = columns
-    return joins
-
-
-def rows_of(lists: Lists, joins: np.ndarray) -> list[Verb]:
-    """Returns the complete rows, in which every form was joined."""
     whole = joins[(joins >= 0).all(1)]
-    return [tuple(lists[t][n] for t, n in enumerate(row)) for row in whole]
+    return [tuple(words[n] for words, n in zip(lists, row, strict=True)) for row in whole]

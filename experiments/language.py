@@ -7,6 +7,7 @@ import joblib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.transforms import Bbox
 
 import lab5_utils as lab
 from experiments.scores import nearest_are_partners, score_codes
@@ -134,34 +135,60 @@ def film(run: Run) -> np.ndarray:
 def draw_film(films: dict[str, np.ndarray], verbs: list[lab.Verb]) -> plt.Figure:
     """Returns three frames of each film, in a row: after its first epoch, a tenth, and the last.
 
-    A film has the points (E, n, F, 2) of n verbs, those of `film`. Their
-    lemmas are written beside their first forms, but for the first frame, which is too dense.
+    A film has the points (E, n, F, 2) of n verbs, those of `film`. The first frame is too dense
+    for lemmas.
     """
     size = (1.5 * WIDTH, 0.5 + 2.8 * len(films))
     shared = {"sharex": "row", "sharey": "row", "squeeze": False}
     fig, grid = plt.subplots(len(films), 3, figsize=size, **shared)
+    shown = []  # frames, as axes and points
     for row, (name, points) in zip(grid, films.items(), strict=True):
         row[0].set_ylabel(name)
         last = len(points)
         for ax, epoch in zip(row, (1, max(1, last // 10), last), strict=True):
-            draw_frame(ax, points[epoch - 1], verbs, named=ax is not row[0])
+            draw_frame(ax, points[epoch - 1], verbs)
             ax.set(xticks=[], yticks=[], title=f"after epoch {epoch}")
+            shown.append((ax, points[epoch - 1]))
     marks, names = grid[0, 0].get_legend_handles_labels()
     fig.legend(marks, names, loc="outside lower center", ncols=len(names))
+    fig.draw_without_rendering()  # now marks and texts have their places
+    for ax, points in shown:
+        if ax not in grid[:, 0]:
+            name_verbs(ax, points, verbs)
     return fig
 
 
-def draw_frame(ax: plt.Axes, points: np.ndarray, verbs: list[lab.Verb], named: bool) -> None:
+def draw_frame(ax: plt.Axes, points: np.ndarray, verbs: list[lab.Verb]) -> None:
     """Draws points (n, F, 2), a mark for each tense, and a line that joins the forms of a verb."""
-    ax.margins(x=0.22, y=0.12)
+    ax.margins(x=0.27, y=0.12)
     ring = [*range(points.shape[1]), 0]
     ax.plot(*points[:, ring].T, color="0.8", linewidth=0.8)
     for tense, name in enumerate(tense_names(verbs)):
         mark = ("o" + MARKS)[tense % len(MARKS)]
         ax.plot(*points[:, tense].T, mark, color=f"C{tense}", markersize=4, label=name)
-    if named:
-        lemmas = points[:, lab.LEMMA]
-        for rank, n in enumerate(lemmas[:, 0].argsort()):  # by turns above and below
-            place = {"xytext": (0, 4 if rank % 2 else -10), "textcoords": "offset points"}
-            text = ax.annotate(verbs[n][lab.LEMMA], lemmas[n], ha="center", size=7, **place)
+
+
+BESIDE = [  # where a lemma may stand, in points from its mark
+    {"xytext": (x, y), "ha": ha, "va": va}
+    for x, y, ha, va in [
+        (0, 5, "center", "bottom"),
+        (0, -5, "center", "top"),
+        (5, 0, "left", "center"),
+        (-5, 0, "right", "center"),
+    ]
+]
+
+
+def name_verbs(ax: plt.Axes, points: np.ndarray, verbs: list[lab.Verb]) -> None:
+    """Writes lemmas beside their first forms, where they cover no mark and no other lemma."""
+    marks = ax.transData.transform(points.reshape(-1, 2))  # pixels
+    taken = [Bbox([mark, mark]).padded(4) for mark in marks]
+    for verb, point in zip(verbs, points[:, lab.LEMMA], strict=True):
+        for place in BESIDE:
+            text = ax.annotate(verb[lab.LEMMA], point, textcoords="offset points", size=7, **place)
             text.set_in_layout(False)
+            box = text.get_window_extent()
+            if not box.count_overlaps(taken):
+                taken.append(box)
+                break
+            text.remove()

@@ -1,23 +1,14 @@
 """Makes the assignment: notebooks with blanks, a check after each, and what they need.
 
     .venv/bin/python bonus/assignment/handout.py FOLDER             # for the students
-    .venv/bin/python bonus/assignment/handout.py FOLDER --nbgrader  # with solutions
+    .venv/bin/python bonus/assignment/handout.py FOLDER --nbgrader  # to mark: with solutions
 
 With solutions, as nbgrader wants it, the notebooks lie in FOLDER/source/lab5.
 
-Chapters 01 and 02 are the lab's. 04 and 05 lie beside this file, and a cell that is empty there
-is the cell with the same id in the lab's chapter. The metadata of a cell, under "handout", says
-what happens to it:
-
-- `blank`, points by function: students write the bodies. A check of each follows, from checks.py.
-- `asks`, texts by function: what a check needs to know is added to the docstring of a blank.
-- `answer`: students write a text. What follows the cell's first paragraph, its heading, is the
-  model answer; texts.toml has the question.
-- `title`: its first two paragraphs are taken, the heading and the question.
-- `code`, a name: the code of this name in CODE takes its place.
-- `leave`: it's left out.
-
-All other cells are taken as they are. Of `lab5_utils` only what WORDS names comes along: the model
+Chapters 01 and 02 are the lab's; 03 to 05 lie beside this file, and a cell that is empty there is
+the cell with the same id in the lab's chapter. points.toml says what earns points, and which cells
+are left out. All others are taken as they are, but a notebook's first paragraphs, without the small
+print, and its first cell of code. Of `lab5_utils` only what WORDS names comes along: the model
 doesn't, since it is the answer. The verbs are those of $LAB5_DATA, or the lab's.
 """
 
@@ -47,12 +38,12 @@ NOTEBOOKS = [*CHAPTERS.glob("0[12]_*.ipynb"), *HERE.glob("0?_*.ipynb")]
 NOTEBOOKS.sort(key=lambda path: path.name)
 WHOLE = [ROOT / name for name in ("LICENSE", "readme.txt", "lab5_figures.py")]
 WHOLE += [CHAPTERS / f"{name}.svg" for name in ("plain_model", "codes", "forcing")]
-WHOLE += [HERE / name for name in ("05_curves.csv", "checks.py", "assignment.py")]
+WHOLE += [HERE / "checks.py", HERE / "assignment.py", HERE.parent / "page" / "page.html"]
 WORDS = """HERE wrong TENSES PRESENT THIRD PROGRESSIVE PAST LEMMA EOS MAX_LETTERS Vocabulary Words
 select check_word check_words check_tense TEST_TENSES Verb Pair folder_named data_folder read_rows
 load_verbs load_test_pairs pairs_of check_verbs distinct_verbs vocabulary_of as_words words_of
 bleu4 mean_bleu4""".split()
-TEXTS = tomllib.loads((HERE / "texts.toml").read_text("utf-8"))
+PLAN = tomllib.loads((HERE / "points.toml").read_text("utf-8"))
 REQUIREMENTS = (ROOT / "requirements.txt", HERE / "requirements.txt")
 STUB = f"raise NotImplementedError({checks.BLANK!r})"
 CONFIG = f"""c = get_config()
@@ -82,11 +73,8 @@ verbs = lab.distinct_verbs()
 vocabulary = lab.vocabulary_of(verbs)
 pairs = lab.pairs_of(verbs)
 names, walk = tense_names(verbs), verb_of("walk", verbs)"""
-CODE = {
-    "setup": SETUP,
-    "keep": """print("steps:", len(history))  # an untrained model is not kept
-assignment.keep_model(model, train)  # for 04 and 05""",
-}
+KEEP = """print("steps:", len(history))  # an untrained model is not kept
+assignment.keep_model(model, train)  # for 03 and 05"""
 
 
 # ---- The solution ----
@@ -101,17 +89,25 @@ def names_of(node):
 
 def taken_from(path):
     """Returns the cells of a notebook that are not left out, with the lab's in empty ones."""
-    cells = nbformat.read(path, 4).cells
+    cells, number = nbformat.read(path, 4).cells, path.name[:2]
     chapter = {cell.id: cell for cell in nbformat.read(CHAPTERS / path.name, 4).cells}
+    if number in PLAN["end"]:
+        cells = cells[: [cell.id for cell in cells].index(PLAN["end"][number])]
     for cell in cells:
         cell.source = cell.source or chapter[cell.id].source
-    return [cell for cell in cells if "leave" not in cell.metadata.get("handout", {})]
+    return [cell for cell in cells if cell.id not in PLAN["leave"].get(number, [])]
+
+
+def functions_of(cell):
+    """Returns the names of functions and classes that a cell defines."""
+    body = ast.parse(cell.source).body if cell.cell_type == "code" else []
+    return {node.name for node in body if hasattr(node, "name")}
 
 
 def definitions_of(cell):
-    """Returns statements: functions, classes, constants, and all before them beside a blank."""
+    """Returns a cell's functions, classes and constants, and all before them beside a blank."""
     body = ast.parse(cell.source).body
-    if "blank" in cell.metadata.get("handout", {}):
+    if functions_of(cell) & {owner_of(task) for task in PLAN["task"]}:
         last = max(n for n, node in enumerate(body) if hasattr(node, "name"))
         return body[: last + 1]
     constants = [node for node in body if " ".join(names_of(node)).isupper()]
@@ -123,7 +119,7 @@ def solution_of(cells):
     names = {"__name__": "solution"}
     exec(SETUP, names)
     for cell in cells:
-        if cell.cell_type == "code" and "code" not in cell.metadata.get("handout", {}):
+        if cell.cell_type == "code":
             exec(compile(ast.Module(definitions_of(cell), []), "solution", "exec"), names)
     return names
 
@@ -138,23 +134,37 @@ def function_named(tree, name):
     return tree
 
 
-def with_solutions_marked(source, names, asks):
-    """Returns code in which nbgrader's delimiters enclose the bodies of functions.
+def owner_of(task):
+    """Returns the name of the function or the class in which a task's answer stands, or ""."""
+    return task.get("write", task.get("repair", "")).split(".")[0]
 
-    What is asked of a function, if that is given by its name, ends its docstring.
-    """
+
+def with_solution_marked(source, task):
+    """Returns code in which nbgrader's delimiters enclose the body of a function."""
     lines = source.split("\n")
-    functions = {name: function_named(ast.parse(source), name) for name in names}
-    for name, function in sorted(functions.items(), key=lambda item: -item[1].lineno):
-        docstring, *body = function.body
-        indent = " " * docstring.col_offset
-        lines.insert(function.end_lineno, f"{indent}### END SOLUTION")
-        lines.insert(body[0].lineno - 1, f"{indent}### BEGIN SOLUTION")
-        if name in asks:
-            end = docstring.end_lineno - 1
-            text = lines[end].removesuffix('"""').rstrip()
-            asked = textwrap.indent(textwrap.fill(asks[name], 100 - len(indent)), indent)
-            lines[end] = f'{text}\n\n{asked}\n{indent}"""'.removeprefix("\n")
+    function = function_named(ast.parse(source), task["write"])
+    docstring, *body = function.body
+    indent = " " * docstring.col_offset
+    lines.insert(function.end_lineno, f"{indent}### END SOLUTION")
+    lines.insert(body[0].lineno - 1, f"{indent}### BEGIN SOLUTION")
+    return "\n".join(lines)
+
+
+def with_mistake(source, task):
+    """Returns code with the mistake that students repair."""
+    if task["right"] not in source:
+        raise ValueError(f"found no {task['right']!r}; expected it in {task['repair']}")
+    return source.replace(task["right"], task["wrong"])
+
+
+def with_more_said(source, task):
+    """Returns code in which a function's docstring ends with what a task says of it."""
+    lines = source.split("\n")
+    docstring = function_named(ast.parse(source), task.get("write", task.get("repair"))).body[0]
+    indent, end = " " * docstring.col_offset, docstring.end_lineno - 1
+    text = lines[end].removesuffix('"""').rstrip()
+    said = textwrap.indent(textwrap.fill(task["says"], 100 - len(indent)), indent)
+    lines[end] = f'{text}\n\n{said}\n{indent}"""'.removeprefix("\n")
     return "\n".join(lines)
 
 
@@ -167,12 +177,13 @@ def mark(cell, name, points=None, solution=False):
     return cell
 
 
-def make_check(name, points, solution, expected):
-    """Returns the cell that checks a blank, with its hidden test. Adds what is expected."""
-    check, owner = name.replace(".", "_").lower(), name.split(".")[0]
+def make_check(task, solution, expected):
+    """Returns the cell that checks an answer, with its hidden test. Adds what is expected."""
+    name, owner = task.get("write", task.get("repair")), owner_of(task)
+    check = name.replace(".", "_").lower()
     run = getattr(checks, check)
     expected[check], hidden = (checks.results(run, solution[owner], case) for case in (0, 1))
-    arguments = f"{points}, {check!r}, globals().get({owner!r})"
+    arguments = f"{task['points']}, {check!r}, globals().get({owner!r})"
     source = f"""points = checks.award({arguments})
 ### BEGIN HIDDEN TESTS
 import runpy  # what a student may have done to `checks` is not in a copy that is read anew
@@ -180,62 +191,81 @@ import runpy  # what a student may have done to `checks` is not in a copy that i
 points = min(points, runpy.run_path("checks.py")["award"]({arguments}, 1, {hidden}))
 ### END HIDDEN TESTS
 points"""
-    return mark(new_code_cell(source), f"check-{check}", points)
+    return mark(new_code_cell(source), f"check-{check}", task["points"])
 
 
-def make_question(cell, name):
+def make_question(task, heading="", answer=""):
     """Returns a question, and the cell for its answer, in which the model answer stands."""
-    parts, number = TEXTS[name], 1 + list(TEXTS).index(name)
-    heading, _, text = cell.source.partition("\n\n")
-    given = parts[0].get("given", heading)
-    total = sum(part["points"] for part in parts)
-    questions = [f"1. {part['ask']} ({part['points']})" for part in parts]
-    rubric = [f"1. {part['points']}: {part['earns']}" for part in parts]
-    cell.source = "\n".join([given, "", f"**Text {number}** ({total} points)", "", *questions])
-    lines = ["### BEGIN SOLUTION", text, "", "**Rubric**", "", *rubric, "### END SOLUTION"]
-    answer = new_markdown_cell("\n".join(lines))
-    return [cell, mark(answer, f"answer-{cell.id}", total, solution=True)]
+    given, answer = task.get("given", heading).strip(), task.get("answer", answer).strip()
+    total = sum(part["points"] for part in task["parts"])
+    questions = [f"1. {part['ask']} ({part['points']})" for part in task["parts"]]
+    rubric = [f"1. {part['points']}: {part['earns']}" for part in task["parts"]]
+    title = f"**{task['text']}** ({total} points)"
+    name = "-".join(task["text"].lower().split())
+    question = "\n".join([given, "", title, "", *questions])
+    lines = ["### BEGIN SOLUTION", answer, "", "**Rubric**", "", *rubric, "### END SOLUTION"]
+    answer = mark(new_markdown_cell("\n".join(lines)), f"answer-{name}", total, solution=True)
+    return [new_markdown_cell(question, id=f"question-{name}"), answer]
 
 
-def convert(cell, number, solution, expected):
+def convert(cell, tasks, solution, expected):
     """Returns the cells of the assignment that take the place of a cell of a notebook."""
-    handout = cell.metadata.pop("handout", {})
-    if blanks := handout.get("blank"):
-        cell.source = with_solutions_marked(cell.source, blanks, handout.get("asks", {}))
-        after = [make_check(*blank, solution, expected) for blank in blanks.items()]
-        return [mark(cell, f"blank-{cell.id}", solution=True), *after]
-    if "answer" in handout:
-        return make_question(cell, f"{number} {cell.id}")
-    if "title" in handout:
-        first = cell.source.split("\n\n")[:2]
-        cell.source = "\n\n".join([*first, "[README.md](README.md) says what is asked of you."])
-    if "code" in handout:
-        cell.source = CODE[handout["code"]]
-    return [cell]
+    here = [task for task in tasks if owner_of(task) in functions_of(cell)]
+    after = [task for task in tasks if task.get("after") == cell.id]
+    heading, _, text = cell.source.partition("\n\n")
+    asked = [make_question(task, heading, text) for task in tasks if task.get("of") == cell.id]
+    cells = asked[0] if asked else [cell]
+    for task in here:
+        change = with_mistake if "repair" in task else with_solution_marked
+        cell.source = change(cell.source, task)
+        cell.source = with_more_said(cell.source, task) if "says" in task else cell.source
+    blanks = [task for task in here if "write" in task]
+    if blanks:
+        mark(cell, f"blank-{cell.id}", solution=True)
+    for task in blanks + after:
+        if "text" in task:
+            cells += make_question(task)
+        else:
+            cells.append(make_check(task, solution, expected))
+    return cells
 
 
 def clean(cell):
     """Empties a cell of code, and lets the notebook run on after an error in it."""
-    cell.outputs, cell.execution_count = [], None
-    kept = {key: value for key, value in cell.metadata.items() if key == "nbgrader"}
-    cell.metadata = {"tags": ["raises-exception"], **kept}
+    cell.metadata = {key: cell.metadata[key] for key in cell.metadata if key == "nbgrader"}
+    if cell.cell_type == "code":
+        cell.outputs, cell.execution_count = [], None
+        cell.metadata["tags"] = ["raises-exception"]
 
 
 # ---- Notebooks ----
+def replace_ends(cells, number):
+    """Replaces a notebook's small print, its first cell of code, and that which keeps the model."""
+    paragraphs = cells[0].source.split("\n\n")
+    shown = [text for text in paragraphs if not text.startswith("<small>")]
+    shown.append("[README.md](README.md) says what is asked of you.")
+    cells[0].source = "\n\n".join(shown)
+    next(cell for cell in cells if cell.cell_type == "code").source = SETUP
+    for cell in cells:
+        if cell.id == PLAN["replace"].get(number):
+            cell.source = KEEP
+
+
 def make_source(path, expected):
     """Returns a notebook with all solutions, as nbgrader's source. Adds what its checks expect."""
-    taken = taken_from(path)
+    number, taken = path.name[:2], taken_from(path)
+    tasks = [task for task in PLAN["task"] if task["in"] == number]
+    replace_ends(taken, number)
     solution = solution_of(taken)
     cells = []
     for cell in taken:
         try:
-            cells += convert(cell, path.name[:2], solution, expected)
+            cells += convert(cell, tasks, solution, expected)
         except Exception as error:
             error.add_note(f"{path.name}, cell {cell.id}")
             raise
     for cell in cells:
-        if cell.cell_type == "code":
-            clean(cell)
+        clean(cell)
     kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     return new_notebook(cells=cells, metadata={"kernelspec": kernel})
 

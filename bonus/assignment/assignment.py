@@ -52,9 +52,9 @@ def shares(model, verbs):
     """Returns which share of the words is repeated, and which is converted to other tenses."""
     forms = [list(words) for words in zip(*verbs, strict=True)]
     right = np.zeros((len(forms), len(forms)))
-    for source, words in enumerate(forms):
-        for target, wanted in enumerate(forms):
-            right[source, target] = np.equal(model.convert(words, source, target), wanted).mean()
+    for source, target in np.ndindex(right.shape):
+        spelled = model.convert(forms[source], source, target)
+        right[source, target] = np.equal(spelled, forms[target]).mean()
     same = np.eye(len(forms), dtype=bool)
     return right[same].mean(), right[~same].mean()
 

@@ -136,7 +136,7 @@ def function_named(tree, name):
 
 def owner_of(task):
     """Returns the name of the function or the class in which a task's answer stands, or ""."""
-    return task.get("write", task.get("repair", "")).split(".")[0]
+    return task.get("write", "").split(".")[0]
 
 
 def with_solution_marked(source, task):
@@ -153,14 +153,14 @@ def with_solution_marked(source, task):
 def with_mistake(source, task):
     """Returns code with the mistake that students repair."""
     if task["right"] not in source:
-        raise ValueError(f"found no {task['right']!r}; expected it in {task['repair']}")
+        raise ValueError(f"found no {task['right']!r}; expected it in {task['write']}")
     return source.replace(task["right"], task["wrong"])
 
 
 def with_more_said(source, task):
     """Returns code in which a function's docstring ends with what a task says of it."""
     lines = source.split("\n")
-    docstring = function_named(ast.parse(source), task.get("write", task.get("repair"))).body[0]
+    docstring = function_named(ast.parse(source), task["write"]).body[0]
     indent, end = " " * docstring.col_offset, docstring.end_lineno - 1
     text = lines[end].removesuffix('"""').rstrip()
     said = textwrap.indent(textwrap.fill(task["says"], 100 - len(indent)), indent)
@@ -179,8 +179,7 @@ def mark(cell, name, points=None, solution=False):
 
 def make_check(task, solution, expected):
     """Returns the cell that checks an answer, with its hidden test. Adds what is expected."""
-    name, owner = task.get("write", task.get("repair")), owner_of(task)
-    check = name.replace(".", "_").lower()
+    owner, check = owner_of(task), task["write"].replace(".", "_").lower()
     run = getattr(checks, check)
     expected[check], hidden = (checks.results(run, solution[owner], case) for case in (0, 1))
     arguments = f"{task['points']}, {check!r}, globals().get({owner!r})"
@@ -216,10 +215,10 @@ def convert(cell, tasks, solution, expected):
     asked = [make_question(task, heading, text) for task in tasks if task.get("of") == cell.id]
     cells = asked[0] if asked else [cell]
     for task in here:
-        change = with_mistake if "repair" in task else with_solution_marked
+        change = with_mistake if "wrong" in task else with_solution_marked
         cell.source = change(cell.source, task)
         cell.source = with_more_said(cell.source, task) if "says" in task else cell.source
-    blanks = [task for task in here if "write" in task]
+    blanks = [task for task in here if "wrong" not in task]
     if blanks:
         mark(cell, f"blank-{cell.id}", solution=True)
     for task in blanks + after:
@@ -259,11 +258,7 @@ def make_source(path, expected):
     solution = solution_of(taken)
     cells = []
     for cell in taken:
-        try:
-            cells += convert(cell, tasks, solution, expected)
-        except Exception as error:
-            error.add_note(f"{path.name}, cell {cell.id}")
-            raise
+        cells += convert(cell, tasks, solution, expected)
     for cell in cells:
         clean(cell)
     kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}

@@ -88,6 +88,6 @@ def award(language):
     repeated, converted, changed = play(language, range(3)).mean()
     print(f"repeated {repeated:.2f}, converted {converted:.2f}, letters changed {changed:.2f}")
     surprise = changed if converted >= 0.8 else 1 - changed if converted <= 0.1 else 0
-    points = 3 + 3 * (surprise >= 0.5) + 3 * (surprise >= 0.8) if repeated >= 0.95 else 0
+    points = (3 + 3 * int(surprise >= 0.5) + 3 * int(surprise >= 0.8)) * int(repeated >= 0.95)
     print(f"language: {points} points")
     return points

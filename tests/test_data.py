@@ -29,6 +29,7 @@ BAD_LINES = {
     "a  b c d": "found 5 words; expected 4, one space apart",
     "": "found 1 words; expected 4, one space apart",
     "a b C d": "found 'C'; expected 1 to 32 letters in lower case",
+    f"a b c {33 * 'd'}": f"found {33 * 'd'!r}; expected 1 to 32 letters in lower case",
 }
 
 

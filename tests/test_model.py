@@ -1,6 +1,7 @@
 """The networks, against an LSTM written out letter by letter; which words and codes they take."""
 
 import numpy as np
+import own
 import pytest
 import torch
 from by_letter import assert_close, first_state, nats_of, read, spell
@@ -121,6 +122,17 @@ def test_generate_convert_and_decode_agree_in_chunks_too(learned, thirty, monkey
     own = [verb[tense] for verb, tense in zip(generated, tenses, strict=True)]
     assert model.convert(iter(words), tenses, tenses) == own
     assert model.convert([], 0, 1) == []
+
+
+def test_a_decoder_with_one_state_spells_a_word_in_a_batch_as_it_does_alone():
+    decoder = own.GRUDecoder(small(), ENGLISH)
+    model = lab.CVAE(lab.Encoder(small(), ENGLISH), decoder).eval()
+    model.decoder.letter.weight.data *= 4
+    model.decoder.letter.bias.data[lab.EOS] += 0.4
+    z = 3 * torch.randn(9, model.latent_size)
+    words = model.decode(z, 2)
+    assert len({*map(len, words)}) > 1, "some end before others"
+    assert words == [model.decode(one[None], 2)[0] for one in z]
 
 
 def test_z_is_the_only_path_to_the_output(decoder):

@@ -1,8 +1,12 @@
 """A kept run survives: interrupts, kills, damaged files; and of two that ask, one trains it."""
 
+import pickle
+from pathlib import Path
+
 import own
 import pytest
 
+import lab5_runs
 from conftest import VERBS, equal, fingerprint, keep, small, start, train, written
 
 CONFIG = small(epochs=24, tf_final=0.5, training=own.Reporting)
@@ -99,3 +103,29 @@ def test_a_damaged_file_is_named_and_the_run_trained_anew(runs_folder, capsys):
         assert equal(keep(config, VERBS), run)
         assert capsys.readouterr().out == f"{file}: damaged; the run is trained anew\n"
         assert file.read_bytes() == content, "it is whole again"
+
+
+def test_a_save_that_fails_leaves_the_epoch_before(tmp_path, monkeypatch):
+    lab5_runs.save({"history": [1]}, tmp_path)
+
+    def write_half(path, content):
+        with path.open("wb") as file:
+            file.write(content[:99])
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    with pytest.raises(OSError, match="disk full"):
+        lab5_runs.save({"history": [1, 2]}, tmp_path)
+    assert lab5_runs.load(tmp_path) == {"history": [1]}
+
+
+class Bomb:
+    def __reduce__(self):
+        return print, ("code of a file ran",)
+
+
+def test_nothing_that_is_loaded_runs_code(tmp_path, capsys):
+    lab5_runs.save({"history": Bomb()}, tmp_path)
+    with pytest.raises(pickle.UnpicklingError):
+        lab5_runs.load(tmp_path)
+    assert "ran" not in capsys.readouterr().out

@@ -14,7 +14,7 @@ import lab5_utils as lab
 FIGURES = lab.folder_named("LAB5_FIGURES", lab.data_folder() / "figures")
 WIDTH = 5.0  # of a figure, in inches
 STYLES = ["-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1))]  # of lines
-MARKS = "s^DvXPo"
+MARKS = "os^DvXP"
 
 
 def set_style() -> None:
@@ -43,7 +43,9 @@ def draw_curves(curves: dict[str, pd.DataFrame], rows=2, dashed=None) -> plt.Fig
     fig, axes = plt.subplots(
         rows, -(-len(columns) // rows), figsize=size, sharex=True, squeeze=False
     )
-    for ax, column in zip(axes.flat, columns, strict=True):
+    for ax in axes.flat[len(columns) :]:
+        ax.set_visible(False)
+    for ax, column in zip(axes.flat[: len(columns)], columns, strict=True):
         for (name, table), style in zip(curves.items(), cycle(STYLES)):
             ax.plot(table[column].dropna(), linestyle=style, label=name)
         ax.set_title(column)

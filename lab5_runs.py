@@ -75,22 +75,22 @@ def run_name(config: Config, verbs: list[lab.Verb]) -> str:
 # ---- Where a run is kept ----
 def folders_of(configs, verbs: list[lab.Verb]) -> dict[Config, Path | None]:
     """Returns the folder of each run, or None for what isn't kept, and a line says why."""
-    configs = dict.fromkeys(configs)  # equal ones are one run
+    folders = dict.fromkeys(configs)  # equal ones are one run
     try:
         RUNS.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=RUNS).close()
     except OSError as error:
         print(f"not kept, since {RUNS} can't be written ({error.strerror})")
-        return configs
+        return folders
     unnamed = []  # what isn't defined in a file
-    for config in configs:
+    for config in folders:
         own = [part for part in definitions(config) if file_of(part) is None]
-        configs[config] = None if own else RUNS / run_name(config, verbs)
+        folders[config] = None if own else RUNS / run_name(config, verbs)
         unnamed += map(short_name, own)
     if unnamed:
         names = ", ".join(dict.fromkeys(unnamed))
         print(f"trained each time and not kept, since no file defines it: {names}")
-    return configs
+    return folders
 
 
 def acquired(folder: Path):
@@ -246,8 +246,9 @@ def main() -> None:
     for word in words:
         mu, _ = model.encode([word], likeliest_tense(model, word))
         forms = model.generate(mu)[0]
-        known = next((verb for verb in verbs if word in verb), forms)
-        wrong = "" if forms == known else f"   wrong: the table has {' '.join(known)}"
+        known = [verb for verb in verbs if word in verb]
+        is_right = forms in known or not known
+        wrong = "" if is_right else f"   wrong: the table has {' '.join(known[0])}"
         print(f"  {word} -> {' '.join(forms)}{wrong}")
 
 

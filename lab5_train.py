@@ -195,8 +195,8 @@ class Training:
         lengths = batch.target.lengths  # (B,)
         tf_ratio = teacher_forcing_ratio(config, progress)
         free_running = torch.rand(lengths.shape, generator=self.rng) >= tf_ratio  # (B,)
-        free_running = free_running.to(self.device)
-        minimized, ce = self.nats(z, batch.target, free_running, progress)  # (B,) each
+        nats = self.nats(z, batch.target, free_running.to(self.device), progress)
+        minimized, ce = nats  # (B,) each
         kl = lab.kl_divergence(mu, logvar)  # (B,)
         weight = kl_weight_at(config, progress)
         per = lengths if config.ce_per == "character" else torch.ones_like(lengths)
@@ -310,6 +310,9 @@ class Config:
         self.check("optimizer", self.optimizer in ("adam", "sgd"), "adam or sgd")
         self.check("ce_per", self.ce_per in ("word", "character"), "word or character")
         self.check("schedule", callable(self.schedule), "a function of progress")
+        self.check("epochs", self.epochs >= 1, "at least 1")
+        self.check("kl_weight", self.kl_weight >= 0, "at least 0")
+        self.check("tf_final", 0 <= self.tf_final <= 1, "0..1")
 
     def __repr__(self):
         values = [f"{name}={short_name(value)}" for name, value in vars(self).items()]

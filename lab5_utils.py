@@ -98,8 +98,7 @@ def select(words: Words, numbers: Tensor) -> Words:
 
 def check_word(word, where: str) -> str:
     """Returns the word, or raises a ValueError that names `where`."""
-    is_word = isinstance(word, str) and 1 <= len(word) <= MAX_LETTERS
-    if not is_word or word != word.lower():
+    if not isinstance(word, str) or word != word.lower() or not 1 <= len(word) <= MAX_LETTERS:
         raise wrong(where, f"{word!r:.60}", f"1 to {MAX_LETTERS} letters in lower case")
     return word
 
@@ -574,11 +573,9 @@ def gaussian_score(generated: list[Verb], verbs) -> GaussianScore:
     if not generated:
         raise wrong("generated", "no verb", "at least one")
     columns = [set(column) for column in zip(*rows, strict=True)]
-    inconsistent = 0
-    for verb in generated:
-        are_known = all(form in column for form, column in zip(verb, columns, strict=True))
-        inconsistent += are_known and verb not in rows
     right = [verb for verb in generated if verb in rows]
+    others = [verb for verb in generated if verb not in rows]
+    inconsistent = sum(all(map(set.__contains__, columns, verb)) for verb in others)
     return GaussianScore(
         official=sum(rows[verb] for verb in right) / len(generated),
         exact=len(right) / len(generated),

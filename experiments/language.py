@@ -164,7 +164,7 @@ def draw_frame(ax: plt.Axes, points: np.ndarray, verbs: list[lab.Verb]) -> None:
     ring = [*range(points.shape[1]), 0]
     ax.plot(*points[:, ring].T, color="0.8", linewidth=0.8)
     for tense, name in enumerate(tense_names(verbs)):
-        mark = ("o" + MARKS)[tense % len(MARKS)]
+        mark = MARKS[tense % len(MARKS)]
         ax.plot(*points[:, tense].T, mark, color=f"C{tense}", markersize=4, label=name)
 
 

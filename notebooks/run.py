@@ -60,7 +60,8 @@ def write_page(notebook, path):
         if cell.metadata.get("jupyter", {}).get("source_hidden"):
             cell.metadata.transient = {"remove_source": True}
     resources = {"metadata": {"name": path.stem, "path": str(path.parent)}}
-    html, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook, resources)
+    exporter = HTMLExporter(template_name="classic", embed_images=True)  # it has alt texts
+    html, _ = exporter.from_notebook_node(notebook, resources)
     page = BUILD / path.relative_to(ROOT).with_suffix(".html")
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(html.replace('.ipynb"', '.html"'), "utf-8")
@@ -89,7 +90,7 @@ def run(path, inplace):
 def main():
     """Runs the notebooks that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", default=["0[1-5]"])
+    parser.add_argument("names", nargs="*", metavar="NAME", default=["01", "02", "03", "04", "05"])
     parser.add_argument("--inplace", action="store_true", help="write notebooks and figures")
     options = parser.parse_args()
     figures = ROOT if options.inplace else BUILD

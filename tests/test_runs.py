@@ -85,6 +85,7 @@ OTHERS = {
     "schedule": own.late,
     "optimizer": "sgd",
     "ce_per": "character",
+    "tf_final": 0.5,
 }
 
 

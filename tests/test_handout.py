@@ -179,6 +179,11 @@ def test_no_answer_is_handed_out(folder, written):
     assert not re.search("nn.Module|LSTM|cross_entropy", words)
 
 
+def test_what_is_said_instead_takes_the_place_of_words_that_are_there():
+    texts = [cell.source for path in handout.NOTEBOOKS for cell in handout.taken_from(path)]
+    assert not [old for old in handout.PLAN["instead"] if not any(old in text for text in texts)]
+
+
 def test_a_name_that_lab5_utils_lacks_is_an_error(monkeypatch):
     monkeypatch.setattr(handout, "WORDS", [*handout.WORDS, "vocabulary"])
     with pytest.raises(ValueError, match=r"found no \['vocabulary'\]"):

@@ -194,7 +194,7 @@ points"""
 
 
 def make_question(task, heading="", answer=""):
-    """Returns a question, and the cell for its answer, in which the model answer stands."""
+    """Returns a question, and the cell for its answer, in which the sample answer stands."""
     given, answer = task.get("given", heading).strip(), task.get("answer", answer).strip()
     total = sum(part["points"] for part in task["parts"])
     questions = [f"1. {part['ask']} ({part['points']})" for part in task["parts"]]
@@ -230,8 +230,9 @@ def convert(cell, tasks, solution, expected):
 
 
 def clean(cell):
-    """Empties a cell of code, and lets the notebook run on after an error in it."""
-    cell.source = cell.source.replace("../bonus/page/", "")  # the page lies beside the notebooks
+    """Says what is said instead, empties a cell of code, and lets the notebook run on."""
+    for old, new in PLAN["instead"].items():
+        cell.source = cell.source.replace(old, new)
     cell.metadata = {key: cell.metadata[key] for key in cell.metadata if key == "nbgrader"}
     if cell.cell_type == "code":
         cell.outputs, cell.execution_count = [], None
